@@ -1,0 +1,28 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let package = Package(
+  name: "LazyGrad",
+  platforms: [.macOS(.v15)],
+  products: [
+    .library(name: "LazyGrad", targets: ["LazyGrad"]),
+    .executable(name: "lgbench", targets: ["lgbench"]),
+  ],
+  targets: [
+    .target(name: "LazyGradJIT"),
+    .target(name: "LazyGrad", dependencies: ["LazyGradJIT"]),
+    .executableTarget(
+      name: "lgbench", dependencies: ["LazyGrad"], resources: [.embedInCode("Resources/sample.txt")]),
+    .target(
+      name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
+    .testTarget(
+      name: "LazyGradJITTests", dependencies: ["LazyGradJIT", "TestSupport"]),
+    .testTarget(
+      name: "LazyGradTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
+    .testTarget(
+      name: "LazyGradExitTests", dependencies: ["LazyGrad", "TestSupport"]),
+    .testTarget(
+      name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
+  ],
+  swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,293 @@
+// The meaning of an index list: one resolver for reading and writing host arrays and tensors.
+// Works on lengths, strides and an offset, so it needs neither.
+
+internal import LazyGradJIT
+
+/// What an index list selects from an array.
+enum IndexResolution {
+  /// Integers, ranges, new axes: another window onto the same memory.
+  case view(IndexedView)
+  /// Index arrays take part: elements in any order.
+  case gather(IndexedGather)
+}
+
+/// A window: lengths, strides and the offset of its first element.
+struct IndexedView {
+  var dims: [Int]
+  var strides: [Int]
+  var offset: Int
+}
+
+/// Elements named by index arrays, with whole ranges of axes before and after them.
+///
+/// The result has the axes `outer`, then those of the index arrays, then `inner`:
+///
+///     element[o, i, n] = memory[offset + o . outerStrides + indexOffsets[i] + n . innerStrides]
+struct IndexedGather {
+  var offset: Int
+  var outerDims: [Int]
+  var outerStrides: [Int]
+  /// The common shape of the index arrays.
+  var indexDims: [Int]
+  /// For each element of that shape the sum of index times stride, over all index arrays.
+  var indexOffsets: [Int]
+  var innerDims: [Int]
+  var innerStrides: [Int]
+
+  /// The shape of the result.
+  var dims: [Int] { outerDims + indexDims + innerDims }
+
+  /// The place of every element of the result, in C order, in the terms of the strides and the
+  /// offset that were given to the resolver.
+  ///
+  /// - Complexity: O(number of elements of the result).
+  func positions() -> [Int] {
+    if dims.contains(0) { return [] }
+    let outer = IndexResolution.positions(dims: outerDims, strides: outerStrides, start: offset)
+    let inner = IndexResolution.positions(dims: innerDims, strides: innerStrides)
+    var result: [Int] = []
+    result.reserveCapacity(outer.count * indexOffsets.count * inner.count)
+    for o in outer {
+      for i in indexOffsets {
+        for n in inner { result.append(o + i + n) }
+      }
+    }
+    return result
+  }
+}
+
+extension IndexResolution {
+  /// The place of every element of a strided layout, in C order.
+  static func positions(dims: [Int], strides: [Int], start: Int = 0) -> [Int] {
+    var result = [start]
+    for (length, stride) in zip(dims, strides) {
+      var next: [Int] = []
+      next.reserveCapacity(result.count * length)
+      for place in result {
+        for i in 0..<length { next.append(place + i * stride) }
+      }
+      result = next
+    }
+    return result
+  }
+
+  /// Works out what `indices` select from an array with these lengths, strides and offset.
+  ///
+  /// 1. Entries are counted in axes; an ellipsis, written or implied, stands for the missing ones.
+  /// 2. Integers, ranges and new axes change offset, lengths and strides.
+  /// 3. If there are index arrays, they and the integers are broadcast together. Their common axes
+  ///    take the place of the first of them, or come first if a range, a new axis or an ellipsis
+  ///    separates them: NumPy's rule.
+  static func resolve(
+    _ indices: [IndexComponent], dims: [Int], strides: [Int], offset: Int
+  ) throws(TensorError) -> IndexResolution {
+    var resolver = IndexResolver(dims: dims, strides: strides, offset: offset)
+    return try resolver.resolve(indices)
+  }
+}
+
+/// The state of one walk over an index list.
+private struct IndexResolver {
+  /// Index values along one axis of the array, before broadcasting.
+  struct Lookup {
+    var dims: [Int]
+    var offsets: [Int]
+  }
+
+  let dims: [Int]
+  let strides: [Int]
+  var offset: Int
+  /// The next axis of the array that an entry will take.
+  var axis = 0
+  var hasArrays = false
+  var resultDims: [Int] = []
+  var resultStrides: [Int] = []
+  var lookups: [Lookup] = []
+  /// How many axes of the result stood before the first index array.
+  var lookupsStart = 0
+  /// Whether something else has come between two of the index arrays.
+  var isSeparated = false
+  /// Whether the last entry was not an index array although one came before.
+  var hasGap = false
+
+  init(dims: [Int], strides: [Int], offset: Int) {
+    self.dims = dims
+    self.strides = strides
+    self.offset = offset
+  }
+
+  static func error(_ message: String) -> TensorError {
+    TensorError(operation: "subscript", message: message)
+  }
+
+  mutating func resolve(_ indices: [IndexComponent]) throws(TensorError) -> IndexResolution {
+    var taken = 0
+    var ellipses = 0
+    for index in indices {
+      switch index.kind {
+      case .integer, .slice: taken += 1
+      case .newAxis: break
+      case .ellipsis: ellipses += 1
+      case .array(let array):
+        hasArrays = true
+        taken += array.dtype == .bool ? array.rank : 1
+      }
+    }
+    if ellipses > 1 { throw Self.error("expected at most one ellipsis, got \(ellipses)") }
+    if taken > dims.count {
+      throw Self.error("expected at most \(dims.count) indices, got \(taken)")
+    }
+    let missing = dims.count - taken
+    for index in indices {
+      switch index.kind {
+      case .integer(let value):
+        try integer(value)
+      case .slice(let start, let stop, let step):
+        try slice(start, stop, step)
+      case .ellipsis:
+        hasGap = true
+        for _ in 0..<missing { keepAxis() }
+      case .newAxis:
+        hasGap = true
+        resultDims.append(1)
+        resultStrides.append(0)
+      case .array(let array):
+        try self.array(array)
+      }
+    }
+    while axis < dims.count { keepAxis() }
+    if resultDims.count > LayoutTable.maxRank {
+      throw Self.error("expected at most \(LayoutTable.maxRank) axes, got \(resultDims.count)")
+    }
+    if hasArrays { return .gather(try gather()) }
+    return .view(IndexedView(dims: resultDims, strides: resultStrides, offset: offset))
+  }
+
+  private mutating func keepAxis() {
+    hasGap = true
+    resultDims.append(dims[axis])
+    resultStrides.append(strides[axis])
+    axis += 1
+  }
+
+  private mutating func integer(_ value: Int) throws(TensorError) {
+    if hasArrays {
+      try lookUp([value], dims: [])
+    } else {
+      offset += try place(value)
+      axis += 1
+    }
+  }
+
+  /// The distance of an element of the current axis from the first.
+  private func place(_ value: Int) throws(TensorError) -> Int {
+    let length = dims[axis]
+    let index = value < 0 ? value + length : value
+    if index < 0 || index >= length {
+      throw Self.error("index \(value) is out of range for axis \(axis) with length \(length)")
+    }
+    return index * strides[axis]
+  }
+
+  /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
+  /// backwards, "before the first element" is a bound as well.
+  private mutating func slice(_ start: Int?, _ stop: Int?, _ step: Int) throws(TensorError) {
+    if step == 0 { throw Self.error("expected a slice step other than 0") }
+    hasGap = true
+    let length = dims[axis]
+    let low = step > 0 ? 0 : -1
+    let high = step > 0 ? length : length - 1
+    func clamped(_ bound: Int) -> Int {
+      min(max(bound < 0 ? bound + length : bound, low), high)
+    }
+    let first = start.map(clamped) ?? (step > 0 ? low : high)
+    let end = stop.map(clamped) ?? (step > 0 ? high : low)
+    let distance = step > 0 ? end - first : first - end
+    let count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
+    if count > 0 { offset += first * strides[axis] }
+    resultDims.append(count)
+    // A step is only multiplied where it is taken: it may be any number.
+    resultStrides.append(count > 1 ? strides[axis] * step : strides[axis])
+    axis += 1
+  }
+
+  private mutating func array(_ array: NDArray) throws(TensorError) {
+    switch array.dtype {
+    case .bool:
+      try mask(array)
+    case .float32, .float64:
+      throw Self.error("expected an index array of integers or bools, got \(array.dtype)")
+    default:
+      try lookUp(array.elements(as: Int.self), dims: array.shape)
+    }
+  }
+
+  /// A mask over several axes is one array of indices for each of them: those of its true elements.
+  private mutating func mask(_ mask: NDArray) throws(TensorError) {
+    let covered = Array(dims[axis..<(axis + mask.rank)])
+    if mask.shape != covered {
+      throw Self.error(
+        "expected a mask of shape \(covered) for axes from \(axis) on, got \(mask.shape)")
+    }
+    let hits = mask.elements(as: Bool.self).enumerated().filter(\.element).map(\.offset)
+    if covered.isEmpty {
+      // Takes no axis: the result gets one of length 1 or 0.
+      append(Lookup(dims: [hits.count], offsets: hits))
+    }
+    var inner = covered.reduce(1, *)
+    for length in covered {
+      if length > 0 { inner /= length }
+      try lookUp(hits.map { $0 / inner % length }, dims: [hits.count])
+    }
+  }
+
+  private mutating func lookUp(_ values: [Int], dims: [Int]) throws(TensorError) {
+    var offsets: [Int] = []
+    offsets.reserveCapacity(values.count)
+    for value in values { offsets.append(try place(value)) }
+    append(Lookup(dims: dims, offsets: offsets))
+    axis += 1
+  }
+
+  private mutating func append(_ lookup: Lookup) {
+    if lookups.isEmpty {
+      lookupsStart = resultDims.count
+    } else if hasGap {
+      isSeparated = true
+    }
+    hasGap = false
+    lookups.append(lookup)
+  }
+
+  /// Broadcasts the index arrays and adds their offsets up.
+  private func gather() throws(TensorError) -> IndexedGather {
+    var common: [Int] = []
+    for lookup in lookups {
+      guard let dims = Layout.broadcast(common, lookup.dims) else {
+        let shapes = lookups.map { "\($0.dims)" }.joined(separator: ", ")
+        throw Self.error("index arrays of shapes \(shapes) do not broadcast together")
+      }
+      common = dims
+    }
+    let start = isSeparated ? 0 : lookupsStart
+    guard let count = LayoutTable.contiguousStrides(resultDims + common)?.count,
+      resultDims.count + common.count <= LayoutTable.maxRank
+    else {
+      throw Self.error("the result would have more elements than memory can hold")
+    }
+    // Where the result is empty nothing is looked up, however long the index arrays are.
+    var offsets = [Int](repeating: 0, count: count == 0 ? 0 : common.reduce(1, *))
+    if count > 0 {
+      for lookup in lookups {
+        let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: lookup.dims)]
+        let strides = layout.broadcastStrides(to: common).unsafelyUnwrapped
+        let places = IndexResolution.positions(dims: common, strides: strides)
+        for i in offsets.indices { offsets[i] += lookup.offsets[places[i]] }
+      }
+    }
+    return IndexedGather(
+      offset: offset, outerDims: Array(resultDims[..<start]),
+      outerStrides: Array(resultStrides[..<start]), indexDims: common, indexOffsets: offsets,
+      innerDims: Array(resultDims[start...]), innerStrides: Array(resultStrides[start...]))
+  }
+}

@@ -1,0 +1,235 @@
+// Ways to make host arrays: from Swift values, filled, and evenly spaced. Uses NestedArray and
+// ElementConversion.
+
+internal import LazyGradJIT
+
+extension NDArray {
+  /// Makes an array from nested Swift arrays of any depth, or from one scalar.
+  ///
+  ///     NDArray([[1.0, 2.0], [3, 4]])           // shape [2, 2], float64
+  ///     NDArray([1, 2, 3], dtype: .float32)     // shape [3], float32
+  ///     NDArray(true)                           // shape [], bool
+  ///
+  /// Stops the program if the arrays of one level have different lengths.
+  ///
+  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// - Complexity: copies every element once.
+  public convenience init<Values: NestedArray>(_ values: Values, dtype: DType? = nil) {
+    do throws(TensorError) {
+      var shape: [Int] = []
+      values._appendShape(to: &shape)
+      try values._check(shape: shape, axis: 0)
+      self.init(shape: shape, dtype: dtype, from: Values.Scalar.dtype, operation: "NDArray") {
+        var cursor = $0
+        Values._store([values], to: &cursor)
+      }
+    } catch {
+      stop(error.operation, error.message)
+    }
+  }
+
+  /// Makes an array from elements in C order and a shape.
+  ///
+  /// Stops the program if the number of elements is not that of the shape.
+  ///
+  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// - Complexity: copies every element once.
+  public convenience init<Scalar: TensorScalar>(
+    _ elements: [Scalar], shape: [Int], dtype: DType? = nil
+  ) {
+    do throws(TensorError) {
+      let layout = try Self.checkedLayout(shape, operation: "NDArray")
+      let expected = LayoutTable.shared[layout].count
+      if elements.count != expected {
+        throw TensorError(
+          operation: "NDArray",
+          message: "expected \(expected) elements for shape \(shape), got \(elements.count)")
+      }
+      self.init(shape: shape, dtype: dtype, from: Scalar.dtype, operation: "NDArray") {
+        var cursor = $0
+        Scalar._store(elements, to: &cursor)
+      }
+    } catch {
+      stop(error.operation, error.message)
+    }
+  }
+
+  /// Memory of `dtype`, filled through a temporary of `source` if the two differ.
+  private convenience init(
+    shape: [Int], dtype: DType?, from source: DType, operation: String,
+    fill: (UnsafeMutableRawPointer) -> Void
+  ) {
+    let dtype = dtype ?? source
+    self.init(uninitialized: shape, dtype: dtype, operation: operation)
+    if dtype == source {
+      fill(pointer)
+    } else {
+      let values = NDArray(uninitialized: shape, dtype: source, operation: operation)
+      fill(values.pointer)
+      ElementConversion.convert(from: values.pointer, source, to: pointer, dtype, count: count)
+    }
+  }
+
+  /// An array of zeros (false for `bool`).
+  public static func zeros(_ shape: [Int], dtype: DType = .float64) -> NDArray {
+    let result = NDArray(uninitialized: shape, dtype: dtype, operation: "zeros")
+    // Zero is all bits zero in every element type.
+    result.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: result.count * dtype.size)
+    return result
+  }
+
+  /// An array of ones (true for `bool`).
+  public static func ones(_ shape: [Int], dtype: DType = .float64) -> NDArray {
+    filled(shape, 1, dtype, operation: "ones")
+  }
+
+  /// An array with one value everywhere.
+  ///
+  /// - Parameter dtype: the element type; by default that of the value.
+  public static func full<Scalar: TensorScalar>(
+    _ shape: [Int], _ value: Scalar, dtype: DType? = nil
+  ) -> NDArray {
+    filled(shape, value, dtype ?? Scalar.dtype, operation: "full")
+  }
+
+  private static func filled<Scalar: TensorScalar>(
+    _ shape: [Int], _ value: Scalar, _ dtype: DType, operation: String
+  ) -> NDArray {
+    let result = NDArray(uninitialized: shape, dtype: dtype, operation: operation)
+    result.overwrite(with: NDArray(value, dtype: dtype))
+    return result
+  }
+
+  /// The numbers 0, 1, 2, ... below `stop`: `arange(3.0)` is `[0., 1., 2.]`.
+  ///
+  /// - Parameter dtype: the element type; by default that of `stop`.
+  public static func arange<Scalar: TensorScalar>(_ stop: Scalar, dtype: DType? = nil) -> NDArray {
+    arange(from: 0.0, 0, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
+  }
+
+  /// The numbers `start`, `start + step`, `start + 2 * step`, ... before `stop`.
+  ///
+  /// As in NumPy there are `ceil((stop - start) / step)` elements, and element `i` of a floating
+  /// type is `start + i * delta`, where `delta` is what the rounded second element is away from
+  /// the first; so the last one can reach `stop` by rounding. `linspace` names its end exactly.
+  ///
+  /// - Parameter dtype: the element type; by default that of the arguments.
+  public static func arange<Scalar: TensorScalar>(
+    _ start: Scalar, _ stop: Scalar, _ step: Scalar, dtype: DType? = nil
+  ) -> NDArray {
+    arange(
+      from: start._double, start._int64, to: stop, by: step._double, step._int64,
+      dtype: dtype ?? Scalar.dtype)
+  }
+
+  /// The numbers `start`, `start + 1`, ... before `stop`.
+  public static func arange<Scalar: TensorScalar>(
+    _ start: Scalar, _ stop: Scalar, dtype: DType? = nil
+  ) -> NDArray {
+    arange(
+      from: start._double, start._int64, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
+  }
+
+  private static func arange<Scalar: TensorScalar>(
+    from start: Double, _ intStart: Int64, to end: Scalar, by step: Double, _ intStep: Int64,
+    dtype: DType
+  ) -> NDArray {
+    if step == 0 { stop("arange", "expected a step other than 0") }
+    guard Scalar.dtype.isFloating else {
+      let length = integerLength(from: intStart, to: end._int64, by: intStep)
+      return evenlySpaced(length, Int64.self, dtype) { intStart &+ Int64($0) &* intStep }
+    }
+    let exact = ((end._double - start) / step).rounded(.up)
+    guard exact < 0x1p62, !exact.isNaN else {
+      stop("arange", "expected a finite number of elements, got \(start) to \(end) by \(step)")
+    }
+    let length = Int(max(exact, 0))
+    if dtype == .float32 {
+      let first = Float(start)
+      let second = Float(start + step)
+      let delta = second - first
+      return evenlySpaced(length, Float.self, dtype) {
+        $0 == 1 ? second : first + Float($0) * delta
+      }
+    }
+    let second = start + step
+    let delta = second - start
+    return evenlySpaced(length, Double.self, dtype) {
+      $0 == 1 ? second : start + Double($0) * delta
+    }
+  }
+
+  /// `ceil((end - start) / step)` without rounding; 0 where the end lies behind.
+  private static func integerLength(from start: Int64, to end: Int64, by step: Int64) -> Int {
+    if step > 0 ? end <= start : end >= start { return 0 }
+    let distance = (end > start ? end &- start : start &- end).magnitudeAsUnsigned
+    let (quotient, remainder) = distance.quotientAndRemainder(dividingBy: step.magnitude)
+    return Int(clamping: quotient + (remainder == 0 ? 0 : 1))
+  }
+
+  /// `count` numbers from `start` to `end`, evenly spaced.
+  ///
+  /// Computed in double precision: element `i` is `start + i * step`, and the last one is `end`
+  /// itself if `endpoint` is true.
+  ///
+  /// - Parameters:
+  ///   - endpoint: whether `end` is the last element; if not, it would be the next one.
+  ///   - dtype: the element type; integers are rounded down.
+  public static func linspace(
+    _ start: Double, _ end: Double, count: Int = 50, endpoint: Bool = true,
+    dtype: DType = .float64
+  ) -> NDArray {
+    if count < 0 { stop("linspace", "expected a count of at least 0, got \(count)") }
+    let gaps = Double(endpoint ? count - 1 : count)
+    let step = (end - start) / gaps
+    return evenlySpaced(count, Double.self, dtype) { i in
+      var value = start
+      if endpoint, i == count - 1, count > 1 {
+        value = end
+      } else if i > 0 {
+        // A step that underflows would lose every element; then the division comes last.
+        value += step == 0 ? Double(i) / gaps * (end - start) : Double(i) * step
+      }
+      return dtype.isFloating ? value : value.rounded(.down)
+    }
+  }
+
+  /// A matrix with ones on a diagonal and zeros elsewhere.
+  ///
+  /// - Parameters:
+  ///   - columns: the number of columns; by default that of the rows.
+  ///   - diagonal: which diagonal: 0 is the main one, 1 the one above, -1 the one below.
+  public static func eye(
+    _ rows: Int, _ columns: Int? = nil, diagonal: Int = 0, dtype: DType = .float64
+  ) -> NDArray {
+    let columns = columns ?? rows
+    let result = NDArray(uninitialized: [rows, columns], dtype: dtype, operation: "eye")
+    result.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: result.count * dtype.size)
+    // First row and column of the diagonal; clamped, so that no diagonal can overflow.
+    let row = diagonal < 0 ? min(diagonal.magnitude, UInt(rows)) : 0
+    let column = diagonal > 0 ? min(diagonal.magnitude, UInt(columns)) : 0
+    let length = min(rows - Int(row), columns - Int(column))
+    if length > 0 {
+      let view = NDArray(
+        storage: result.storage,
+        layout: LayoutTable.shared.intern(dims: [length], strides: [columns + 1]),
+        offset: Int(row) * columns + Int(column), dtype: dtype)
+      view.overwrite(with: NDArray(1, dtype: dtype))
+    }
+    return result
+  }
+
+  private static func evenlySpaced<Scalar: TensorScalar>(
+    _ count: Int, _: Scalar.Type, _ dtype: DType, _ element: (Int) -> Scalar
+  ) -> NDArray {
+    NDArray(shape: [count], dtype: dtype, from: Scalar.dtype, operation: "arange") {
+      let target = $0.assumingMemoryBound(to: Scalar.self)
+      for i in 0..<count { target[i] = element(i) }
+    }
+  }
+}
+
+extension Int64 {
+  /// The bits as an unsigned number: a difference that was taken with wrap-around.
+  fileprivate var magnitudeAsUnsigned: UInt64 { UInt64(bitPattern: self) }
+}

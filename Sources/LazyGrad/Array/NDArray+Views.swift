@@ -1,0 +1,98 @@
+// Views: other windows onto the same memory. Uses the engine's view algebra.
+
+internal import LazyGradJIT
+
+extension NDArray {
+  /// Another window onto the same memory.
+  func view(dims: [Int], strides: [Int], offset: Int) -> NDArray {
+    NDArray(
+      storage: storage, layout: LayoutTable.shared.intern(dims: dims, strides: strides),
+      offset: offset, dtype: dtype, base: base ?? self, isNativelyWriteable: isNativelyWriteable)
+  }
+
+  /// The elements in C order under another shape.
+  ///
+  /// A view where strides can express it, otherwise a copy. Stops the program if the shapes have
+  /// different numbers of elements.
+  ///
+  /// - Parameter newShape: the lengths; one of them may be -1 and follows from the others.
+  /// - Complexity: O(`rank`) for a view; a copy moves every element once.
+  public func reshaped(_ newShape: [Int]) -> NDArray {
+    do throws(TensorError) {
+      let dims = try Self.reshapedDims(newShape, count: count, from: shape, operation: "reshaped")
+      if let strides = layout.reshapedStrides(to: dims) {
+        return view(dims: dims, strides: strides, offset: offset)
+      }
+      let copy = copy()
+      return NDArray(
+        storage: copy.storage, layout: LayoutTable.shared.intern(dims: dims), offset: 0,
+        dtype: dtype)
+    } catch {
+      stop(error.operation, error.message)
+    }
+  }
+
+  /// Replaces a -1 in a shape and makes sure that it holds `count` elements.
+  static func reshapedDims(
+    _ newShape: [Int], count: Int, from shape: [Int], operation: String
+  ) throws(TensorError) -> [Int] {
+    var dims = newShape
+    let unknown = dims.indices.filter { dims[$0] == -1 }
+    if unknown.count > 1 {
+      throw TensorError(
+        operation: operation, message: "expected at most one length of -1, got \(newShape)")
+    }
+    if let axis = unknown.first {
+      dims[axis] = 1
+      let others = LayoutTable.shared[try checkedLayout(dims, operation: operation)].count
+      dims[axis] = others == 0 ? 0 : count / others
+      // With nothing but empty axes around it any length would do: it has no answer.
+      if others == 0 { dims[axis] = -1 }
+    }
+    let isKnown = !dims.contains(-1)
+    let layout = isKnown ? try checkedLayout(dims, operation: operation) : LayoutTable.scalar
+    if !isKnown || LayoutTable.shared[layout].count != count {
+      throw TensorError(
+        operation: operation,
+        message: "cannot show \(count) elements of shape \(shape) as \(newShape)")
+    }
+    return dims
+  }
+
+  /// A view with the axes in another order; reversed without an argument.
+  ///
+  /// - Parameter axes: which axis comes first, second, and so on; negative ones count from the end.
+  /// - Complexity: O(`rank`).
+  public func transposed(_ axes: [Int]? = nil) -> NDArray {
+    let order: [Int]
+    if let axes {
+      order = axes.map { $0 < 0 ? $0 + rank : $0 }
+      if order.sorted() != Array(0..<rank) {
+        stop("transposed", "expected a permutation of \(rank) axes, got \(axes)")
+      }
+    } else {
+      order = (0..<rank).reversed()
+    }
+    return view(dims: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
+  }
+
+  /// A read-only view under a larger shape, in which axes of length 1 and new leading axes repeat.
+  ///
+  /// Stops the program if the shape does not fit.
+  ///
+  /// - Complexity: O(rank of the result).
+  public func broadcast(to newShape: [Int]) -> NDArray {
+    do throws(TensorError) {
+      let target = LayoutTable.shared[try Self.checkedLayout(newShape, operation: "broadcast")]
+      guard let strides = layout.broadcastStrides(to: target.dims) else {
+        throw TensorError(
+          operation: "broadcast", message: "shape \(shape) does not broadcast to \(newShape)")
+      }
+      let result = view(dims: target.dims, strides: strides, offset: offset)
+      result.isNativelyWriteable = false
+      return result
+    } catch {
+      stop(error.operation, error.message)
+    }
+  }
+}

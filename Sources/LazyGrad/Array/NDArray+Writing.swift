@@ -1,0 +1,101 @@
+// Writing host arrays. Every way to change an element passes `prepareForWriting`, so the guard and
+// the law that laziness is unobservable are kept in one place.
+
+internal import LazyGradJIT
+
+extension NDArray {
+  /// What must happen before memory of this array changes.
+  ///
+  /// 1. An array that is read-only by nature refuses.
+  /// 2. A storage that a live guarded graph reads refuses.
+  /// 3. Operations that have been recorded but not computed, outside of the guard, are computed
+  ///    now: they were called before the write and must not see it.
+  func prepareForWriting() throws(MemoryGuardError) {
+    if !isNativelyWriteable { throw .readOnly }
+    if !storage.hasReaders { return }
+    let holders = GuardHooks.lockHolders(storage)
+    if !holders.isEmpty { throw .locked(holders: holders) }
+    GuardHooks.forceReaders(storage)
+  }
+
+  /// Sets every element to a value, converted as `astype(_:)` does.
+  ///
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked; nothing is written then.
+  public func fill<Scalar: TensorScalar>(_ value: Scalar) throws {
+    try prepareForWriting()
+    overwrite(with: NDArray(value, dtype: dtype))
+  }
+
+  /// Sets the elements to those of another array, which is broadcast and converted as needed.
+  ///
+  /// The arrays may share memory: the values are those from before the call. Stops the program if
+  /// the shape of `other` does not broadcast to that of this array.
+  ///
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked; nothing is written then.
+  public func assign(_ other: NDArray) throws {
+    let source = try assignable(other, to: shape, operation: "assign")
+    try prepareForWriting()
+    overwrite(with: source)
+  }
+
+  /// Gives write access to the elements in C order.
+  ///
+  /// In place if they lie in memory that way; otherwise `body` works on a copy, which is stored
+  /// afterwards, also when it throws. The pointer must not be used after `body` has returned, and
+  /// `body` must not use the array or tensors over its memory. Stops the program if `Scalar` is
+  /// not the element type of the array.
+  ///
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked (`body` is not called then);
+  ///   what `body` throws.
+  public func withMutableElements<Scalar: TensorScalar, Result>(
+    as type: Scalar.Type, _ body: (inout UnsafeMutableBufferPointer<Scalar>) throws -> Result
+  ) throws -> Result {
+    requireElements(of: type, operation: "withMutableElements")
+    try prepareForWriting()
+    let target = contiguous()
+    defer { if target !== self { overwrite(with: target) } }
+    var buffer = UnsafeMutableBufferPointer(
+      start: target.pointer.assumingMemoryBound(to: Scalar.self), count: count)
+    return try body(&buffer)
+  }
+
+  /// `other` without leading axes of length 1 that `shape` does not have, if it broadcasts to it.
+  func assignable(_ other: NDArray, to shape: [Int], operation: String) throws -> NDArray {
+    let surplus = max(other.rank - shape.count, 0)
+    var source = other
+    if surplus > 0, other.shape.prefix(surplus).allSatisfy({ $0 == 1 }) {
+      source = other.view(
+        dims: Array(other.shape[surplus...]), strides: Array(other.strides[surplus...]),
+        offset: other.offset)
+    }
+    if source.layout.broadcastStrides(to: shape) == nil {
+      stop(operation, "shape \(other.shape) does not broadcast to \(shape)")
+    }
+    return source
+  }
+
+  /// Stores the elements of an array that broadcasts to this one, without asking anybody.
+  func overwrite(with other: NDArray) {
+    if count == 0 { return }
+    if other.layoutID == layoutID, other.offset == offset, other.storage === storage { return }
+    var source = other
+    if source.dtype != dtype {
+      source = source.astype(dtype)
+    } else if commonExtent(with: source) != nil {
+      source = source.copy()
+    }
+    let strides = source.layout.broadcastStrides(to: shape).unsafelyUnwrapped
+    let spread = LayoutTable.shared[LayoutTable.shared.intern(dims: shape, strides: strides)]
+    if isContiguous {
+      Strided.copy(elementSize: dtype.size, from: source.pointer, layout: spread, to: pointer)
+    } else if spread.isContiguous {
+      Strided.scatter(elementSize: dtype.size, from: source.pointer, to: pointer, layout: layout)
+    } else {
+      let row = NDArray(uninitialized: shape, dtype: dtype, operation: "assign")
+      Strided.copy(elementSize: dtype.size, from: source.pointer, layout: spread, to: row.pointer)
+      Strided.scatter(elementSize: dtype.size, from: row.pointer, to: pointer, layout: layout)
+      withExtendedLifetime(row) {}
+    }
+    withExtendedLifetime(source) {}
+  }
+}

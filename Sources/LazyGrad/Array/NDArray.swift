@@ -1,0 +1,178 @@
+// Host arrays: strided windows onto storages that tensors share. This file holds the stored state,
+// the designated initialiser and the questions about layout; behaviour is in the extensions.
+
+internal import LazyGradJIT
+
+/// A mutable n-dimensional array in host memory, with views, as NumPy's `ndarray`.
+///
+/// An array is a window onto a block of memory: a start, and for every axis a length and a stride
+/// in elements.
+///
+///     let x = NDArray([[0.0, 1, 2], [3, 4, 5]])   // shape [2, 3], strides [3, 1], start 0
+///     x[.all, 1]                                  // shape [2],    strides [3],    start 1
+///
+/// Basic indexing, `reshaped`, `transposed` and `broadcast(to:)` give other windows onto the same
+/// memory, so a write through one is seen through all. Tensors can share the memory as well: then
+/// the memory guard locks it for as long as a graph needs the values, and `isWriteable` is false
+/// for every window onto it.
+///
+/// Arrays have reference identity and belong to one task at a time; send a `TensorSnapshot`.
+public final class NDArray {
+  let storage: Storage
+  /// Lengths and strides, interned.
+  let layoutID: LayoutID
+  /// Where the element with all indices 0 is, counted in elements from the start of the storage.
+  let offset: Int
+  /// The type of the elements.
+  public let dtype: DType
+  /// The array that this one is a view of; nil if it was not made as a view.
+  ///
+  /// As in NumPy the relation is collapsed: a view of a view names the array at the bottom.
+  public let base: NDArray?
+  /// Whether the array may be written when no graph locks it. Belongs to the window, not to the
+  /// memory; views start with the flag of what they were made from.
+  var isNativelyWriteable: Bool
+
+  init(
+    storage: Storage, layout: LayoutID, offset: Int, dtype: DType, base: NDArray? = nil,
+    isNativelyWriteable: Bool = true
+  ) {
+    self.storage = storage
+    self.layoutID = layout
+    self.offset = offset
+    self.dtype = dtype
+    self.base = base
+    self.isNativelyWriteable = isNativelyWriteable
+  }
+
+  /// Uninitialised memory for a checked layout in C order.
+  convenience init(uninitialized layout: LayoutID, dtype: DType) throws(StorageError) {
+    // The product cannot overflow: a layout's count is an `Int`, and what does not fit is refused
+    // by its magnitude.
+    let (bytes, overflow) = LayoutTable.shared[layout].count.multipliedReportingOverflow(
+      by: dtype.size)
+    let storage = try Storage(byteCount: overflow ? .max : bytes)
+    self.init(storage: storage, layout: layout, offset: 0, dtype: dtype)
+  }
+
+  /// Uninitialised memory, or the end of the program with a message that names `operation`.
+  convenience init(uninitialized dims: [Int], dtype: DType, operation: String) {
+    do {
+      let layout = try Self.checkedLayout(dims, operation: operation)
+      try self.init(uninitialized: layout, dtype: dtype)
+    } catch let error as TensorError {
+      stop(error.operation, error.message)
+    } catch {
+      stop(operation, "no memory for shape \(dims) of \(dtype)")
+    }
+  }
+
+  /// The layout in C order of a shape that came from outside.
+  static func checkedLayout(_ dims: [Int], operation: String) throws(TensorError) -> LayoutID {
+    if dims.count > LayoutTable.maxRank {
+      throw TensorError(
+        operation: operation,
+        message: "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
+    }
+    if dims.contains(where: { $0 < 0 }) {
+      throw TensorError(
+        operation: operation, message: "expected lengths of at least 0, got shape \(dims)")
+    }
+    guard LayoutTable.contiguousStrides(dims) != nil else {
+      throw TensorError(
+        operation: operation, message: "shape \(dims) has more elements than memory can hold")
+    }
+    return LayoutTable.shared.intern(dims: dims)
+  }
+
+  var layout: Layout { LayoutTable.shared[layoutID] }
+
+  /// The address of the element with all indices 0.
+  var pointer: UnsafeMutableRawPointer { storage.pointer + offset * dtype.size }
+}
+
+// MARK: - Properties
+
+extension NDArray {
+  /// The length of every axis.
+  public var shape: [Int] { layout.dims }
+
+  /// For every axis the distance between neighbours, counted in elements (NumPy counts bytes).
+  ///
+  /// Axes of length 1 and all axes of empty arrays report the stride of C order.
+  public var strides: [Int] { layout.strides }
+
+  /// The number of axes.
+  public var rank: Int { layout.rank }
+
+  /// The number of elements.
+  public var count: Int { layout.count }
+
+  /// Whether the elements follow each other in C order without gaps.
+  public var isContiguous: Bool { layout.isContiguous }
+
+  /// Whether the array can be written now: NumPy's `flags.writeable`.
+  ///
+  /// False for an array that is read-only by nature, and for every array whose memory a live graph
+  /// reads under the memory guard.
+  ///
+  /// - Complexity: two loads; a search of the graphs that read the memory if there are any.
+  public var isWriteable: Bool {
+    isNativelyWriteable && (!storage.hasReaders || GuardHooks.lockHolders(storage).isEmpty)
+  }
+
+  /// Makes the array read-only by nature, or writeable again.
+  ///
+  /// Affects this object and views made from it later, not other windows onto the memory, and has
+  /// nothing to do with the locks of the memory guard.
+  ///
+  /// - Throws: `MemoryGuardError.readOnly` if the array shall become writeable but is a view of a
+  ///   read-only array, or shows one element in many places.
+  public func setWriteable(_ writeable: Bool) throws {
+    if writeable, !isNativelyWriteable {
+      let repeats = zip(shape, strides).contains { $0 > 1 && $1 == 0 }
+      if repeats || base?.isNativelyWriteable == false { throw MemoryGuardError.readOnly }
+    }
+    isNativelyWriteable = writeable
+  }
+
+  /// Whether some element of this array and some element of `other` are the same memory.
+  ///
+  /// Exact, unlike a comparison of address ranges: the even and the odd elements of an array share
+  /// nothing.
+  ///
+  /// - Complexity: O(1) for different memory or disjoint ranges, otherwise O(`count + other.count`).
+  public func sharesMemory(with other: NDArray) -> Bool {
+    guard let common = commonExtent(with: other) else { return false }
+    var isMine = [Bool](repeating: false, count: common.count)
+    for place in places() where common.contains(place) { isMine[place - common.lowerBound] = true }
+    return other.places().contains { common.contains($0) && isMine[$0 - common.lowerBound] }
+  }
+
+  /// The places of the storage between the first and the last element of both arrays.
+  func commonExtent(with other: NDArray) -> Range<Int>? {
+    guard storage === other.storage, let a = layout.extent, let b = other.layout.extent else {
+      return nil
+    }
+    let low = max(offset + a.lowerBound, other.offset + b.lowerBound)
+    let high = min(offset + a.upperBound, other.offset + b.upperBound)
+    return low <= high ? low..<(high + 1) : nil
+  }
+
+  /// The places of the storage that the array shows, each once however often it is repeated.
+  private func places() -> [Int] {
+    let axes = (0..<rank).filter { strides[$0] != 0 }
+    return IndexResolution.positions(
+      dims: axes.map { shape[$0] }, strides: axes.map { strides[$0] }, start: offset)
+  }
+}
+
+extension NDArray: CustomStringConvertible, CustomDebugStringConvertible {
+  /// The elements as NumPy prints them: `array([1. , 2.5])`.
+  ///
+  /// Eight digits at most; above a thousand elements only the corners.
+  public var description: String { ArrayPrinter.description(of: self, prefix: "array") }
+
+  /// Shape and element type, not the elements.
+  public var debugDescription: String { "NDArray(shape: \(shape), dtype: \(dtype))" }
+}

@@ -1,0 +1,105 @@
+// What can stand between the brackets of `x[...]`, for host arrays and tensors alike. The meaning
+// of a whole index list is worked out by IndexResolution.
+
+/// One entry of an index list.
+///
+///     x[0, -1]                        // integers select; negative ones count from the end
+///     x[0..<2, 1..., (-3)...(-1)]     // ranges keep the axis
+///     x[.all, .slice(step: -1)]       // everything; start, stop and step as in Python
+///     x[.ellipsis, 0]                 // as many full axes as are missing
+///     x[.newAxis]                     // an axis of length 1
+///     x[[0, 2, 2]]                    // integer arrays gather
+///     x[mask]                         // Boolean arrays select
+///
+/// Ranges follow NumPy: negative bounds count from the end, and bounds outside of the axis are
+/// clamped. Integers and elements of integer arrays must name an element.
+public protocol TensorIndex {
+  /// The entry in the library's own terms.
+  var indexComponent: IndexComponent { get }
+}
+
+/// An entry of an index list in the library's own terms.
+///
+/// Made by the static members of `TensorIndex`, or by the `indexComponent` of another index type:
+/// a type of your own can be an index by forwarding to one of these.
+public struct IndexComponent: TensorIndex {
+  enum Kind {
+    case integer(Int)
+    case slice(start: Int?, stop: Int?, step: Int)
+    case ellipsis
+    case newAxis
+    case array(NDArray)
+  }
+
+  let kind: Kind
+
+  /// The entry itself.
+  public var indexComponent: IndexComponent { self }
+}
+
+extension TensorIndex where Self == IndexComponent {
+  /// The whole axis.
+  public static var all: IndexComponent { .slice() }
+
+  /// As many whole axes as the other entries leave over. At most one in a list; a list without one
+  /// ends with one.
+  public static var ellipsis: IndexComponent { IndexComponent(kind: .ellipsis) }
+
+  /// A new axis of length 1.
+  public static var newAxis: IndexComponent { IndexComponent(kind: .newAxis) }
+
+  /// Every `step`-th element from `start` on before `stop`, as Python's `start:stop:step`.
+  ///
+  /// Negative bounds count from the end, bounds outside of the axis are clamped, and a missing
+  /// bound means the end that the direction asks for: `.slice(step: -1)` reverses an axis.
+  public static func slice(
+    _ start: Int? = nil, _ stop: Int? = nil, step: Int = 1
+  ) -> IndexComponent {
+    IndexComponent(kind: .slice(start: start, stop: stop, step: step))
+  }
+
+  /// The bound behind an inclusive one: -1 is the last element, behind which there is nothing.
+  fileprivate static func slice(_ start: Int?, through last: Int) -> IndexComponent {
+    .slice(start, last == -1 || last == .max ? nil : last + 1)
+  }
+}
+
+extension Int: TensorIndex {
+  /// One element of the axis, which disappears.
+  public var indexComponent: IndexComponent { IndexComponent(kind: .integer(self)) }
+}
+
+extension Range: TensorIndex where Bound == Int {
+  /// The elements from the lower bound on before the upper bound.
+  public var indexComponent: IndexComponent { .slice(lowerBound, upperBound) }
+}
+
+extension ClosedRange: TensorIndex where Bound == Int {
+  /// The elements from the lower bound up to and including the upper bound.
+  public var indexComponent: IndexComponent { .slice(lowerBound, through: upperBound) }
+}
+
+extension PartialRangeFrom: TensorIndex where Bound == Int {
+  /// The elements from the lower bound on.
+  public var indexComponent: IndexComponent { .slice(lowerBound) }
+}
+
+extension PartialRangeUpTo: TensorIndex where Bound == Int {
+  /// The elements before the upper bound.
+  public var indexComponent: IndexComponent { .slice(nil, upperBound) }
+}
+
+extension PartialRangeThrough: TensorIndex where Bound == Int {
+  /// The elements up to and including the upper bound.
+  public var indexComponent: IndexComponent { .slice(nil, through: upperBound) }
+}
+
+extension Array: TensorIndex where Element: NestedArray {
+  /// An index array: integers gather, Booleans select.
+  public var indexComponent: IndexComponent { IndexComponent(kind: .array(NDArray(self))) }
+}
+
+extension NDArray: TensorIndex {
+  /// An index array: integers gather, Booleans select. Its elements are read when it is used.
+  public var indexComponent: IndexComponent { IndexComponent(kind: .array(self)) }
+}

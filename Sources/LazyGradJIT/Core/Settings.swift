@@ -1,0 +1,34 @@
+// What the environment says, read once per process.
+
+import Foundation
+
+/// Process settings from environment variables.
+package enum Settings {
+  /// Every variable that LazyGrad reads, with what it does.
+  package static let variables: [(name: String, meaning: String)] = [
+    ("LAZYGRAD_MEM_GUARD", "0 turns memory guarding off at start-up"),
+    ("LAZYGRAD_THREADS", "threads that a plan may use (default: the number of cores)"),
+    ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together"),
+    ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
+  ]
+
+  private static func value(_ name: String) -> String? {
+    ProcessInfo.processInfo.environment[name]
+  }
+
+  private static func number(_ name: String) -> Int? { value(name).flatMap { Int($0) } }
+
+  package static let isGuardOnAtStart: Bool = {
+    switch value("LAZYGRAD_MEM_GUARD")?.lowercased() {
+    case "0", "false", "off": false
+    default: true
+    }
+  }()
+
+  package static let threads: Int =
+    max(1, number("LAZYGRAD_THREADS") ?? ProcessInfo.processInfo.activeProcessorCount)
+
+  package static let memoryLimit: Int = number("LAZYGRAD_MEMORY_LIMIT").map { max($0, 0) } ?? 1 << 46
+
+  package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
+}

@@ -1,0 +1,51 @@
+// The memory of arrays: one aligned block and who still has to read it. Uses StoragePool and
+// nothing later in the pipeline.
+
+import Synchronization
+
+/// A block of array memory, 64-byte aligned, taken from the pool and given back when the last
+/// owner lets go.
+///
+/// Every block is at least `StoragePool.slack` bytes longer than asked for, so vector loops may
+/// read (and, in memory that they own from its start, write) past the last element up to the end
+/// of a vector.
+package final class Storage: @unchecked Sendable {
+  package let pointer: UnsafeMutableRawPointer
+  package let byteCount: Int
+  /// The block's true size, which the pool needs back.
+  let capacity: Int
+
+  /// The tape that reads this memory most: its records are counted without an atomic
+  /// read-modify-write, under that tape's lock. 0 while nobody has read it.
+  let home = Atomic<UInt>(0)
+  /// Live leaf records of the home tape, written under its lock only.
+  let homeRecords = Atomic<Int>(0)
+  /// Live leaf records of all other tapes.
+  let foreignRecords = Atomic<Int>(0)
+
+  /// Takes uninitialised memory from the pool.
+  ///
+  /// - Throws: `StorageError` where the size is over the limit or the system has no memory.
+  package init(byteCount: Int) throws(StorageError) {
+    let block = try StoragePool.shared.take(byteCount)
+    pointer = block.pointer
+    capacity = block.capacity
+    self.byteCount = byteCount
+  }
+
+  deinit { StoragePool.shared.give(pointer, capacity: capacity) }
+
+  /// Whether any recorded operation that is still alive reads this memory.
+  ///
+  /// One or two loads: the question that every host write asks first. False means that nothing
+  /// pending or guarded can be affected.
+  package var hasReaders: Bool {
+    homeRecords.load(ordering: .acquiring) != 0 || foreignRecords.load(ordering: .acquiring) != 0
+  }
+}
+
+/// Why there is no memory for an array.
+package enum StorageError: Error, Equatable {
+  /// The system refused, or the limit of the pool is reached.
+  case outOfMemory(byteCount: Int, limit: Int)
+}

@@ -1,0 +1,161 @@
+// What the library asks of the engine beside recording: settings, counters, questions about a
+// storage.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+import Synchronization
+
+extension Engine {
+  private static let threadCount = Atomic<Int>(Settings.threads)
+  private static let measuring = Atomic<Bool>(false)
+
+  /// Threads that a plan may use.
+  package static var threads: Int {
+    get { threadCount.load(ordering: .relaxed) }
+    set { threadCount.store(max(1, newValue), ordering: .relaxed) }
+  }
+
+  /// Whether forcing reads the clock to tell its own time from the kernels'.
+  package static var measuresOverhead: Bool {
+    get { measuring.load(ordering: .relaxed) }
+    set { measuring.store(newValue, ordering: .relaxed) }
+  }
+
+  static func nanoseconds() -> Int {
+    var time = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &time)
+    return Int(time.tv_sec) * 1_000_000_000 + Int(time.tv_nsec)
+  }
+
+  /// The sum over all tapes.
+  package static var counters: TapeCounters {
+    var sum = TapeCounters()
+    for tape in Tape.all {
+      let c = tape.locked { tape.state.pointee.counters }
+      sum.nodesRecorded += c.nodesRecorded
+      sum.planHits += c.planHits
+      sum.planMisses += c.planMisses
+      sum.kernelsRun += c.kernelsRun
+      sum.bytesRead += c.bytesRead
+      sum.bytesWritten += c.bytesWritten
+      sum.overheadNanoseconds += c.overheadNanoseconds
+      sum.kernelNanoseconds += c.kernelNanoseconds
+    }
+    return sum
+  }
+
+  /// Live records and held handles of the calling thread's tape: for tests of flat memory.
+  package static var tapeUse: (records: Int, live: Int, held: Int) {
+    let tape = Tape.current
+    return tape.locked {
+      (Int(tape.state.pointee.count), tape.state.pointee.live, tape.state.pointee.heldNodes)
+    }
+  }
+
+  // MARK: Questions about a storage
+
+  /// The names of the live guarded operations that read or produced a storage, in order.
+  ///
+  /// Nothing is counted while operations are recorded; the answer is found on the tapes when
+  /// somebody asks, which only a host write or a question about writability does.
+  /// - Complexity: one load where no operation has read the storage since the last reset; else
+  ///   O(live records).
+  package static func lockHolders(of storage: Storage) -> [String] {
+    if !storage.hasReaders { return [] }
+    return Tape.all.flatMap { tape in tape.locked { tape.lockHolders(of: storage) } }
+  }
+
+  /// Runs what is recorded and not yet evaluated and would read a storage.
+  package static func forceReaders(of storage: Storage) throws(StorageError) {
+    if !storage.hasReaders { return }
+    for tape in Tape.all {
+      tape.lock()
+      defer { tape.unlock() }
+      let ids = tape.pendingReaders(of: storage)
+      if !ids.isEmpty { try tape.force(ids) }
+    }
+  }
+
+  /// The plan that forcing these handles would run, as text.
+  package static func explain(_ slots: [SlotRef]) -> String {
+    var result = ""
+    for slot in slots where slot.pointee.node != 0 {
+      let tape = Tape.hold(slot)
+      defer { tape.unlock() }
+      let ids = slots.filter { $0.pointee.node != 0 && $0.pointee.tape == tape }
+        .map { $0.pointee.node &- 1 }.filter { !tape.isGiven($0) }
+      if ids.isEmpty { continue }
+      let extraction = tape.extract(ids)
+      result += PlanCache.shared.plan(for: extraction.graph).plan.explain(
+        extraction.graph, details: true)
+      break
+    }
+    return result.isEmpty ? "nothing to run\n" : result
+  }
+}
+
+extension Tape {
+  /// Every node that is still alive, by id.
+  private func forEachLive(_ body: (UInt32, UnsafeMutablePointer<Node>) -> Void) {
+    for i in 0..<Int(state.pointee.count) where !nodes[i].state.contains(.dead) {
+      body(UInt32(i), nodes + i)
+    }
+  }
+
+  fileprivate func lockHolders(of storage: Storage) -> [String] {
+    var names: [String] = []
+    forEachLive { id, node in
+      guard node.pointee.state.contains([.guarded, .tracked]), hasOperands(id) else { return }
+      var reads = node.pointee.state.contains(.handedOut) && isOver(storage, id)
+      for operand in [a(id), b(id), c(id)] where operand != id {
+        if nodes[Int(operand)].opcode == .leaf, isOver(storage, operand) { reads = true }
+      }
+      if reads { names.append(node.pointee.opcode.info.name) }
+    }
+    return names
+  }
+
+  private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+    guard let held = nodes[Int(id)].storage else { return false }
+    return held.toOpaque() == Unmanaged.passUnretained(storage).toOpaque()
+  }
+
+  /// The pending nodes that somebody holds and that depend on a storage.
+  fileprivate func pendingReaders(of storage: Storage) -> [UInt32] {
+    let n = Int(state.pointee.count)
+    var depends = [Bool](repeating: false, count: n)
+    var result: [UInt32] = []
+    for i in 0..<n where !nodes[i].state.contains(.dead) {
+      let id = UInt32(i)
+      if nodes[i].opcode == .leaf {
+        if nodes[i].storage != nil {
+          depends[i] = isOver(storage, id)
+        } else if nodes[i].link != 0 {
+          depends[i] = depends[Int(nodes[i].link) - 1]
+        }
+        continue
+      }
+      if nodes[i].state.contains(.evaluated) { continue }
+      for operand in [a(id), b(id), c(id)] where operand != id && depends[Int(operand)] {
+        depends[i] = true
+      }
+      if depends[i], nodes[i].slot != nil { result.append(id) }
+    }
+    return result
+  }
+
+  /// Notes that a tracked value's memory is now also a host array's.
+  package func handOut(_ id: UInt32) {
+    let node = nodes + Int(id)
+    guard node.pointee.opcode != .view, let storage = node.pointee.storage,
+      node.pointee.opcode != .leaf, !node.pointee.state.contains(.handedOut)
+    else { return }
+    node.pointee.state.insert(.handedOut)
+    countReader(storage)
+  }
+}

@@ -1,0 +1,329 @@
+// Force time: cut the graph out of the tape (or recognise the whole window), get the plan, bind
+// memory, run, and write the results back into the tape.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+/// The coarse entry points of the engine.
+package enum Engine {
+  /// Computes the values of handles.
+  ///
+  /// Everything that the program holds and that lies on the way is kept; what nothing reads any
+  /// more is never in memory.
+  /// - Throws: `StorageError`; the graph is then as before, so it can be tried again.
+  package static func force(_ slots: [SlotRef]) throws(StorageError) {
+    for first in slots where first.pointee.node != 0 {
+      let tape = Tape.hold(first)
+      defer { tape.unlock() }
+      var ids: [UInt32] = []
+      for slot in slots where slot.pointee.node != 0 && slot.pointee.tape == tape {
+        let id = slot.pointee.node &- 1
+        if !tape[id].state.contains(.evaluated) { ids.append(id) }
+      }
+      if !ids.isEmpty { try tape.force(ids) }
+    }
+  }
+
+  /// Computes the value of one handle.
+  @inline(__always)
+  package static func force(_ slot: SlotRef) throws(StorageError) {
+    if slot.pointee.node == 0 { return }
+    let tape = Tape.hold(slot)
+    defer { tape.unlock() }
+    if slot.pointee.node == 0 { return }
+    let id = slot.pointee.node &- 1
+    if !tape[id].state.contains(.evaluated) { try tape.force([id]) }
+  }
+}
+
+/// The work of one force, whichever way it was found.
+private struct Work {
+  let plan: Plan
+  let leaves: [UInt32]
+  let scalars: [UInt32]
+  let roots: [UInt32]
+  let cone: [UInt32]
+  /// What the ids are relative to.
+  let base: UInt32
+}
+
+extension Tape {
+  /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
+  func force(_ ids: [UInt32]) throws(StorageError) {
+    let started = Engine.measuresOverhead ? Engine.nanoseconds() : 0
+    var kernelTime = 0
+    if let work = knownWindow(ids) {
+      state.pointee.counters.planHits += 1
+      try run(work, &kernelTime)
+    } else {
+      let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
+      let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids) : nil
+      var stack = [ids]
+      while let top = stack.last {
+        let pending = top.filter { !isGiven($0) }
+        if pending.isEmpty {
+          stack.removeLast()
+          continue
+        }
+        let extraction = extract(pending)
+        if !extraction.prior.isEmpty {
+          stack.append(extraction.prior)
+          continue
+        }
+        let (plan, isHit) = PlanCache.shared.plan(for: extraction.graph)
+        if isHit {
+          state.pointee.counters.planHits += 1
+        } else {
+          state.pointee.counters.planMisses += 1
+        }
+        if let windowKey { remember(windowKey, ids, extraction, plan) }
+        try run(
+          Work(
+            plan: plan, leaves: extraction.leaves, scalars: extraction.scalars,
+            roots: extraction.roots, cone: extraction.cone, base: 0), &kernelTime)
+        stack.removeLast()
+      }
+    }
+    finishWindow()
+    if Engine.measuresOverhead {
+      state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
+      state.pointee.counters.kernelNanoseconds += kernelTime
+    }
+  }
+
+  // MARK: Whole windows
+
+  private func windowKey(_ ids: [UInt32]) -> UInt64 {
+    var key = TapeHash.mix(state.pointee.hash ^ UInt64(state.pointee.count &- state.pointee.windowStart))
+    key = TapeHash.mix(key ^ state.pointee.heldHash)
+    for id in ids { key = TapeHash.mix(key ^ UInt64(id &- state.pointee.windowStart)) }
+    return key
+  }
+
+  /// The work that this window takes, if an equal window was forced before.
+  private func knownWindow(_ ids: [UInt32]) -> Work? {
+    let start = state.pointee.windowStart
+    if state.pointee.readsPending { return nil }
+    for id in ids where id < start { return nil }
+    guard
+      let known = PlanCache.shared.window(windowKey(ids), { self.matches($0, ids) })
+    else { return nil }
+    return Work(
+      plan: known.plan, leaves: known.leaves, scalars: known.scalars, roots: known.roots,
+      cone: known.cone, base: start)
+  }
+
+  /// Compares the words themselves: a hash alone would be a wrong answer waiting.
+  private func matches(_ known: WindowPlan, _ ids: [UInt32]) -> Bool {
+    let start = state.pointee.windowStart
+    let n = Int(state.pointee.count &- start)
+    guard known.words.count == n * 4, known.held.count == state.pointee.heldInWindow,
+      known.requested.count == ids.count, known.events.count == state.pointee.events.count
+    else { return false }
+    for (k, id) in ids.enumerated() where known.requested[k] != id &- start { return false }
+    for (k, event) in known.events.enumerated() where state.pointee.events[k] != event {
+      return false
+    }
+    for id in known.held where nodes[Int(start &+ id)].slot == nil || nodes[Int(start &+ id)].opcode == .leaf {
+      return false
+    }
+    let first = nodes + Int(start)
+    return known.words.withUnsafeBufferPointer { words in
+      var difference: UInt64 = 0
+      for i in 0..<n {
+        let (w0, w1, w2, w3) = Tape.words(first + i)
+        difference |= (w0 ^ words[4 * i]) | (w1 ^ words[4 * i + 1])
+        difference |= (w2 ^ words[4 * i + 2]) | (w3 ^ words[4 * i + 3])
+      }
+      return difference == 0
+    }
+  }
+
+  @inline(__always)
+  private static func words(
+    _ node: UnsafeMutablePointer<Node>
+  ) -> (UInt64, UInt64, UInt64, UInt64) {
+    let n = node.pointee
+    return (
+      Node.head(n.opcode, n.type, n.traits, n.shape), UInt64(n.attribute) << 32 | UInt64(n.a),
+      UInt64(n.b) << 32 | UInt64(n.c), Node.isPayloadStatic(n.opcode, n.traits) ? n.payload : 0
+    )
+  }
+
+  private func remember(_ key: UInt64, _ ids: [UInt32], _ e: Extraction, _ plan: Plan) {
+    let start = state.pointee.windowStart
+    // A value from before the window would be bound by an id that means nothing next time.
+    guard e.cone.first.map({ $0 >= start }) ?? false, e.leaves.allSatisfy({ $0 >= start }) else {
+      return
+    }
+    let n = Int(state.pointee.count &- start)
+    var words: [UInt64] = []
+    words.reserveCapacity(4 * n)
+    var held: [UInt32] = []
+    for i in 0..<n {
+      let node = nodes + Int(start) + i
+      if node.pointee.state.contains(.dead) { return }
+      let (w0, w1, w2, w3) = Tape.words(node)
+      words += [w0, w1, w2, w3]
+      if node.pointee.slot != nil, node.pointee.opcode != .leaf { held.append(UInt32(i)) }
+    }
+    PlanCache.shared.remember(
+      WindowPlan(
+        plan: plan, words: words, events: state.pointee.events.array, held: held,
+        requested: ids.map { $0 &- start }, leaves: e.leaves.map { $0 &- start },
+        scalars: e.scalars.map { $0 &- start }, roots: e.roots.map { $0 &- start },
+        cone: e.cone.map { $0 &- start }),
+      key: key)
+  }
+
+  // MARK: Running
+
+  private func run(_ work: Work, _ kernelTime: inout Int) throws(StorageError) {
+    let plan = work.plan
+    let outputs = try makeOutputs(work)
+    let baseCount = 1 + work.leaves.count + work.roots.count
+    let bases = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: baseCount)
+    let scalars = UnsafeMutablePointer<UInt64>.allocate(capacity: work.scalars.count + 1)
+    defer {
+      bases.deallocate()
+      scalars.deallocate()
+    }
+    bases[0] = UnsafeMutableRawPointer(bases)
+    for (i, leaf) in work.leaves.enumerated() {
+      let value = self.value(of: work.base &+ leaf)
+      let size = nodes[Int(work.base &+ leaf)].type.size
+      bases[1 + i] = value.storage._withUnsafeGuaranteedRef { $0.pointer } + value.offset * size
+    }
+    for (i, output) in outputs.enumerated() {
+      bases[1 + work.leaves.count + i] =
+        output.storage._withUnsafeGuaranteedRef { $0.pointer } + output.byteOffset
+    }
+    for (i, scalar) in work.scalars.enumerated() {
+      scalars[i] = nodes[Int(work.base &+ scalar)].payload
+    }
+    state.pointee.inFlight += 1
+    unlock()
+    let before = Engine.measuresOverhead ? Engine.nanoseconds() : 0
+    var failure: StorageError?
+    do throws(StorageError) {
+      try PlanRunner.run(
+        plan, PlanRunner.Binding(bases: bases, scalars: scalars), threads: Engine.threads)
+    } catch { failure = error }
+    if Engine.measuresOverhead { kernelTime += Engine.nanoseconds() - before }
+    lock()
+    state.pointee.inFlight -= 1
+    if let failure {
+      for output in outputs { output.storage.release() }
+      throw failure
+    }
+    state.pointee.counters.kernelsRun += plan.kernelCount
+    state.pointee.counters.bytesRead += plan.cost.bytesRead
+    state.pointee.counters.bytesWritten += plan.cost.bytesWritten
+    commit(work, outputs)
+  }
+
+  private struct OutputMemory {
+    /// Holds one reference for the node.
+    let storage: Unmanaged<Storage>
+    let byteOffset: Int
+  }
+
+  /// Memory for the roots. What the user holds gets memory of its own; values that are only kept
+  /// for the backward pass share one block, which lives as long as they do together.
+  private func makeOutputs(_ work: Work) throws(StorageError) -> [OutputMemory] {
+    var result: [OutputMemory] = []
+    result.reserveCapacity(work.roots.count)
+    var shared = 0
+    for (i, root) in work.roots.enumerated() where nodes[Int(work.base &+ root)].slot == nil {
+      shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
+    }
+    let block = shared > 0 ? try Storage(byteCount: shared) : nil
+    var offset = 0
+    for (i, root) in work.roots.enumerated() {
+      let bytes = work.plan.outputs[i].byteCount
+      if nodes[Int(work.base &+ root)].slot == nil {
+        result.append(OutputMemory(storage: Unmanaged.passRetained(block!), byteOffset: offset))
+        offset += ArenaAllocator.rounded(bytes)
+      } else {
+        do throws(StorageError) {
+          let storage = try Storage(byteCount: bytes)
+          result.append(OutputMemory(storage: Unmanaged.passRetained(storage), byteOffset: 0))
+        } catch {
+          for output in result { output.storage.release() }
+          throw error
+        }
+      }
+    }
+    return result
+  }
+
+  /// Writes results back: values into their nodes, finished handles off the tape, and what nothing
+  /// needs any more is freed.
+  private func commit(_ work: Work, _ outputs: [OutputMemory]) {
+    for (i, root) in work.roots.enumerated() {
+      let id = work.base &+ root
+      let node = nodes + Int(id)
+      node.pointee.storage = outputs[i].storage
+      node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
+      node.pointee.state.formUnion([.evaluated, .owns])
+      state.pointee.owners.append(id)
+    }
+    for relative in work.cone { commit(work.base &+ relative) }
+    if state.pointee.heldNodes == 0, state.pointee.inFlight == 0 { return }
+    for relative in work.cone {
+      let id = work.base &+ relative
+      let node = nodes + Int(id)
+      if node.pointee.state.isDisjoint(with: [.tracked, .dead]) {
+        dropOperands(id)
+        if node.pointee.uses == 0, node.pointee.slot == nil { state.pointee.work.append(id) }
+      }
+    }
+    freeWork()
+  }
+
+  @inline(__always)
+  private func commit(_ id: UInt32) {
+    let node = nodes + Int(id)
+    node.pointee.state.insert(.evaluated)
+    if node.pointee.opcode == .attach, node.pointee.storage == nil {
+      takeValue(of: id &- node.pointee.b, id)
+    }
+    if node.pointee.slot != nil, !node.pointee.state.contains(.tracked) { settle(id) }
+  }
+
+  /// An alias holds its operand's memory, where that is in memory at all.
+  private func takeValue(of source: UInt32, _ id: UInt32) {
+    guard hasValue(source) else { return }
+    let value = self.value(of: source)
+    nodes[Int(id)].storage = value.storage.retain()
+    nodes[Int(id)].payload = UInt64(value.offset)
+    nodes[Int(id)].state.insert(.owns)
+    state.pointee.owners.append(id)
+  }
+
+  private func hasValue(_ id: UInt32) -> Bool {
+    let node = nodes[Int(id)]
+    return node.opcode == .view ? hasValue(id &- node.a) : node.storage != nil
+  }
+
+  /// Moves an evaluated, untracked value from its node into its handle.
+  func settle(_ id: UInt32) {
+    guard let slot = nodes[Int(id)].slot else { return }
+    let value = self.value(of: id)
+    slot.pointee.storage = value.storage.retain()
+    slot.pointee.offset = value.offset
+    slot.pointee.layout = value.layout
+    unhold(id)
+    slot.pointee.node = 0
+    slot.pointee.leaf = 0
+  }
+}
+
+extension RawList where Element == UInt64 {
+  var array: [UInt64] { Array(UnsafeBufferPointer(start: base, count: count)) }
+}

@@ -1,0 +1,159 @@
+// Runs a plan: binds memory, then walks its kernels, on one thread or on several.
+
+import Dispatch
+import Synchronization
+
+/// Runs plans.
+package enum PlanRunner {
+  /// A plan is split over threads from this estimate on: twice what entering Dispatch costs.
+  static let parallelThreshold = 200_000.0
+
+  /// The memory that a run reads and writes.
+  struct Binding {
+    /// Arena, leaves, outputs.
+    var bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    var scalars: UnsafePointer<UInt64>
+  }
+
+  /// Runs every kernel of a plan in order.
+  ///
+  /// - Throws: `StorageError` where there is no memory for the arena; nothing has run then.
+  static func run(_ plan: Plan, _ binding: Binding, threads: Int) throws(StorageError) {
+    let work = plan.workBytes
+    let threads =
+      threads > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold ? threads : 1
+    let memory = try Storage(byteCount: plan.arenaBytes + threads * work + 64)
+    binding.bases[0] = memory.pointer
+    let scratch = memory.pointer + ArenaAllocator.rounded(plan.arenaBytes)
+    if threads == 1 {
+      let context = RunContext(bases: binding.bases, scalars: binding.scalars, scratch: scratch)
+      for step in plan.steps {
+        switch step {
+        case .loop(let index):
+          let kernel = plan.kernels[index]
+          for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
+          if kernel.needsFinish { kernel.finish(context) }
+        case .move(let index): plan.moves[index].run(context)
+        }
+      }
+    } else {
+      runParallel(plan, binding, scratch, work, threads)
+    }
+    withExtendedLifetime(memory) {}
+  }
+
+  /// Enters Dispatch once; each worker walks all kernels and claims chunks by a counter.
+  ///
+  /// Dispatch promises no gang scheduling, so a kernel is finished when its chunks are, not when
+  /// all workers have come by: the calling thread can always get through alone, and a worker that
+  /// arrives late finds everything claimed.
+  private static func runParallel(
+    _ plan: Plan, _ binding: Binding, _ scratch: UnsafeMutableRawPointer, _ work: Int,
+    _ threads: Int
+  ) {
+    let pieces = plan.pieces
+    let counters = UnsafeMutablePointer<PieceCounter>.allocate(capacity: pieces.count)
+    for i in 0..<pieces.count { (counters + i).initialize(to: PieceCounter()) }
+    defer {
+      counters.deinitialize(count: pieces.count)
+      counters.deallocate()
+    }
+    let shared = Shared(counters: counters, binding: binding, scratch: scratch)
+    DispatchQueue.concurrentPerform(iterations: threads) { worker in
+      let context = RunContext(
+        bases: shared.binding.bases, scalars: shared.binding.scalars,
+        scratch: shared.scratch + worker * work)
+      for (i, piece) in pieces.enumerated() {
+        let counter = shared.counters + i
+        let count = piece.count(plan)
+        while true {
+          let chunk = counter.pointee.claimed.wrappingAdd(1, ordering: .relaxed).oldValue
+          if chunk >= count { break }
+          piece.run(plan, chunk, context)
+          counter.pointee.done.wrappingAdd(1, ordering: .releasing)
+        }
+        var spins = 0
+        while counter.pointee.done.load(ordering: .acquiring) < count {
+          spins += 1
+          if spins > 2000 { yieldThread() }
+        }
+      }
+    }
+  }
+
+  private struct PieceCounter: ~Copyable {
+    let claimed = Atomic<Int>(0)
+    let done = Atomic<Int>(0)
+  }
+
+  /// What the workers share; each writes its own part.
+  private struct Shared: @unchecked Sendable {
+    let counters: UnsafeMutablePointer<PieceCounter>
+    let binding: Binding
+    let scratch: UnsafeMutableRawPointer
+  }
+
+  /// Plans and runs a graph on its own: for tests.
+  ///
+  /// - Returns: The memory of every root, by position.
+  package static func run(
+    _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double], threads: Int
+  ) throws -> [Int: Storage] {
+    let plan = Planner.plan(graph)
+    var outputs: [Int: Storage] = [:]
+    var bases = [UnsafeMutableRawPointer(bitPattern: 64)!]
+    bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }
+    for output in plan.outputs {
+      let storage = try Storage(byteCount: output.byteCount)
+      outputs[output.node] = storage
+      bases.append(storage.pointer)
+    }
+    var bits = scalars.map { $0.bitPattern }
+    for node in graph.nodes where node.opcode == .scalar && !node.type.isFloating {
+      bits[Int(node.slot)] = UInt64(bitPattern: Int64(scalars[Int(node.slot)]))
+    }
+    bits.append(0)
+    try bases.withUnsafeMutableBufferPointer { bases in
+      try bits.withUnsafeBufferPointer { bits in
+        try run(
+          plan, Binding(bases: bases.baseAddress!, scalars: bits.baseAddress!), threads: threads)
+      }
+    }
+    return outputs
+  }
+}
+
+extension Plan {
+  /// Scratch bytes that one thread needs.
+  var workBytes: Int { kernels.reduce(0) { max($0, $1.workBytes) } + 64 }
+
+  /// What workers go through in step: each is finished before the next begins.
+  enum Piece {
+    case chunks(Int)
+    case finish(Int)
+    case move(Int)
+
+    func count(_ plan: Plan) -> Int {
+      if case .chunks(let index) = self { return plan.kernels[index].chunkCount }
+      return 1
+    }
+
+    func run(_ plan: Plan, _ chunk: Int, _ context: RunContext) {
+      switch self {
+      case .chunks(let index): plan.kernels[index].run(chunk: chunk, context)
+      case .finish(let index): plan.kernels[index].finish(context)
+      case .move(let index): plan.moves[index].run(context)
+      }
+    }
+  }
+
+  var pieces: [Piece] {
+    steps.flatMap { step -> [Piece] in
+      switch step {
+      case .loop(let index):
+        kernels[index].needsFinish ? [.chunks(index), .finish(index)] : [.chunks(index)]
+      case .move(let index): [.move(index)]
+      }
+    }
+  }
+}

@@ -1,0 +1,187 @@
+// Cuts the part of a tape that is asked for out into a `Graph` with local positions, and notes how
+// to bind it. This is the canonical form: the same program gives the same graph wherever its nodes
+// stand, in whatever else they stand.
+
+/// A graph together with the nodes that it was cut from.
+struct Extraction {
+  var graph: Graph
+  /// Node ids by leaf slot, by scalar slot, and by root in ascending order of position.
+  var leaves: [UInt32] = []
+  var scalars: [UInt32] = []
+  var roots: [UInt32] = []
+  /// Pending nodes that the plan evaluates, ascending.
+  var cone: [UInt32] = []
+  /// Nodes from before that must be evaluated first.
+  var prior: [UInt32] = []
+}
+
+extension Tape {
+  private static let requested: UInt32 = 1 << 31
+  private static let saved: UInt32 = 1 << 30
+  private static let countMask: UInt32 = (1 << 30) - 1
+
+  /// Whether a node's value is there: a leaf, or evaluated.
+  @inline(__always)
+  func isGiven(_ id: UInt32) -> Bool {
+    nodes[Int(id)].opcode == .leaf || nodes[Int(id)].state.contains(.evaluated)
+  }
+
+  /// Cuts out everything that is needed for `ids` and has not been evaluated.
+  ///
+  /// Roots are what must be in memory afterwards: what was asked for, what the user holds, what an
+  /// operation outside reads, and what derivative rules declare that they read.
+  func extract(_ ids: [UInt32]) -> Extraction {
+    let top = Int(ids.max()!)
+    // Per node: how many times the cut reads it, and the two flags above.
+    let marks = UnsafeMutablePointer<UInt32>.allocate(capacity: top + 1)
+    marks.initialize(repeating: 0, count: top + 1)
+    defer { marks.deallocate() }
+    var outstanding = 0
+    for id in ids {
+      if marks[Int(id)] == 0 { outstanding += 1 }
+      marks[Int(id)] |= Tape.requested
+    }
+    var result = Extraction(graph: Graph(nodes: [], leafCount: 0, scalarCount: 0))
+    let bottom = markCone(top, marks, &outstanding, &result)
+    if !result.prior.isEmpty { return result }
+    result.cone.reverse()
+    emit(bottom, top, marks, &result)
+    return result
+  }
+
+  /// Walks down from the newest node, which visits every reader before what it reads.
+  private func markCone(
+    _ top: Int, _ marks: UnsafeMutablePointer<UInt32>, _ outstanding: inout Int,
+    _ result: inout Extraction
+  ) -> Int {
+    var id = top
+    while true {
+      if marks[id] != 0 {
+        outstanding -= 1
+        let node = nodes + id
+        if node.pointee.opcode == .leaf {
+          if node.pointee.storage == nil, node.pointee.link != 0 {
+            let source = node.pointee.link &- 1
+            if isGiven(source) { bindImport(UInt32(id)) } else { result.prior.append(source) }
+          }
+        } else if !node.pointee.state.contains(.evaluated) {
+          result.cone.append(UInt32(id))
+          markOperands(id, marks, &outstanding)
+        }
+      }
+      if outstanding == 0 || id == 0 { return id }
+      id -= 1
+    }
+  }
+
+  @inline(__always)
+  private func markOperands(
+    _ id: Int, _ marks: UnsafeMutablePointer<UInt32>, _ outstanding: inout Int
+  ) {
+    let node = nodes[id]
+    if node.a == 0 { return }
+    @inline(__always)
+    func mark(_ operand: Int) {
+      if marks[operand] == 0 { outstanding += 1 }
+      marks[operand] += 1
+    }
+    let a = id - Int(node.a)
+    let b = id - Int(node.b)
+    let c = id - Int(node.c)
+    if node.opcode != .attach { mark(a) }
+    if node.b != 0 { mark(b) }
+    if node.c != 0 { mark(c) }
+    guard node.state.contains(.tracked), node.traits.contains(.variable) else { return }
+    let info = node.opcode.info
+    var needs: Needs = []
+    if nodes[a].traits.contains(.variable) { needs.formUnion(info.needs.a) }
+    if node.b != 0, nodes[b].traits.contains(.variable) { needs.formUnion(info.needs.b) }
+    if node.c != 0, nodes[c].traits.contains(.variable) { needs.formUnion(info.needs.c) }
+    if needs.isEmpty { return }
+    if needs.contains(.a) { marks[a] |= Tape.saved }
+    if needs.contains(.b) { marks[b] |= Tape.saved }
+    if needs.contains(.c) { marks[c] |= Tape.saved }
+    if needs.contains(.output) { marks[id] |= Tape.saved }
+  }
+
+  /// Writes the graph's nodes, oldest first.
+  private func emit(
+    _ bottom: Int, _ top: Int, _ marks: UnsafeMutablePointer<UInt32>, _ result: inout Extraction
+  ) {
+    let span = top - bottom + 1
+    let local = UnsafeMutablePointer<Int32>.allocate(capacity: span)
+    local.initialize(repeating: -1, count: span)
+    defer { local.deallocate() }
+    var out: [GraphNode] = []
+    out.reserveCapacity(result.cone.count + 16)
+
+    /// The position of an operand; a given value becomes a leaf when it is first read.
+    func position(_ id: Int) -> Int {
+      let known = local[id - bottom]
+      if known >= 0 { return Int(known) }
+      let node = nodes[id]
+      let layout =
+        node.opcode == .leaf || node.opcode == .view ? node.attribute : node.shape
+      local[id - bottom] = Int32(out.count)
+      out.append(
+        GraphNode(
+          .leaf, node.type, shape: node.shape, attribute: layout, slot: result.leaves.count))
+      result.leaves.append(UInt32(id))
+      return out.count - 1
+    }
+
+    for coneID in result.cone {
+      let id = Int(coneID)
+      let node = nodes[id]
+      if node.opcode == .view, isGiven(coneID - node.a) { continue }
+      var entry = GraphNode(node.opcode, node.type, shape: node.shape, attribute: node.attribute)
+      if node.opcode == .scalar {
+        entry.slot = Int32(result.scalars.count)
+        result.scalars.append(coneID)
+      } else if node.a != 0 {
+        entry.a = node.opcode == .attach ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
+        if node.b != 0 { entry.b = Int32(position(id - Int(node.b))) }
+        if node.c != 0 { entry.c = Int32(position(id - Int(node.c))) }
+        if Node.isPayloadStatic(node.opcode, node.traits) {
+          entry.offset = Int(Int64(bitPattern: node.payload))
+        }
+      }
+      let reads = marks[id] & Tape.countMask
+      let isWanted =
+        marks[id] & (Tape.requested | Tape.saved) != 0 || node.slot != nil || node.uses > reads
+      if isWanted {
+        if node.opcode == .view {
+          markRoot(Int(entry.a), &out)
+        } else if node.opcode == .attach {
+          markRoot(Int(entry.b), &out)
+        } else {
+          entry.isRoot = true
+        }
+      }
+      local[id - bottom] = Int32(out.count)
+      out.append(entry)
+    }
+    // Roots by position, with the node that each came from.
+    for coneID in result.cone {
+      let p = local[Int(coneID) - bottom]
+      if p >= 0, out[Int(p)].isRoot { result.roots.append(coneID) }
+    }
+    result.graph = Graph(
+      nodes: out, leafCount: result.leaves.count, scalarCount: result.scalars.count)
+  }
+
+  /// The value behind aliases and views becomes a root.
+  private func markRoot(_ start: Int, _ out: inout [GraphNode]) {
+    var p = start
+    while true {
+      switch out[p].opcode {
+      case .leaf: return
+      case .attach: p = Int(out[p].b)
+      case .view: p = Int(out[p].a)
+      default:
+        out[p].isRoot = true
+        return
+      }
+    }
+  }
+}

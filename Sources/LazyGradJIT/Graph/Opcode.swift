@@ -1,0 +1,164 @@
+// THE table of operations: everything that the engine knows of one is its row here. Builder,
+// planner, kernels, oracle and backward pass look things up in it instead of switching by hand.
+
+/// An operation of the graph. The raw values are part of plan keys: append only.
+package enum Opcode: UInt8, CaseIterable, Sendable {
+  // Sources.
+  /// A value in memory.
+  case leaf = 0
+  /// A number that is bound when a plan runs and is no part of its key.
+  case scalar
+  /// The position of an element along the last axis, as int64.
+  case iota
+  // Index maps.
+  /// Another layout over the operand's memory.
+  case view
+  // Elementwise, one operand.
+  case copy, cast, neg, abs, sign, square, sqrt, reciprocal
+  case exp, expm1, log, log1p, sin, cos, tanh, sigmoid, erf, relu
+  case floor, logicalNot, isNaN
+  // Elementwise, two operands.
+  case add, sub, mul, div, pow, maximum, minimum
+  case equal, notEqual, less, lessEqual, greater, greaterEqual
+  case logicalAnd, logicalOr
+  // Elementwise, three operands.
+  case select
+  // Reductions over one run of axes.
+  case sum, max, min, argmax, argmin
+  // Products.
+  case matmul
+  // Moves.
+  case gatherRows, scatterAddRows, setRegion, addRegion, concat
+  /// Passes its last operand on; carries the derivative rule of a composite operation. The
+  /// attribute says which.
+  case attach
+}
+
+/// How the planner treats an operation.
+package enum OpClass: UInt8, Sendable {
+  case source, view, elementwise, reduction, matmul, move, alias
+}
+
+/// How the type of a result follows from the operands' types.
+package enum TypeRule: UInt8, Sendable {
+  /// The operands' common type.
+  case same
+  /// As `same`, but integers become float64.
+  case floating
+  /// Always bool.
+  case bool
+  /// Always int64.
+  case int64
+  /// Given with the operation.
+  case explicit
+}
+
+/// Which values a derivative rule reads; the rest may be freed before the backward pass.
+package struct Needs: OptionSet, Sendable {
+  package let rawValue: UInt8
+  package init(rawValue: UInt8) { self.rawValue = rawValue }
+  package static let a = Needs(rawValue: 1)
+  package static let b = Needs(rawValue: 2)
+  package static let c = Needs(rawValue: 4)
+  package static let output = Needs(rawValue: 8)
+}
+
+/// One row of the table.
+package struct OpInfo: Sendable {
+  package let opcode: Opcode
+  package let name: String
+  package let arity: Int
+  package let opClass: OpClass
+  package let typeRule: TypeRule
+  /// Too dear to compute twice: the planner never duplicates it.
+  package let isExpensive: Bool
+  /// Whether a gradient flows through it.
+  package let isDifferentiable: Bool
+  /// What the derivative with respect to operand a, b and c reads.
+  package let needs: (a: Needs, b: Needs, c: Needs)
+}
+
+extension Opcode {
+  /// This operation's row.
+  @inline(__always)
+  package var info: OpInfo { Self.rows[Int(rawValue)] }
+
+  /// Index by raw value; built once and never freed, so that a lookup is one load.
+  package nonisolated(unsafe) static let rows: UnsafePointer<OpInfo> = {
+    let rows = UnsafeMutablePointer<OpInfo>.allocate(capacity: Opcode.allCases.count)
+    for opcode in Opcode.allCases { (rows + Int(opcode.rawValue)).initialize(to: row(opcode)) }
+    return UnsafePointer(rows)
+  }()
+
+  private static func row(_ opcode: Opcode) -> OpInfo {
+    func row(
+      _ name: String, _ arity: Int, _ opClass: OpClass, _ rule: TypeRule = .same,
+      expensive: Bool = false, differentiable: Bool = true,
+      a: Needs = [], b: Needs = [], c: Needs = []
+    ) -> OpInfo {
+      OpInfo(
+        opcode: opcode, name: name, arity: arity, opClass: opClass, typeRule: rule,
+        isExpensive: expensive, isDifferentiable: differentiable, needs: (a, b, c))
+    }
+    func predicate(_ name: String, _ arity: Int = 2) -> OpInfo {
+      row(name, arity, .elementwise, .bool, differentiable: false)
+    }
+    switch opcode {
+    case .leaf: return row("leaf", 0, .source, .explicit)
+    case .scalar: return row("scalar", 0, .source, .explicit, differentiable: false)
+    case .iota: return row("iota", 0, .source, .int64, differentiable: false)
+    case .view: return row("view", 1, .view)
+    case .copy: return row("copy", 1, .elementwise)
+    case .cast: return row("cast", 1, .elementwise, .explicit)
+    case .neg: return row("negative", 1, .elementwise)
+    case .abs: return row("abs", 1, .elementwise, a: .a)
+    case .sign: return row("sign", 1, .elementwise, differentiable: false)
+    case .square: return row("square", 1, .elementwise, a: .a)
+    case .sqrt: return row("sqrt", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .reciprocal:
+      return row("reciprocal", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .exp: return row("exp", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .expm1: return row("expm1", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .log: return row("log", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .log1p: return row("log1p", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .sin: return row("sin", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .cos: return row("cos", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .tanh: return row("tanh", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .sigmoid: return row("sigmoid", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .erf: return row("erf", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .relu: return row("relu", 1, .elementwise, a: .output)
+    case .floor: return row("floor", 1, .elementwise, differentiable: false)
+    case .logicalNot: return predicate("logicalNot", 1)
+    case .isNaN: return predicate("isNaN", 1)
+    case .add: return row("add", 2, .elementwise)
+    case .sub: return row("subtract", 2, .elementwise)
+    case .mul: return row("multiply", 2, .elementwise, a: .b, b: .a)
+    case .div: return row("divide", 2, .elementwise, .floating, expensive: true, a: .b, b: [.b, .output])
+    case .pow:
+      return row("power", 2, .elementwise, expensive: true, a: [.a, .b], b: [.a, .output])
+    case .maximum: return row("maximum", 2, .elementwise, a: [.a, .b], b: [.a, .b])
+    case .minimum: return row("minimum", 2, .elementwise, a: [.a, .b], b: [.a, .b])
+    case .equal: return predicate("equal")
+    case .notEqual: return predicate("notEqual")
+    case .less: return predicate("less")
+    case .lessEqual: return predicate("lessEqual")
+    case .greater: return predicate("greater")
+    case .greaterEqual: return predicate("greaterEqual")
+    case .logicalAnd: return predicate("logicalAnd")
+    case .logicalOr: return predicate("logicalOr")
+    case .select: return row("where", 3, .elementwise, b: .a, c: .a)
+    case .sum: return row("sum", 1, .reduction)
+    case .max: return row("max", 1, .reduction, a: .a)
+    case .min: return row("min", 1, .reduction, a: .a)
+    case .argmax: return row("argmax", 1, .reduction, .int64, differentiable: false)
+    case .argmin: return row("argmin", 1, .reduction, .int64, differentiable: false)
+    case .matmul: return row("matmul", 2, .matmul, a: .b, b: .a)
+    case .gatherRows: return row("gatherRows", 2, .move, a: .b)
+    case .scatterAddRows: return row("scatterAddRows", 3, .move, b: .c)
+    case .setRegion: return row("setRegion", 2, .move)
+    case .addRegion: return row("addRegion", 2, .move)
+    case .concat: return row("concatenate", 2, .move)
+    case .attach: return row("attach", 2, .alias)
+    }
+  }
+}

@@ -1,0 +1,225 @@
+// Writing a record: the one place where nodes come into being, where the streaming signature grows
+// and where values from outside the window get their leaf records.
+
+import Synchronization
+
+extension Tape {
+  /// No operand.
+  package static let none = UInt32.max
+
+  package var count: UInt32 { state.pointee.count }
+
+  /// Writes one record. The caller has checked everything; operands lie in the window.
+  ///
+  /// - Complexity: a few nanoseconds, amortised.
+  @inline(__always)
+  package func append(
+    _ opcode: Opcode, _ type: ScalarType, shape: LayoutID, a: UInt32 = Tape.none,
+    b: UInt32 = Tape.none, c: UInt32 = Tape.none, attribute: UInt32 = 0, payload: UInt64 = 0,
+    traits: Node.Traits = [], state nodeState: Node.State = []
+  ) -> UInt32 {
+    let id = state.pointee.count
+    if id == state.pointee.capacity { grow() }
+    let nodes = state.pointee.nodes
+    var relA: UInt32 = 0
+    var relB: UInt32 = 0
+    var relC: UInt32 = 0
+    if a != Tape.none {
+      relA = id &- a
+      nodes[Int(a)].uses &+= 1
+      if b != Tape.none {
+        relB = id &- b
+        nodes[Int(b)].uses &+= 1
+        if c != Tape.none {
+          relC = id &- c
+          nodes[Int(c)].uses &+= 1
+        }
+      }
+    }
+    (nodes + Int(id)).initialize(
+      to: Node(
+        opcode: opcode, type: type, traits: traits, state: nodeState, shape: shape,
+        attribute: attribute, a: relA, b: relB, c: relC, payload: payload, storage: nil, slot: nil,
+        uses: 0, link: 0, adjoint: 0, memo: 0))
+    state.pointee.count = id &+ 1
+    state.pointee.live &+= 1
+    state.pointee.counters.nodesRecorded &+= 1
+    let h =
+      state.pointee.hash ^ (Node.head(opcode, type, traits, shape) &* 0xD6E8_FEB8_6659_FD93)
+      ^ ((UInt64(attribute) << 32 | UInt64(relA)) &* 0xA076_1D64_78BD_642F)
+      ^ ((UInt64(relB) << 32 | UInt64(relC)) &* 0xE703_7ED1_A0B4_28DB)
+      ^ (Node.isPayloadStatic(opcode, traits) ? payload &* 0x8EBC_6AF0_9C88_C6E3 : 0)
+    let mixed = h &* 0x2127_599B_F432_5C37
+    state.pointee.hash = mixed ^ (mixed >> 32)
+    return id
+  }
+
+  @inline(never)
+  func grow() {
+    let capacity = Int(state.pointee.capacity)
+    precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
+    let larger = UnsafeMutablePointer<Node>.allocate(capacity: capacity * 2)
+    larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
+    state.pointee.nodes.deallocate()
+    state.pointee.nodes = larger
+    state.pointee.capacity = UInt32(capacity * 2)
+  }
+
+  /// Notes that something other than a record changed what a later force of the window does.
+  func noteEvent(_ word: UInt64) {
+    state.pointee.events.append(word)
+    state.pointee.hash = TapeHash.mix(state.pointee.hash ^ word)
+  }
+
+  // MARK: Values from outside the window
+
+  /// The node that stands for a handle's value in the current window.
+  @inline(__always)
+  package func operand(_ slot: SlotRef) -> UInt32 {
+    let node = slot.pointee.node
+    if node != 0 { return inWindow(node &- 1) }
+    let leaf = slot.pointee.leaf
+    if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
+      nodes[Int(leaf &- 1)].slot == slot,
+      nodes[Int(leaf &- 1)].state.isDisjoint(with: [.dead, .cleared])
+    {
+      return leaf &- 1
+    }
+    return makeLeaf(slot)
+  }
+
+  /// The node itself where it lies in the window, else a leaf record that stands for it.
+  @inline(__always)
+  package func inWindow(_ id: UInt32) -> UInt32 {
+    id >= state.pointee.windowStart ? id : imported(id)
+  }
+
+  @inline(never)
+  private func makeLeaf(_ slot: SlotRef) -> UInt32 {
+    if let old = liveLeaf(slot) {
+      if nodes[Int(old)].uses == 0 {
+        retire(old)
+      } else if nodes[Int(old)].state.contains(.cleared) {
+        // Its graph is gone; what is still pending on it keeps the memory on its own.
+        nodes[Int(old)].slot = nil
+        nodes[Int(old)].state.insert(.owns)
+        _ = slot.pointee.storage!.retain()
+      } else {
+        // A live graph of an earlier window hangs on it: gradients must meet there.
+        return imported(old)
+      }
+    }
+    let s = slot.pointee
+    let id = append(
+      .leaf, s.type, shape: s.shape, attribute: s.layout, payload: UInt64(s.offset),
+      traits: s.isVariable ? .variable : [])
+    let node = nodes + Int(id)
+    node.pointee.slot = slot
+    node.pointee.storage = s.storage
+    slot.pointee.leaf = id &+ 1
+    countReader(s.storage!)
+    state.pointee.owners.append(id)
+    return id
+  }
+
+  @inline(never)
+  private func imported(_ id: UInt32) -> UInt32 {
+    let memo = nodes[Int(id)].memo
+    if memo > state.pointee.windowStart, memo <= state.pointee.count,
+      nodes[Int(memo &- 1)].link == id &+ 1, !nodes[Int(memo &- 1)].state.contains(.dead)
+    {
+      return memo &- 1
+    }
+    let source = nodes[Int(id)]
+    let leaf = append(
+      .leaf, source.type, shape: source.shape,
+      attribute: source.opcode == .view || source.opcode == .leaf
+        ? source.attribute : source.shape,
+      payload: 0, traits: source.traits.intersection(.variable))
+    nodes[Int(id)].uses &+= 1
+    nodes[Int(id)].memo = leaf &+ 1
+    nodes[Int(leaf)].link = id &+ 1
+    if source.storage != nil {
+      bindImport(leaf)
+    } else {
+      state.pointee.readsPending = true
+    }
+    return leaf
+  }
+
+  /// Gives the leaf record of an evaluated node that node's memory.
+  func bindImport(_ leaf: UInt32) {
+    let source = nodes[Int(leaf)].link &- 1
+    let value = self.value(of: source)
+    let node = nodes + Int(leaf)
+    node.pointee.storage = value.storage
+    node.pointee.payload = UInt64(value.offset)
+    _ = value.storage.retain()
+    node.pointee.state.insert(.owns)
+    countReader(value.storage)
+    state.pointee.owners.append(leaf)
+  }
+
+  /// Where the value of an evaluated node or leaf is.
+  func value(
+    of id: UInt32
+  ) -> (storage: Unmanaged<Storage>, layout: LayoutID, offset: Int) {
+    let node = nodes[Int(id)]
+    switch node.opcode {
+    case .leaf:
+      return (node.storage!, node.attribute, Int(node.payload))
+    case .view:
+      let source = value(of: id &- node.a)
+      return (source.storage, node.attribute, source.offset + Int(node.payload))
+    default:
+      return (node.storage!, node.shape, Int(node.payload))
+    }
+  }
+
+  // MARK: Readers of a storage
+
+  private var identity: UInt { UInt(bitPattern: state) }
+
+  /// Counts one more live leaf record over a storage.
+  func countReader(_ storage: Unmanaged<Storage>) {
+    storage._withUnsafeGuaranteedRef { storage in
+      if storage.home.load(ordering: .relaxed) == 0 {
+        _ = storage.home.compareExchange(
+          expected: 0, desired: identity, ordering: .relaxed)
+      }
+      if storage.home.load(ordering: .relaxed) == identity {
+        let n = storage.homeRecords.load(ordering: .relaxed)
+        storage.homeRecords.store(n + 1, ordering: .releasing)
+      } else {
+        storage.foreignRecords.add(1, ordering: .acquiringAndReleasing)
+      }
+    }
+  }
+
+  func uncountReader(_ storage: Unmanaged<Storage>) {
+    storage._withUnsafeGuaranteedRef { storage in
+      if storage.home.load(ordering: .relaxed) == identity {
+        let n = storage.homeRecords.load(ordering: .relaxed)
+        storage.homeRecords.store(n - 1, ordering: .releasing)
+      } else {
+        storage.foreignRecords.subtract(1, ordering: .acquiringAndReleasing)
+      }
+    }
+  }
+}
+
+extension Node {
+  @inline(__always)
+  static func head(
+    _ opcode: Opcode, _ type: ScalarType, _ traits: Traits, _ shape: LayoutID
+  ) -> UInt64 {
+    UInt64(opcode.rawValue) | UInt64(type.rawValue) << 8 | UInt64(traits.rawValue) << 16
+      | UInt64(shape) << 32
+  }
+
+  /// Whether the payload decides what the plan does, rather than being bound when it runs.
+  @inline(__always)
+  static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
+    (opcode == .view && !traits.contains(.leafView)) || opcode == .setRegion || opcode == .addRegion
+  }
+}

@@ -1,0 +1,267 @@
+// The checked entry: every operation that a user's program records comes through here. Shapes are
+// checked and promoted, operands are brought into one tape and window, and one node is written.
+
+/// How an operation is recorded: what the scopes in force say.
+package struct RecordMode: Sendable {
+  package let state: Node.State
+  package init(tracking: Bool, guarding: Bool) {
+    var state: Node.State = []
+    if tracking {
+      state.insert(.tracked)
+      if guarding { state.insert(.guarded) }
+    }
+    self.state = state
+  }
+  /// The library's own nodes: no backward information, no guard.
+  package static let plain = RecordMode(tracking: false, guarding: false)
+}
+
+/// A Swift number as an operand: weakly typed, as in NumPy 2 (NEP 50).
+package struct WeakScalar: Sendable {
+  package enum Kind: UInt8, Sendable { case bool, int, float }
+  package let kind: Kind
+  package let double: Double
+  package let int: Int64
+
+  package init(kind: Kind, double: Double, int: Int64) {
+    self.kind = kind
+    self.double = double
+    self.int = int
+  }
+
+  /// The type that a tensor of `type` and this number have in common.
+  @inline(__always)
+  package func promoted(with type: ScalarType) -> ScalarType {
+    switch kind {
+    case .float: type.isFloating ? type : .float64
+    case .int: type == .bool ? .int64 : type
+    case .bool: type
+    }
+  }
+
+  /// The payload of a scalar node of a type.
+  @inline(__always)
+  func bits(_ type: ScalarType) -> UInt64 {
+    type.isFloating ? double.bitPattern : UInt64(bitPattern: int)
+  }
+}
+
+extension Tape {
+  /// The limit of nodes in one window; past it the window is forced while recording goes on.
+  package static let windowLimit: UInt32 = 1 << 15
+  /// The limit of bytes that the window's values would take together.
+  static let windowByteLimit = 8 << 30
+
+  /// Whether a program that never reads has recorded so much that it must be run now.
+  @inline(__always)
+  package var isWindowFull: Bool {
+    state.pointee.count &- state.pointee.windowStart > Tape.windowLimit
+      || state.pointee.pendingBytes > Tape.windowByteLimit
+  }
+
+  // MARK: Elementwise
+
+  /// Records an elementwise operation on one to three handles.
+  ///
+  /// Operands broadcast and are promoted to one type (`select`: its second and third).
+  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
+  package static func elementwise(
+    _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, mode: RecordMode
+  ) -> SlotRef? {
+    let tape = join(x, y, z)
+    tape.lock()
+    defer { tape.unlock() }
+    guard let y else {
+      let a = tape.operand(x)
+      return tape.unary(opcode, a, mode)
+    }
+    var shape = tape.shape(x, y)
+    if let z, let both = shape { shape = tape.state.pointee.broadcasts.shape(both, z.pointee.shape) }
+    guard let shape else { return nil }
+    let a = tape.operand(x)
+    let b = tape.operand(y)
+    if let z { return tape.ternary(opcode, a, b, tape.operand(z), shape, mode) }
+    return tape.binary(opcode, a, b, shape, ScalarType.promoted(x.pointee.type, y.pointee.type), mode)
+  }
+
+  /// Records an operation between a handle and a Swift number.
+  package static func elementwise(
+    _ opcode: Opcode, _ x: SlotRef, _ scalar: WeakScalar, scalarFirst: Bool, mode: RecordMode
+  ) -> SlotRef {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    let type = tape.resultOperandType(opcode, scalar.promoted(with: x.pointee.type))
+    let a = tape.operand(x)
+    let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: scalar.bits(type))
+    return scalarFirst
+      ? tape.binary(opcode, s, a, x.pointee.shape, type, mode)
+      : tape.binary(opcode, a, s, x.pointee.shape, type, mode)
+  }
+
+  @inline(__always)
+  private func shape(_ x: SlotRef, _ y: SlotRef) -> LayoutID? {
+    state.pointee.broadcasts.shape(x.pointee.shape, y.pointee.shape)
+  }
+
+  @inline(__always)
+  private func resultOperandType(_ opcode: Opcode, _ type: ScalarType) -> ScalarType {
+    opcode.info.typeRule == .floating && !type.isFloating ? .float64 : type
+  }
+
+  @inline(__always)
+  private func unary(_ opcode: Opcode, _ operand: UInt32, _ mode: RecordMode) -> SlotRef {
+    let info = opcode.info
+    let type = resultOperandType(opcode, self[operand].type)
+    let a = converted(operand, to: type, mode)
+    let result: ScalarType = info.typeRule == .bool ? .bool : type
+    return finish(opcode, result, self[a].shape, a, Tape.none, Tape.none, mode)
+  }
+
+  @inline(__always)
+  private func binary(
+    _ opcode: Opcode, _ x: UInt32, _ y: UInt32, _ shape: LayoutID, _ common: ScalarType,
+    _ mode: RecordMode
+  ) -> SlotRef {
+    let type = resultOperandType(opcode, common)
+    let a = converted(x, to: type, mode)
+    let b = converted(y, to: type, mode)
+    return finish(
+      opcode, opcode.info.typeRule == .bool ? .bool : type, shape, a, b, Tape.none, mode)
+  }
+
+  private func ternary(
+    _ opcode: Opcode, _ condition: UInt32, _ y: UInt32, _ z: UInt32, _ shape: LayoutID,
+    _ mode: RecordMode
+  ) -> SlotRef {
+    let type = ScalarType.promoted(self[y].type, self[z].type)
+    let a = converted(condition, to: .bool, mode)
+    let b = converted(y, to: type, mode)
+    let c = converted(z, to: type, mode)
+    return finish(opcode, type, shape, a, b, c, mode)
+  }
+
+  @inline(__always)
+  private func converted(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
+    nodes[Int(id)].type == type ? id : cast(id, to: type, mode)
+  }
+
+  @inline(never)
+  private func cast(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
+    append(
+      .cast, type, shape: self[id].shape, a: id,
+      traits: type.isFloating ? self[id].traits.intersection(.variable) : [], state: mode.state)
+  }
+
+  @inline(__always)
+  private func finish(
+    _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32, _ c: UInt32,
+    _ mode: RecordMode, attribute: UInt32 = 0, payload: UInt64 = 0
+  ) -> SlotRef {
+    var traits = nodes[Int(a)].traits
+    if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
+    if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
+    traits =
+      opcode.info.isDifferentiable && type.isFloating ? traits.intersection(.variable) : []
+    let id = append(
+      opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
+      traits: traits, state: mode.state)
+    state.pointee.pendingBytes &+= LayoutTable.shared[shape].count &* type.size
+    return makeSlot(id)
+  }
+
+  // MARK: Everything else
+
+  /// Records an operation whose result the caller has worked out and checked.
+  package static func general(
+    _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, type: ScalarType,
+    shape: LayoutID, attribute: UInt32 = 0, payload: UInt64 = 0, mode: RecordMode
+  ) -> SlotRef {
+    let tape = join(x, y, z)
+    tape.lock()
+    defer { tape.unlock() }
+    let a = tape.operand(x)
+    let b = y.map { tape.operand($0) } ?? Tape.none
+    let c = z.map { tape.operand($0) } ?? Tape.none
+    return tape.finish(
+      opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload)
+  }
+
+  /// Records an array of a shape that every element of is one number; nothing is stored for it.
+  package static func filled(
+    _ value: WeakScalar, type: ScalarType, shape: LayoutID, mode: RecordMode
+  ) -> SlotRef {
+    let tape = current
+    return tape.locked {
+      let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: value.bits(type))
+      let id = tape.append(.copy, type, shape: shape, a: s, state: mode.state)
+      return tape.makeSlot(id)
+    }
+  }
+
+  /// Records positions along the last axis of a shape.
+  package static func iota(shape: LayoutID) -> SlotRef {
+    let tape = current
+    return tape.locked { tape.makeSlot(tape.append(.iota, .int64, shape: shape)) }
+  }
+
+  /// Records another layout over a handle's value.
+  ///
+  /// `transform` is given the dimensions and strides that the value has now and says what they
+  /// become and by how many elements the start moves; nil where only a copy can have that layout,
+  /// and then it is asked again with the C-order layout of the copy.
+  package static func view(
+    _ x: SlotRef, mode: RecordMode,
+    _ transform: (Layout) -> (dims: [Int], strides: [Int], offset: Int)?
+  ) -> SlotRef? {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    var source = tape.operand(x)
+    var start = 0
+    var layout = LayoutTable.shared[tape[source].shape]
+    switch tape[source].opcode {
+    case .view:
+      layout = LayoutTable.shared[tape[source].attribute]
+      start = Int(tape[source].payload)
+      source = tape.a(source)
+    case .leaf:
+      layout = LayoutTable.shared[tape[source].attribute]
+    default: break
+    }
+    var result = transform(layout)
+    if result == nil {
+      source = tape.append(
+        .copy, x.pointee.type, shape: x.pointee.shape, a: tape.operand(x),
+        traits: tape[source].traits.intersection(.variable), state: mode.state)
+      start = 0
+      result = transform(LayoutTable.shared[x.pointee.shape])
+    }
+    guard let result else { return nil }
+    return tape.makeSlot(
+      tape.view(
+        source, dims: result.dims, strides: result.strides, offset: start + result.offset,
+        state: mode.state))
+  }
+
+  /// Records a view of a node; strides and offset count in the elements of the node's memory.
+  package func view(
+    _ source: UInt32, dims: [Int], strides: [Int], offset: Int, state: Node.State
+  ) -> UInt32 {
+    let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: dims, strides: strides)]
+    var traits = self[source].traits.intersection(.variable)
+    if self[source].opcode == .leaf { traits.insert(.leafView) }
+    return append(
+      .view, self[source].type, shape: layout.shapeID, a: source, attribute: layout.id,
+      payload: UInt64(bitPattern: Int64(offset)), traits: traits, state: state)
+  }
+
+  // MARK: Operands by id
+
+  @inline(__always)
+  package func a(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].a }
+  @inline(__always)
+  package func b(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].b }
+  @inline(__always)
+  package func c(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].c }
+  @inline(__always)
+  package func hasOperands(_ id: UInt32) -> Bool { nodes[Int(id)].a != 0 }
+}

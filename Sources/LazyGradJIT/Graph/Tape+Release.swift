@@ -1,0 +1,279 @@
+// Letting go: handles that are dropped, nodes that nothing reaches, and the arena when it is empty.
+// Everything here is a loop; a chain of a million nodes costs no stack.
+
+import Synchronization
+
+extension Tape {
+  // MARK: Handles
+
+  /// A new handle for a node of this tape.
+  @inline(__always)
+  package func makeSlot(_ id: UInt32) -> SlotRef {
+    let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
+    let node = nodes + Int(id)
+    node.pointee.slot = slot
+    slot.initialize(
+      to: Slot(
+        tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: node.pointee.shape,
+        shape: node.pointee.shape, type: node.pointee.type,
+        isVariable: node.pointee.traits.contains(.variable), gradient: nil))
+    state.pointee.heldNodes &+= 1
+    if id >= state.pointee.windowStart {
+      state.pointee.heldInWindow &+= 1
+      state.pointee.heldHash &+= TapeHash.mix(UInt64(id &- state.pointee.windowStart))
+    }
+    return slot
+  }
+
+  /// A new handle for a value in memory. The slot takes over one reference to `storage`.
+  package func makeSlot(
+    storage: Unmanaged<Storage>, layout: LayoutID, offset: Int, type: ScalarType, isVariable: Bool
+  ) -> SlotRef {
+    let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
+    slot.initialize(
+      to: Slot(
+        tape: self, node: 0, leaf: 0, storage: storage, offset: offset, layout: layout,
+        shape: LayoutTable.shared[layout].shapeID, type: type, isVariable: isVariable,
+        gradient: nil))
+    return slot
+  }
+
+  @inline(never)
+  private func moreSlots() -> SlotRef {
+    let chunk = SlotRef.allocate(capacity: 256)
+    for i in (1..<256).reversed() { state.pointee.freeSlots.append(chunk + i) }
+    return chunk
+  }
+
+  /// Drops a handle with its gradient's handle, and everything that it alone kept.
+  @inline(__always)
+  func releaseSlot(_ slot: SlotRef) {
+    if let gradient = slot.pointee.gradient { releaseGradient(gradient) }
+    detach(slot)
+    state.pointee.freeSlots.append(slot)
+  }
+
+  /// A gradient's slot has no gradient of its own unless it was differentiated again; the chain
+  /// is walked in a loop.
+  @inline(never)
+  private func releaseGradient(_ first: SlotRef) {
+    var next: SlotRef? = first
+    while let slot = next {
+      next = slot.pointee.gradient
+      slot.pointee.gradient = nil
+      detach(slot)
+      state.pointee.freeSlots.append(slot)
+    }
+  }
+
+  /// Drops the gradient that a handle carries.
+  package func dropGradient(_ slot: SlotRef) {
+    if let gradient = slot.pointee.gradient {
+      slot.pointee.gradient = nil
+      releaseGradient(gradient)
+    }
+  }
+
+  /// Takes the value away from a handle.
+  @inline(__always)
+  func detach(_ slot: SlotRef) {
+    let node = slot.pointee.node
+    if node != 0 {
+      unhold(node &- 1)
+      slot.pointee.node = 0
+      if nodes[Int(node &- 1)].uses == 0 { free(node &- 1) }
+      if state.pointee.heldNodes == 0 { resetIfWorthwhile() }
+    } else {
+      detachStorage(slot)
+    }
+  }
+
+  private func detachStorage(_ slot: SlotRef) {
+    guard let storage = slot.pointee.storage else { return }
+    slot.pointee.storage = nil
+    if let leaf = liveLeaf(slot) {
+      // The leaf record outlives its handle: it takes over the reference.
+      nodes[Int(leaf)].slot = nil
+      nodes[Int(leaf)].state.insert(.owns)
+      if nodes[Int(leaf)].uses == 0 { free(leaf) }
+    } else {
+      storage.release()
+    }
+    slot.pointee.leaf = 0
+  }
+
+  /// The leaf record that borrows a handle's storage, wherever it lies in the arena.
+  func liveLeaf(_ slot: SlotRef) -> UInt32? {
+    let leaf = slot.pointee.leaf
+    guard leaf != 0, leaf <= state.pointee.count, nodes[Int(leaf &- 1)].slot == slot,
+      nodes[Int(leaf &- 1)].opcode == .leaf, !nodes[Int(leaf &- 1)].state.contains(.dead)
+    else { return nil }
+    return leaf &- 1
+  }
+
+  /// Forgets that a handle points at a node.
+  @inline(__always)
+  func unhold(_ id: UInt32) {
+    nodes[Int(id)].slot = nil
+    state.pointee.heldNodes &-= 1
+    if id >= state.pointee.windowStart {
+      state.pointee.heldInWindow &-= 1
+      state.pointee.heldHash &-= TapeHash.mix(UInt64(id &- state.pointee.windowStart))
+    }
+  }
+
+  // MARK: Nodes
+
+  /// Frees a node that nothing names any more, and what it alone kept.
+  @inline(__always)
+  func free(_ id: UInt32) {
+    state.pointee.work.append(id)
+    freeWork()
+  }
+
+  func freeWork() {
+    while let id = state.pointee.work.popLast() {
+      let node = nodes + Int(id)
+      if node.pointee.state.contains(.dead) { continue }
+      node.pointee.state.insert(.dead)
+      state.pointee.live &-= 1
+      dropOperands(id)
+      if node.pointee.storage != nil { dropValue(id) }
+      if node.pointee.link != 0 {
+        let source = node.pointee.link &- 1
+        node.pointee.link = 0
+        release(source)
+      }
+    }
+  }
+
+  /// Gives back a node's names for its operands; those that nothing else names go on the worklist.
+  @inline(__always)
+  func dropOperands(_ id: UInt32) {
+    let node = nodes + Int(id)
+    if node.pointee.a != 0 {
+      release(id &- node.pointee.a)
+      if node.pointee.b != 0 {
+        release(id &- node.pointee.b)
+        if node.pointee.c != 0 { release(id &- node.pointee.c) }
+      }
+    }
+    node.pointee.a = 0
+    node.pointee.b = 0
+    node.pointee.c = 0
+  }
+
+  @inline(__always)
+  func release(_ id: UInt32) {
+    let node = nodes + Int(id)
+    node.pointee.uses &-= 1
+    if node.pointee.uses == 0, node.pointee.slot == nil { state.pointee.work.append(id) }
+  }
+
+  /// Gives up a leaf record that nothing reads.
+  func retire(_ leaf: UInt32) {
+    if nodes[Int(leaf)].state.contains(.dead) { return }
+    nodes[Int(leaf)].state.insert(.dead)
+    state.pointee.live -= 1
+    dropValue(leaf)
+    let link = nodes[Int(leaf)].link
+    if link != 0 {
+      nodes[Int(leaf)].link = 0
+      release(link &- 1)
+      freeWork()
+    }
+  }
+
+  /// Lets go of a node's memory and of its count on the storage.
+  func dropValue(_ id: UInt32) {
+    let node = nodes + Int(id)
+    guard let storage = node.pointee.storage else { return }
+    if node.pointee.opcode == .leaf || node.pointee.state.contains(.handedOut) {
+      uncountReader(storage)
+    }
+    if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.pointee.leaf = 0 }
+    if node.pointee.state.contains(.owns) { storage.release() }
+    node.pointee.storage = nil
+    node.pointee.state.subtract([.owns, .handedOut])
+  }
+
+  // MARK: The arena
+
+  /// Starts the arena again once nothing points into it. Small arenas are left for later, so that
+  /// a lone operation that is dropped at once does not pay for new leaf records every time.
+  @inline(__always)
+  private func resetIfWorthwhile() {
+    if state.pointee.count >= 64, state.pointee.inFlight == 0 { reset() }
+  }
+
+  /// Forgets every record. Nothing may point at a node; leaf records are given up.
+  ///
+  /// - Complexity: O(records that own memory or count on a storage), not O(records).
+  @inline(never)
+  func reset() {
+    let owners = state.pointee.owners
+    for i in 0..<owners.count where nodes[Int(owners[i])].storage != nil {
+      dropValue(owners[i])
+    }
+    state.pointee.owners.removeAll()
+    state.pointee.count = 0
+    state.pointee.live = 0
+    state.pointee.hasCleared = false
+    beginWindow()
+  }
+
+  /// Closes the current window: what follows is planned on its own.
+  func beginWindow() {
+    state.pointee.windowStart = state.pointee.count
+    state.pointee.hash = TapeHash.seed
+    state.pointee.heldHash = 0
+    state.pointee.heldInWindow = 0
+    state.pointee.readsPending = false
+    state.pointee.pendingBytes = 0
+    state.pointee.events.removeAll()
+  }
+
+  /// After a force: a new window, in an arena without the dead where that pays.
+  func finishWindow() {
+    if state.pointee.inFlight == 0 {
+      if state.pointee.heldNodes == 0 {
+        reset()
+        return
+      }
+      if state.pointee.count > 16_384, state.pointee.live < Int(state.pointee.count) / 2 {
+        compact()
+      }
+    }
+    beginWindow()
+  }
+
+  /// Moves the live records together. Order, and with it every topological order, is kept.
+  private func compact() {
+    let n = Int(state.pointee.count)
+    for id in 0..<n where nodes[id].opcode == .leaf && nodes[id].uses == 0 { retire(UInt32(id)) }
+    let newID = UnsafeMutablePointer<UInt32>.allocate(capacity: n)
+    defer { newID.deallocate() }
+    var next: UInt32 = 0
+    for id in 0..<n {
+      newID[id] = next
+      if !nodes[id].state.contains(.dead) { next += 1 }
+    }
+    for id in 0..<n where !nodes[id].state.contains(.dead) {
+      let to = newID[id]
+      var node = nodes[id]
+      if node.a != 0 { node.a = to - newID[id - Int(node.a)] }
+      if node.b != 0 { node.b = to - newID[id - Int(node.b)] }
+      if node.c != 0 { node.c = to - newID[id - Int(node.c)] }
+      if node.link != 0 { node.link = newID[Int(node.link) - 1] + 1 }
+      node.memo = 0
+      if let slot = node.slot {
+        if slot.pointee.node != 0 { slot.pointee.node = to + 1 } else { slot.pointee.leaf = to + 1 }
+      }
+      nodes[Int(to)] = node
+    }
+    state.pointee.owners.removeAll()
+    for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
+    state.pointee.count = next
+    state.pointee.live = Int(next)
+  }
+}

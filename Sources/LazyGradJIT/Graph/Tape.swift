@@ -1,0 +1,228 @@
+// The tape: an arena of node records, one per recording thread. This file holds the stored state,
+// the lock and the way from a thread to its tape; recording and release are in the extensions.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+import Synchronization
+
+/// A handle to a tape. Tapes are recycled, never freed, so the pointer is always valid and costs no
+/// reference counting.
+///
+/// Ids are positions in the arena. Creation order is a topological order, so every pass over the
+/// graph is a loop over ids.
+///
+///      0            windowStart              count
+///      | evaluated, tracked or left pending | the current window |
+///
+/// Operands never reach back past `windowStart`: a value from before is used through a leaf record
+/// in the window. A window is forced at most once as a whole; then the next one begins, and when
+/// no handle points into the arena any more it starts again from 0.
+package struct Tape: Equatable, @unchecked Sendable {
+  @usableFromInline let state: UnsafeMutablePointer<TapeState>
+
+  @inline(__always)
+  var nodes: UnsafeMutablePointer<Node> { state.pointee.nodes }
+
+  @inline(__always)
+  package subscript(id: UInt32) -> Node {
+    @inline(__always) unsafeAddress { UnsafePointer(state.pointee.nodes + Int(id)) }
+    @inline(__always) nonmutating unsafeMutableAddress { state.pointee.nodes + Int(id) }
+  }
+}
+
+/// The stored state of a tape. Everything is read and written under `lock`.
+@usableFromInline
+struct TapeState: ~Copyable {
+  let lock = Atomic<UInt32>(0)
+  var nodes: UnsafeMutablePointer<Node>
+  var count: UInt32 = 0
+  var capacity: UInt32
+  /// Where the current window begins.
+  var windowStart: UInt32 = 0
+  /// The running hash of the window's signature words.
+  var hash: UInt64 = TapeHash.seed
+  /// The sum of the mixed positions of the window's held nodes: order-free, so it can follow
+  /// handles as they come and go.
+  var heldHash: UInt64 = 0
+  var heldInWindow = 0
+  /// Whether the window reads a value from before it that is itself still pending.
+  var readsPending = false
+  /// Handles that point at a node rather than at a value.
+  var heldNodes = 0
+  /// Records that are not dead.
+  var live = 0
+  /// Plans of this tape that are running with the lock released.
+  var inFlight = 0
+  /// Whether some node in the arena was cleared by a backward pass.
+  var hasCleared = false
+  /// Bytes that the window's nodes would need if each were in memory.
+  var pendingBytes = 0
+  /// Nodes with a leaf record's count on a storage, or a reference to it.
+  var owners = RawList<UInt32>()
+  var work = RawList<UInt32>()
+  var freeSlots = RawList<SlotRef>()
+  var broadcasts = BroadcastCache()
+  /// Where the running hash stood when something other than a record changed what a force does.
+  var events = RawList<UInt64>()
+  var counters = TapeCounters()
+
+  init() {
+    capacity = 1024
+    nodes = .allocate(capacity: 1024)
+  }
+}
+
+/// What one tape has done, for the process's counters.
+package struct TapeCounters: Sendable {
+  package var nodesRecorded = 0
+  package var planHits = 0
+  package var planMisses = 0
+  package var kernelsRun = 0
+  package var bytesRead = 0
+  package var bytesWritten = 0
+  /// Time in `force` outside kernels, and in kernels; only while it is being measured.
+  package var overheadNanoseconds = 0
+  package var kernelNanoseconds = 0
+}
+
+enum TapeHash {
+  static let seed: UInt64 = 0x9E37_79B9_7F4A_7C15
+
+  /// A well-mixed word for a position in the window.
+  @inline(__always)
+  static func mix(_ x: UInt64) -> UInt64 {
+    var h = x &* 0xBF58_476D_1CE4_E5B9 &+ 0x94D0_49BB_1331_11EB
+    h ^= h >> 31
+    return h &* 0xD6E8_FEB8_6659_FD93
+  }
+}
+
+/// A growable array of plain values without the checks and the uniqueness test of `Array`.
+struct RawList<Element> {
+  private(set) var base: UnsafeMutablePointer<Element>
+  private(set) var count = 0
+  private var capacity = 64
+
+  init() { base = .allocate(capacity: 64) }
+
+  @inline(__always)
+  subscript(i: Int) -> Element {
+    get { base[i] }
+    nonmutating set { base[i] = newValue }
+  }
+
+  @inline(__always)
+  mutating func append(_ element: Element) {
+    if count == capacity { grow() }
+    (base + count).initialize(to: element)
+    count += 1
+  }
+
+  @inline(__always)
+  mutating func popLast() -> Element? {
+    if count == 0 { return nil }
+    count -= 1
+    return base[count]
+  }
+
+  @inline(__always)
+  mutating func removeAll() { count = 0 }
+
+  @inline(never)
+  private mutating func grow() {
+    let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity * 2)
+    larger.moveInitialize(from: base, count: count)
+    base.deallocate()
+    base = larger
+    capacity *= 2
+  }
+}
+
+// MARK: - The lock
+
+extension Tape {
+  /// Runs `body` with the tape to itself. Uncontended: one compare-and-swap and one store.
+  @inline(__always)
+  func locked<R>(_ body: () -> R) -> R {
+    lock()
+    defer { unlock() }
+    return body()
+  }
+
+  @inline(__always)
+  func lock() {
+    if !state.pointee.lock.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+    {
+      lockSlowly()
+    }
+  }
+
+  @inline(__always)
+  func unlock() { state.pointee.lock.store(0, ordering: .releasing) }
+
+  @inline(never)
+  private func lockSlowly() {
+    var spins = 0
+    while !state.pointee.lock.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring)
+      .exchanged
+    {
+      spins += 1
+      if spins > 64 { yieldThread() }
+    }
+  }
+}
+
+// MARK: - Threads
+
+extension Tape {
+  private struct Registry {
+    var all: [Tape] = []
+    var idle: [Tape] = []
+  }
+  private static let registry = Mutex(Registry())
+
+  private static let key: pthread_key_t = {
+    var key = pthread_key_t()
+    // A thread that ends leaves its tape, with whatever other threads still hold on it, to the next.
+    pthread_key_create(&key) { raw in
+      #if canImport(Darwin)
+        let bits = UInt(bitPattern: raw)
+      #else
+        let bits = UInt(bitPattern: raw!)
+      #endif
+      Tape.registry.withLock {
+        $0.idle.append(Tape(state: UnsafeMutablePointer(bitPattern: bits)!))
+      }
+    }
+    return key
+  }()
+
+  /// The calling thread's tape.
+  package static var current: Tape {
+    if let raw = pthread_getspecific(key) {
+      return Tape(state: raw.assumingMemoryBound(to: TapeState.self))
+    }
+    let tape = registry.withLock { registry in
+      if let idle = registry.idle.popLast() { return idle }
+      let state = UnsafeMutablePointer<TapeState>.allocate(capacity: 1)
+      state.initialize(to: TapeState())
+      let tape = Tape(state: state)
+      registry.all.append(tape)
+      return tape
+    }
+    pthread_setspecific(key, tape.state)
+    return tape
+  }
+
+  /// Every tape of the process, for questions about a storage.
+  static var all: [Tape] { registry.withLock { $0.all } }
+}
+
+/// Lets another thread run.
+@inline(__always)
+func yieldThread() { sched_yield() }

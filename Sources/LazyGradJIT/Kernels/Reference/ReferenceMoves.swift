@@ -1,0 +1,91 @@
+// The oracle's operations that move elements: rows by index, regions, concatenation. Uses
+// ReferenceArray.
+
+extension Reference {
+  /// The position of a row that an index names, from the end for negative ones.
+  private static func row(_ index: Int64, of rows: Int) -> Int {
+    let row = Int(index) + (index < 0 ? rows : 0)
+    precondition(row >= 0 && row < rows, "reference: index \(index) names none of \(rows) rows")
+    return row
+  }
+
+  /// Rows of a table `[N, R...]` by indices `[k...]`: `[k..., R...]`.
+  static func gatherRows(
+    _ table: ReferenceArray, _ indices: ReferenceArray, dims: [Int]
+  ) -> ReferenceArray {
+    let width = table.dims.dropFirst().reduce(1, *)
+    var places: [Int] = []
+    for index in indices.integers {
+      let first = row(index, of: table.dims[0]) * width
+      places += first..<(first + width)
+    }
+    return table.taking(places, dims: dims)
+  }
+
+  /// Adds rows `[k..., R...]` to the rows of `base` `[N, R...]` that indices `[k...]` name. An
+  /// element that several rows go to is summed in Double and rounded once.
+  static func scatterAddRows(
+    _ base: ReferenceArray, _ rows: ReferenceArray, _ indices: ReferenceArray
+  ) -> ReferenceArray {
+    let width = base.dims.dropFirst().reduce(1, *)
+    var places: [Int] = []
+    for index in indices.integers {
+      let first = row(index, of: base.dims[0]) * width
+      places += first..<(first + width)
+    }
+    return combining(base, rows, places, adding: true)
+  }
+
+  /// `base` with the elements of a region replaced by `value`, or with `value` added to them.
+  /// Where places of the region coincide, the last element stays or all are added.
+  static func region(
+    _ base: ReferenceArray, _ value: ReferenceArray, layout: Layout, offset: Int, adding: Bool
+  ) -> ReferenceArray {
+    let places = ReferenceArray.places(layout.dims, layout.strides, from: offset)
+    return combining(base, value.broadcast(to: layout.dims), places, adding: adding)
+  }
+
+  private static func combining(
+    _ base: ReferenceArray, _ value: ReferenceArray, _ places: [Int], adding: Bool
+  ) -> ReferenceArray {
+    if base.type.isFloating {
+      var result = base.floats
+      for (place, x) in zip(places, value.floats) {
+        result[place] = adding ? result[place] + x : x
+      }
+      return ReferenceArray(base.type, base.dims, floats: result)
+    }
+    var result = base.integers
+    for (place, x) in zip(places, value.integers) {
+      result[place] = adding ? result[place] &+ x : x
+    }
+    return ReferenceArray(base.type, base.dims, integers: result)
+  }
+
+  /// Two arrays one after the other along an axis.
+  static func concat(
+    _ a: ReferenceArray, _ b: ReferenceArray, axis: Int, dims: [Int]
+  ) -> ReferenceArray {
+    let blocks = dims[..<axis].reduce(1, *)
+    let aBlock = a.dims[axis...].reduce(1, *)
+    let bBlock = b.dims[axis...].reduce(1, *)
+    func joined<T>(_ x: [T], _ y: [T]) -> [T] {
+      var result: [T] = []
+      for block in 0..<blocks {
+        result += x[(block * aBlock)..<((block + 1) * aBlock)]
+        result += y[(block * bBlock)..<((block + 1) * bBlock)]
+      }
+      return result
+    }
+    return a.type.isFloating
+      ? ReferenceArray(a.type, dims, floats: joined(a.floats, b.floats))
+      : ReferenceArray(a.type, dims, integers: joined(a.integers, b.integers))
+  }
+
+  /// Every element's position along the last axis.
+  static func iota(_ type: ScalarType, dims: [Int]) -> ReferenceArray {
+    let length = Int64(dims.last ?? 1)
+    let count = Int64(dims.reduce(1, *))
+    return ReferenceArray(type, dims, integers: (0..<count).map { $0 % length })
+  }
+}

@@ -1,0 +1,266 @@
+// What the planner makes of a graph: a list of kernels over one arena. Kernels are described in
+// plain data that the executor walks; nothing in a plan depends on addresses or scalar values.
+
+/// A place in memory, relative to the table of base pointers that a run binds:
+/// the arena, then the leaves, then the outputs.
+package struct Place: Equatable, Sendable {
+  package var base: Int32
+  package var byteOffset: Int
+  static let arena: Int32 = 0
+}
+
+/// A finished plan.
+package final class Plan: @unchecked Sendable {
+  package let kernels: [LoopKernel]
+  /// Kernels that move data instead of computing it stand between the loops; in execution order.
+  package let steps: [Step]
+  package let moves: [MoveKernel]
+  /// Bytes of scratch memory that live as long as a run.
+  package let arenaBytes: Int
+  /// Positions in the graph that the run leaves in memory of their own.
+  package let outputs: [Output]
+  package let leafCount: Int
+  package let cost: Cost
+  /// Whether some kernel can be split.
+  package let hasParallelWork: Bool
+
+  package enum Step: Sendable {
+    case loop(Int)
+    case move(Int)
+  }
+
+  package struct Output: Sendable {
+    package let node: Int
+    package let byteCount: Int
+  }
+
+  /// What a run costs, counted when planned.
+  package struct Cost: Sendable {
+    package var bytesRead = 0
+    package var bytesWritten = 0
+    /// A rough figure on one core, for the choice between one thread and several.
+    package var nanoseconds = 0.0
+  }
+
+  init(
+    kernels: [LoopKernel], moves: [MoveKernel], steps: [Step], arenaBytes: Int, outputs: [Output],
+    leafCount: Int, cost: Cost
+  ) {
+    self.kernels = kernels
+    self.moves = moves
+    self.steps = steps
+    self.arenaBytes = arenaBytes
+    self.outputs = outputs
+    self.leafCount = leafCount
+    self.cost = cost
+    hasParallelWork = kernels.contains { $0.chunkCount > 1 }
+  }
+
+  package var kernelCount: Int { steps.count }
+}
+
+/// A fused loop nest: rows by columns, worked off in blocks of rows.
+///
+/// A flat elementwise loop has one column. Values are *full* (rows x columns), or *per row* after a
+/// reduction along the columns. Inside a block every value is a contiguous run: in a register (a
+/// piece of scratch memory that stays in the first-level cache) or in its array.
+package final class LoopKernel: @unchecked Sendable {
+  package let rows: Int
+  package let columns: Int
+  package let blockRows: Int
+  /// Rows that are worked off by one thread at a time. A function of the shape alone, so results
+  /// don't depend on the number of threads.
+  package let chunkRows: Int
+  package let chunkCount: Int
+  package let registers: Frozen<Register>
+  package let loads: Frozen<Load>
+  package let code: Frozen<Instruction>
+  package let stores: Frozen<Store>
+  package let terminals: Frozen<Terminal>
+  package let product: Product?
+  package let terms: Frozen<Product.Term>
+  package let scratchBytes: Int
+  /// For the dump: the graph positions that were fused.
+  package let nodes: [Int]
+
+  init(
+    rows: Int, columns: Int, blockRows: Int, chunkRows: Int, registers: [Register], loads: [Load],
+    code: [Instruction], stores: [Store], terminals: [Terminal], product: Product?,
+    terms: [Product.Term], scratchBytes: Int, nodes: [Int]
+  ) {
+    self.rows = rows
+    self.columns = columns
+    self.blockRows = blockRows
+    self.chunkRows = chunkRows
+    chunkCount = rows == 0 ? 1 : (rows + chunkRows - 1) / chunkRows
+    self.registers = Frozen(registers)
+    self.loads = Frozen(loads)
+    self.code = Frozen(code)
+    self.stores = Frozen(stores)
+    self.terminals = Frozen(terminals)
+    self.product = product
+    self.terms = Frozen(terms)
+    self.scratchBytes = scratchBytes
+    self.nodes = nodes
+  }
+
+  deinit {
+    registers.destroy()
+    loads.destroy()
+    code.destroy()
+    stores.destroy()
+    terminals.destroy()
+    terms.destroy()
+  }
+
+  /// Where a value is during a block.
+  package struct Register: Sendable {
+    /// In an array, moving on with the rows; else in scratch memory at `place.byteOffset`.
+    package var isDirect: Bool
+    package var place: Place
+    package var type: ScalarType
+    package var isPerRow: Bool
+  }
+
+  /// Fills a register before a block is computed.
+  package struct Load: @unchecked Sendable {
+    package enum Kind: UInt8, Sendable { case gather, splat, position }
+    package var kind: Kind
+    package var register: Int
+    package var place: Place
+    /// `gather`: the layout over the loop's space.
+    package var layout: Unmanaged<Layout>?
+    /// `splat`: the run-time scalar; `position`: the length of the last axis.
+    package var number: Int
+    package var elementSize: Int
+    package var isPerRow: Bool
+  }
+
+  package struct Instruction: Sendable {
+    package enum Kind: UInt8, Sendable {
+      /// Fills a register; operand a is the number of the load.
+      case load
+      /// An elementwise operation on full or per-row values.
+      case tile
+      /// A reduction of each row to one value.
+      case reduceRows
+      /// One value per row repeated along the row.
+      case expandRows
+    }
+    package var kind: Kind
+    package var opcode: Opcode
+    /// The operands' type and the result's.
+    package var type: ScalarType
+    package var resultType: ScalarType
+    package var isPerRow: Bool
+    package var dst: UInt16
+    package var a: UInt16
+    package var b: UInt16
+    package var c: UInt16
+    /// An operand that is not there.
+    static let noRegister: UInt16 = .max
+  }
+
+  /// Copies a per-row result out after a block.
+  package struct Store: Sendable {
+    package var register: Int
+    package var place: Place
+    package var elementSize: Int
+    package var isPerRow: Bool
+  }
+
+  /// A reduction whose result is only known after the whole loop.
+  package struct Terminal: Sendable {
+    package enum Kind: UInt8, Sendable { case everything, columns }
+    package var kind: Kind
+    package var opcode: Opcode
+    package var type: ScalarType
+    package var register: Int
+    package var isPerRow: Bool
+    /// `columns`: rows that are summed into one result row.
+    package var period: Int
+    /// Elements of the result.
+    package var resultCount: Int
+    package var place: Place
+    /// Per-chunk results, where there is more than one chunk.
+    package var partials: Place
+  }
+
+  /// The matrix product that fills a register before a block is computed.
+  package struct Product: Sendable {
+    package struct Term: Sendable {
+      package var a: Place
+      package var b: Place
+      package var k: Int
+      package var aRow: Int
+      package var aColumn: Int
+      package var bRow: Int
+      /// Element offsets per batch; empty for a single product.
+      package var aBatch: [Int]
+      package var bBatch: [Int]
+    }
+    package var type: ScalarType
+    /// Rows of one product of the batch.
+    package var m: Int
+    package var n: Int
+    package var register: Int
+    /// Compute the whole chunk's product before the blocks' epilogue.
+    package var wholeChunk: Bool
+  }
+}
+
+/// A kernel that moves elements.
+package struct MoveKernel: @unchecked Sendable {
+  package enum Kind: Sendable { case copy, gatherRows, scatterAddRows, setRegion, addRegion, concat }
+  package var kind: Kind
+  package var type: ScalarType
+  package var node: Int
+  package var destination: Place
+  package var a: Place
+  package var b: Place
+  package var c: Place
+  /// The layouts of `a`, `b`, `c` where they are read through one.
+  package var aLayout: Unmanaged<Layout>
+  package var bLayout: Unmanaged<Layout>?
+  package var cLayout: Unmanaged<Layout>?
+  /// Elements in the result.
+  package var count: Int
+  /// The region's layout over the destination, and its start.
+  package var region: Unmanaged<Layout>?
+  package var regionOffset = 0
+  /// The destination already holds operand a.
+  package var isInPlace = false
+  /// `gatherRows`, `scatterAddRows`: rows of the table and elements of a row.
+  package var rowCount = 0
+  package var width = 0
+  /// `concat`: elements of one block of each operand, and how many blocks.
+  package var aBlock = 0
+  package var bBlock = 0
+  package var blocks = 0
+}
+
+/// Elements at a fixed address, owned by the object that made it. Walking an `Array` in a class costs
+/// a retain and a release each time; kernels of sixteen elements would feel it.
+package struct Frozen<Element>: @unchecked Sendable {
+  package let base: UnsafeMutablePointer<Element>
+  package let count: Int
+
+  init(_ elements: [Element]) {
+    count = elements.count
+    base = .allocate(capacity: max(count, 1))
+    base.initialize(from: elements, count: count)
+  }
+
+  func destroy() {
+    base.deinitialize(count: count)
+    base.deallocate()
+  }
+
+  @inline(__always)
+  package subscript(i: Int) -> Element {
+    @inline(__always) unsafeAddress { UnsafePointer(base + i) }
+  }
+
+  /// The elements as an array, for dumps and tests.
+  package var array: [Element] { Array(UnsafeBufferPointer(start: base, count: count)) }
+}

@@ -1,0 +1,174 @@
+// Remembers plans. Two levels: by the canonical graph, and, in front of it, by the streaming
+// signature of a whole window, where a hit costs no walk over the graph at all.
+
+import Synchronization
+
+/// The process's plans, least recently used first out.
+package final class PlanCache: Sendable {
+  package static let shared = PlanCache()
+
+  /// Most graphs remembered, and most operations in all of them together.
+  static let entryLimit = 512
+  static let nodeLimit = 2_000_000
+
+  private struct Entry {
+    let graph: Graph
+    let plan: Plan
+    var lastUse: UInt64
+  }
+  private struct State {
+    var entries: [UInt64: [Entry]] = [:]
+    var windows: [UInt64: [WindowPlan]] = [:]
+    var count = 0
+    var windowCount = 0
+    var nodes = 0
+    var clock: UInt64 = 0
+    var compiled = 0
+    /// For tests: every key is the same, so that only verification tells graphs apart.
+    var collides = false
+  }
+  private let state = Mutex(State())
+
+  /// The plan of a graph: remembered, or made now.
+  package func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
+    let hash = Self.hash(graph)
+    let known: Plan? = state.withLock { state in
+      state.clock += 1
+      let key = state.collides ? 0 : hash
+      guard let index = state.entries[key]?.firstIndex(where: { $0.graph.nodes == graph.nodes })
+      else { return nil }
+      state.entries[key]![index].lastUse = state.clock
+      return state.entries[key]![index].plan
+    }
+    if let known { return (known, true) }
+    let plan = Planner.plan(graph)
+    if Settings.debugLevel > 0 { print(plan.explain(graph, details: Settings.debugLevel > 1)) }
+    state.withLock { state in
+      let key = state.collides ? 0 : hash
+      state.entries[key, default: []].append(
+        Entry(graph: graph, plan: plan, lastUse: state.clock))
+      state.count += 1
+      state.compiled += 1
+      state.nodes += graph.nodes.count
+      while state.count > Self.entryLimit || (state.nodes > Self.nodeLimit && state.count > 1) {
+        Self.evict(&state)
+      }
+    }
+    return (plan, false)
+  }
+
+  private static func evict(_ state: inout State) {
+    var oldest: (key: UInt64, index: Int, use: UInt64) = (0, 0, .max)
+    for (key, entries) in state.entries {
+      for (index, entry) in entries.enumerated() where entry.lastUse < oldest.use {
+        oldest = (key, index, entry.lastUse)
+      }
+    }
+    guard let entry = state.entries[oldest.key]?.remove(at: oldest.index) else { return }
+    if state.entries[oldest.key]!.isEmpty { state.entries[oldest.key] = nil }
+    state.count -= 1
+    state.nodes -= entry.graph.nodes.count
+    // Windows keep their plans alive; they go with the plan.
+    for (key, windows) in state.windows {
+      let kept = windows.filter { $0.plan !== entry.plan }
+      state.windowCount -= windows.count - kept.count
+      state.windows[key] = kept.isEmpty ? nil : kept
+    }
+  }
+
+  private static func hash(_ graph: Graph) -> UInt64 {
+    var h: UInt64 = 0x9E37_79B9_7F4A_7C15
+    for node in graph.nodes {
+      let w0 =
+        UInt64(node.opcode.rawValue) | UInt64(node.type.rawValue) << 8
+        | UInt64(node.isRoot ? 1 : 0) << 16 | UInt64(node.shape) << 32
+      let w1 = UInt64(UInt32(bitPattern: node.a)) | UInt64(UInt32(bitPattern: node.b)) << 32
+      let w2 = UInt64(UInt32(bitPattern: node.c)) | UInt64(node.attribute) << 32
+      let w3 = UInt64(bitPattern: Int64(node.offset)) ^ UInt64(UInt32(bitPattern: node.slot)) << 32
+      h ^=
+        w0 &* 0xD6E8_FEB8_6659_FD93 ^ w1 &* 0xA076_1D64_78BD_642F ^ w2 &* 0xE703_7ED1_A0B4_28DB
+        ^ w3 &* 0x8EBC_6AF0_9C88_C6E3
+      h = h &* 0x2127_599B_F432_5C37
+      h ^= h >> 32
+    }
+    return h
+  }
+
+  // MARK: Windows
+
+  /// The window that was seen before with this key and passes `verify`.
+  func window(_ key: UInt64, _ verify: (WindowPlan) -> Bool) -> WindowPlan? {
+    state.withLock { state in
+      state.windows[state.collides ? 0 : key]?.first(where: verify)
+    }
+  }
+
+  func remember(_ window: WindowPlan, key: UInt64) {
+    state.withLock { state in
+      if state.windowCount >= Self.entryLimit {
+        state.windows = [:]
+        state.windowCount = 0
+      }
+      state.windows[state.collides ? 0 : key, default: []].append(window)
+      state.windowCount += 1
+    }
+  }
+
+  // MARK: Counters and tests
+
+  /// Plans made since the process began.
+  package var compiled: Int { state.withLock { $0.compiled } }
+  /// Plans remembered now.
+  package var count: Int { state.withLock { $0.count } }
+
+  package func removeAll() {
+    state.withLock { state in
+      state.entries = [:]
+      state.windows = [:]
+      state.count = 0
+      state.windowCount = 0
+      state.nodes = 0
+    }
+  }
+
+  /// Makes every key collide while `body` runs.
+  package func withCollidingKeys<R>(_ body: () throws -> R) rethrows -> R {
+    removeAll()
+    state.withLock { $0.collides = true }
+    defer {
+      removeAll()
+      state.withLock { $0.collides = false }
+    }
+    return try body()
+  }
+}
+
+/// What a whole window looked like when it was forced, and what was done: enough to do it again
+/// without looking at the graph. All ids are relative to the window's start.
+final class WindowPlan: Sendable {
+  let plan: Plan
+  /// Three signature words and the static payload of every node.
+  let words: [UInt64]
+  let events: [UInt64]
+  let held: [UInt32]
+  let requested: [UInt32]
+  let leaves: [UInt32]
+  let scalars: [UInt32]
+  let roots: [UInt32]
+  let cone: [UInt32]
+
+  init(
+    plan: Plan, words: [UInt64], events: [UInt64], held: [UInt32], requested: [UInt32],
+    leaves: [UInt32], scalars: [UInt32], roots: [UInt32], cone: [UInt32]
+  ) {
+    self.plan = plan
+    self.words = words
+    self.events = events
+    self.held = held
+    self.requested = requested
+    self.leaves = leaves
+    self.scalars = scalars
+    self.roots = roots
+    self.cone = cone
+  }
+}

@@ -1,0 +1,82 @@
+// Plans as text, for people and for golden tests: no addresses, no times.
+
+extension Plan {
+  /// The plan, one line per kernel; with `details`, the instructions of each as well.
+  package func explain(_ graph: Graph, details: Bool) -> String {
+    var text =
+      "plan: \(graph.nodes.count) nodes, \(kernelCount) kernels, \(leafCount) inputs, "
+      + "\(outputs.count) outputs, arena \(arenaBytes) B, "
+      + "reads \(cost.bytesRead) B, writes \(cost.bytesWritten) B\n"
+    for (i, step) in steps.enumerated() {
+      switch step {
+      case .loop(let index): text += "  k\(i) \(kernels[index].summary(graph))\n"
+        if details { text += kernels[index].listing() }
+      case .move(let index): text += "  k\(i) move \(moves[index].summary)\n"
+      }
+    }
+    return text
+  }
+}
+
+extension LoopKernel {
+  fileprivate func summary(_ graph: Graph) -> String {
+    var parts: [String] = []
+    if let product {
+      let lengths = terms.array.map { String($0.k) }
+      let ks = lengths.count > 4 ? "\(lengths[0]) x \(lengths.count)" : lengths.joined(separator: "+")
+      parts.append("matmul \(product.m)x\(product.n) k \(ks)")
+    }
+    var names: [String] = []
+    for instruction in code.array {
+      switch instruction.kind {
+      case .tile: names.append(instruction.opcode.info.name)
+      case .reduceRows: names.append("row-\(instruction.opcode.info.name)")
+      case .load, .expandRows: break
+      }
+    }
+    for terminal in terminals.array {
+      names.append(
+        (terminal.kind == .everything ? "all-" : "column-") + terminal.opcode.info.name)
+    }
+    if !names.isEmpty { parts.append(names.joined(separator: " ")) }
+    let space = columns == 1 ? "[\(rows)]" : "[\(rows) x \(columns)]"
+    return "loop \(space) " + parts.joined(separator: "; ")
+  }
+
+  fileprivate func listing() -> String {
+    var text = ""
+    func name(_ r: UInt16) -> String {
+      let register = registers[Int(r)]
+      return (register.isDirect ? "m" : "r") + String(r) + (register.isPerRow ? "'" : "")
+    }
+    for instruction in code.array {
+      let inputs = [instruction.a, instruction.b, instruction.c]
+        .filter { $0 != Instruction.noRegister }
+      switch instruction.kind {
+      case .load:
+        let load = loads[Int(instruction.a)]
+        text += "      \(name(instruction.dst)) = \(load.kind == .gather ? "gather" : "position")\n"
+      case .tile:
+        text +=
+          "      \(name(instruction.dst)) = \(instruction.opcode.info.name).\(instruction.type.name) "
+          + inputs.map(name).joined(separator: " ") + "\n"
+      case .reduceRows:
+        text +=
+          "      \(name(instruction.dst)) = row-\(instruction.opcode.info.name) "
+          + name(instruction.a) + "\n"
+      case .expandRows:
+        text += "      \(name(instruction.dst)) = expand \(name(instruction.a))\n"
+      }
+    }
+    for terminal in terminals.array {
+      text +=
+        "      \(terminal.kind == .everything ? "all" : "columns")-\(terminal.opcode.info.name) "
+        + "\(name(UInt16(terminal.register)))\n"
+    }
+    return text
+  }
+}
+
+extension MoveKernel {
+  fileprivate var summary: String { "\(kind)\(isInPlace ? " in place" : "") [\(count)]" }
+}

@@ -1,0 +1,108 @@
+// The entry point of lgbench: reads the command line, runs a command, writes its results. It uses
+// every other file of this target and only the public interface of LazyGrad.
+
+import Foundation
+import LazyGrad
+
+/// The version that `--version` prints and that recorded results carry.
+let lgbenchVersion = "0.1.0"
+
+/// The command-line tool.
+@main
+struct LGBench {
+  static func main() {
+    do {
+      let options = try Options(arguments: Array(CommandLine.arguments.dropFirst()))
+      try LGBench(options: options).run()
+    } catch {
+      Output.standardError("lgbench: \(error.message)\n")
+      exit(error.status)
+    }
+  }
+
+  let options: Options
+
+  private func run() throws(BenchError) {
+    switch options.request {
+    case .help:
+      Output.standardOutput(Options.usage)
+    case .version:
+      Output.standardOutput("lgbench \(lgbenchVersion)\n")
+    case .run(let command):
+      #if DEBUG
+        if command != .doctor, !options.allowsDebug {
+          throw .usage(
+            "this is a debug build, hundreds of times slower than a release build:"
+              + " build with -c release, or pass --allow-debug")
+        }
+      #endif
+      try run(command)
+    }
+  }
+
+  private func run(_ command: Command) throws(BenchError) {
+    // What could fail after minutes of measuring is checked before the first of them.
+    let destination = try options.json.map { path throws(BenchError) in
+      try JSONDestination(path: path)
+    }
+    let corpus =
+      command == .train || command == .all
+      ? try TextCorpus.load(path: options.text, length: options.length, batch: options.batch) : nil
+    if let threads = options.threads { LazyGradEngine.threads = threads }
+
+    let report = Report(options: options, tablesToStandardError: destination?.isStandardOutput)
+    let machine = Machine()
+    if !options.quiet { report.header(machine) }
+    switch command {
+    case .all:
+      try RNNBenchmark(options: options, report: report).run(seconds: options.seconds ?? 20)
+      report.line()
+      try trainingRun(corpus!, report: report, defaultSeconds: 10)
+    case .rnn:
+      try RNNBenchmark(options: options, report: report).run(seconds: options.seconds ?? 24)
+    case .train: try trainingRun(corpus!, report: report, defaultSeconds: 14)
+    case .chain:
+      try ChainBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
+    case .overhead:
+      try OverheadBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
+    case .doctor: Doctor(machine: machine, report: report).run()
+    }
+    report.finishProgress()
+    try destination?.write(report.json(machine: machine))
+  }
+
+  /// A training run stops after its number of steps or its seconds, whichever comes first; a number
+  /// of steps given by the user is kept to, so that its losses can be compared between machines.
+  private func trainingRun(
+    _ corpus: TextCorpus, report: Report, defaultSeconds: Double
+  ) throws(BenchError) {
+    let isStepCountGiven = options.steps != nil
+    try TrainingRun(corpus: corpus, options: options, report: report).run(
+      steps: options.steps ?? 3000,
+      seconds: options.seconds ?? (isStepCountGiven ? .infinity : defaultSeconds))
+  }
+}
+
+/// Why lgbench stops without a result.
+enum BenchError: Error {
+  /// The command line asks for something that does not exist.
+  case usage(String)
+  /// A file cannot be read, used or written.
+  case file(String)
+  /// A result is wrong, so its time means nothing.
+  case wrongResult(String)
+
+  var message: String {
+    switch self {
+    case .usage(let text): "\(text) (see lgbench --help)"
+    case .file(let text), .wrongResult(let text): text
+    }
+  }
+
+  var status: Int32 {
+    switch self {
+    case .usage: 2
+    case .file, .wrongResult: 1
+    }
+  }
+}

@@ -1,0 +1,247 @@
+// The command line: what may be written there, and what it means. Everything is checked here,
+// before anything runs; other files read the finished `Options`.
+
+/// What lgbench is asked to measure.
+enum Command: String, CaseIterable {
+  case all, rnn, train, chain, overhead, doctor
+}
+
+/// Tracking and guarding, as a user would choose them.
+enum Mode: String, CaseIterable {
+  /// Autodiff and the memory guard on: the default.
+  case guarded = "guard"
+  /// Autodiff on, the guard off.
+  case unguarded
+  /// Inside `noAutodiff`: forward only.
+  case untracked = "noautodiff"
+}
+
+/// What one measured pass computes.
+enum Pass: String, CaseIterable {
+  /// The loss and the gradients of every parameter.
+  case train
+  /// The loss alone.
+  case forward
+}
+
+/// The command line, parsed and checked.
+struct Options {
+  enum Request: Equatable {
+    case help, version
+    case run(Command)
+  }
+
+  var request = Request.run(.all)
+  var threads: Int?
+  var seconds: Double?
+  var json: String?
+  var quiet = false
+  var allowsDebug = false
+  var presets = RNNPreset.all
+  var modes = Mode.allCases
+  var passes = Pass.allCases
+  var text: String?
+  var steps: Int?
+  var hidden = 128
+  var length = 32
+  var batch = 16
+
+  init(arguments: [String]) throws(BenchError) {
+    var command: Command?
+    var given: [Option] = []
+    var rest = arguments[...]
+    while let argument = rest.popFirst() {
+      guard argument.hasPrefix("-") else {
+        guard command == nil else { throw .usage("unexpected argument '\(argument)'") }
+        guard let known = Command(rawValue: argument), known != .all else {
+          throw .usage("unknown command '\(argument)'")
+        }
+        command = known
+        continue
+      }
+      let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      let name = parts[0] == "-h" ? "--help" : String(parts[0])
+      guard let option = Option(rawValue: name) else { throw .usage("unknown option '\(name)'") }
+      var value: String?
+      if option.placeholder == nil {
+        guard parts.count == 1 else { throw .usage("option \(name) takes no value") }
+      } else if parts.count == 2 {
+        value = String(parts[1])
+      } else if let next = rest.first, !next.hasPrefix("--") {
+        value = rest.removeFirst()
+      }
+      if option.placeholder != nil, value?.isEmpty ?? true {
+        throw .usage("option \(name) needs a value")
+      }
+      try apply(option, value ?? "")
+      given.append(option)
+    }
+    if given.contains(.help) {
+      request = .help
+    } else if given.contains(.version) {
+      request = .version
+    } else {
+      request = .run(command ?? .all)
+      for option in given where !option.commands.contains(command ?? .all) {
+        let of = option.commands.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+        throw .usage("option \(option.rawValue) belongs to \(of)")
+      }
+      if command == .rnn, passes == [.train], modes == [.untracked] {
+        throw .usage("mode noautodiff has no train pass: ask for --pass forward")
+      }
+    }
+  }
+
+  private mutating func apply(_ option: Option, _ value: String) throws(BenchError) {
+    switch option {
+    case .help, .version: break
+    case .quiet: quiet = true
+    case .allowDebug: allowsDebug = true
+    case .threads: threads = try Self.integer(value, option, in: 1...1024)
+    case .seconds:
+      guard let number = Double(value), number > 0, number <= 3600 else {
+        throw .usage("option --seconds: expected a number over 0 and up to 3600, got '\(value)'")
+      }
+      seconds = number
+    case .json: json = value
+    case .preset:
+      if value == "all" {
+        presets = RNNPreset.all
+      } else if let preset = RNNPreset.all.first(where: { $0.name == value }) {
+        presets = [preset]
+      } else {
+        throw .usage("option --preset: expected S, M, L or all, got '\(value)'")
+      }
+    case .cell:
+      guard value == "tanh" else {
+        throw .usage("option --cell: expected tanh, got '\(value)'")
+      }
+    case .modes: modes = try Self.list(value, option)
+    case .pass: passes = try Self.list(value, option)
+    case .text: text = value
+    case .steps: steps = try Self.integer(value, option, in: 1...10_000_000)
+    case .hidden: hidden = try Self.integer(value, option, in: 1...4096)
+    case .length: length = try Self.integer(value, option, in: 1...4096)
+    case .batch: batch = try Self.integer(value, option, in: 1...4096)
+    }
+  }
+
+  private static func integer(
+    _ text: String, _ option: Option, in range: ClosedRange<Int>
+  ) throws(BenchError) -> Int {
+    guard let number = Int(text), range.contains(number) else {
+      throw .usage(
+        "option \(option.rawValue): expected a whole number from \(range.lowerBound) to"
+          + " \(range.upperBound), got '\(text)'")
+    }
+    return number
+  }
+
+  /// Comma-separated names, returned once each in the order of their declaration.
+  private static func list<Value: RawRepresentable & CaseIterable & Equatable>(
+    _ text: String, _ option: Option
+  ) throws(BenchError) -> [Value] where Value.RawValue == String {
+    var chosen: [Value] = []
+    for name in text.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let value = Value(rawValue: String(name)) else {
+        let known = Value.allCases.map(\.rawValue).joined(separator: ",")
+        throw .usage("option \(option.rawValue): expected some of \(known), got '\(name)'")
+      }
+      chosen.append(value)
+    }
+    return Value.allCases.filter(chosen.contains)
+  }
+}
+
+/// Every option, the commands that it belongs to and its line in the help.
+private enum Option: String, CaseIterable {
+  case preset = "--preset"
+  case cell = "--cell"
+  case modes = "--modes"
+  case pass = "--pass"
+  case text = "--text"
+  case steps = "--steps"
+  case hidden = "--hidden"
+  case length = "--length"
+  case batch = "--batch"
+  case threads = "--threads"
+  case seconds = "--seconds"
+  case json = "--json"
+  case quiet = "--quiet"
+  case allowDebug = "--allow-debug"
+  case help = "--help"
+  case version = "--version"
+
+  var commands: [Command] {
+    switch self {
+    case .preset, .cell, .modes, .pass: [.rnn]
+    case .text, .steps, .hidden, .length, .batch: [.train]
+    default: Command.allCases
+    }
+  }
+
+  /// What stands for the value in the help; nil for a switch.
+  var placeholder: String? {
+    switch self {
+    case .preset: "S|M|L|all"
+    case .cell: "tanh"
+    case .modes: "LIST"
+    case .pass: "LIST"
+    case .text, .json: "FILE"
+    case .steps, .hidden, .length, .batch, .threads: "N"
+    case .seconds: "BUDGET"
+    case .quiet, .allowDebug, .help, .version: nil
+    }
+  }
+
+  var summary: String {
+    switch self {
+    case .preset: "sizes to run (default: all)"
+    case .cell: "the recurrent cell (default: tanh)"
+    case .modes: "some of guard,unguarded,noautodiff (default: all)"
+    case .pass: "some of train,forward (default: both)"
+    case .text: "UTF-8 text to learn (default: a guide to LazyGrad, built in)"
+    case .steps: "training steps (default: up to 3000, as many as the time allows)"
+    case .hidden: "width of the hidden state (default: 128)"
+    case .length: "characters per training step and stream (default: 32)"
+    case .batch: "streams that are read in parallel (default: 16)"
+    case .threads: "threads that a plan may use (default: the number of cores)"
+    case .seconds: "time to spend on measuring (default: 10 to 30, by command)"
+    case .json: "write the results as JSON, - for standard output"
+    case .quiet: "no header and no progress"
+    case .allowDebug: "run even a debug build"
+    case .help: "print this text"
+    case .version: "print the version"
+    }
+  }
+
+  var line: String {
+    let form = rawValue + (placeholder.map { " " + $0 } ?? "")
+    return "  \(form)" + String(repeating: " ", count: max(2, 22 - form.count)) + summary + "\n"
+  }
+}
+
+extension Options {
+  /// What `--help` prints.
+  static var usage: String {
+    func lines(_ title: String, _ belongs: ([Command]) -> Bool) -> String {
+      "\n\(title):\n"
+        + Option.allCases.filter { belongs($0.commands) }.map(\.line).joined()
+    }
+    return """
+      usage: lgbench [command] [options]
+
+      commands:
+        (none)       the RNN benchmark, then a short training run on real text; under a minute
+        rnn          a recurrent network with a hand-written loop over time: sizes, modes, passes
+        train        a character-level language model: loss, speed, a sample of what it writes
+        chain        sum(tanh(a*b + c) * exp(-a*a)) over 1e3, 1e5 and 1e7 elements
+        overhead     what recording, planning and releasing cost per operation
+        doctor       the machine, the settings in force and what the engine makes of them
+
+      """
+        + lines("options of rnn") { $0 == [.rnn] }
+        + lines("options of train") { $0 == [.train] }
+        + lines("options of every command") { $0 == Command.allCases }
+  }
+}

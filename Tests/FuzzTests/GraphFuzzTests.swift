@@ -1,0 +1,94 @@
+// The engine against the oracle on random graphs, with one thread and with two. A failure prints
+// the seed and a graph that has been shrunk to what is needed to fail.
+
+import Foundation
+import LazyGradJIT
+import TestSupport
+import Testing
+
+@Suite struct GraphFuzzTests {
+  /// Graphs per run; a soak test sets the variable higher.
+  private static let count =
+    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? 2000
+  /// The first seed, to repeat one failure.
+  private static let firstSeed =
+    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
+
+  /// What is wrong with the engine's values of a case, or nil.
+  private static func disagreement(_ graphCase: GraphCase) -> String? {
+    withExtendedLifetime(graphCase) {
+      let graph = graphCase.graph
+      func run(threads: Int) throws -> [Int: Storage] {
+        try PlanRunner.run(
+          graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads)
+      }
+      let one: [Int: Storage]
+      let two: [Int: Storage]
+      do {
+        one = try run(threads: 1)
+        two = try run(threads: 2)
+      } catch {
+        return "the engine failed: \(error)"
+      }
+      let expected = graphCase.evaluate()
+      let agreements = graphCase.agreements()
+      for root in graphCase.roots {
+        guard let value = one[root], let other = two[root] else { return "%\(root) has no value" }
+        if let difference = Comparison.compare(value.pointer, expected[root], agreements[root]) {
+          return "%\(root): \(difference)"
+        }
+        let bytes = expected[root].count * expected[root].type.size
+        if bytes > 0, memcmp(value.pointer, other.pointer, bytes) != 0 {
+          return "%\(root): one thread and two give different bits"
+        }
+      }
+      return nil
+    }
+  }
+
+  /// A report of a failure: the seed, what differs, and the smallest graph that was found to fail.
+  private static func report(_ graphCase: GraphCase, _ difference: String) -> String {
+    let small = GraphShrinker.shrink(graphCase) { disagreement($0) != nil }
+    return """
+      LAZYGRAD_FUZZ_SEED=\(graphCase.seed): \(difference)
+      shrunk from \(graphCase.graph.nodes.count) nodes: \(disagreement(small) ?? "passes now")
+      \(describe(small))
+      """
+  }
+
+  @Test func randomGraphsAgreeWithTheOracle() {
+    var failures = 0
+    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+      let graphCase = RandomGraph.make(seed: seed)
+      guard let difference = Self.disagreement(graphCase) else { continue }
+      Issue.record("\(Self.report(graphCase, difference))")
+      failures += 1
+      if failures == 5 { break }
+    }
+  }
+
+  /// The generator is only worth what it generates.
+  @Test func theGeneratorUsesEveryOpcode() {
+    var seen: Set<Opcode> = []
+    for seed in 0..<UInt64(400) { seen.formUnion(RandomGraph.make(seed: seed).graph.nodes.map(\.opcode)) }
+    #expect(Opcode.allCases.filter { !seen.contains($0) } == [])
+  }
+
+  @Test func equalSeedsGiveEqualGraphs() {
+    let (a, b) = (RandomGraph.make(seed: 7), RandomGraph.make(seed: 7))
+    #expect(describe(a) == describe(b))
+  }
+
+  /// The shrinker keeps the fault and little else.
+  @Test func theShrinkerFindsTheCulprit() {
+    var tried = 0
+    for seed in 0..<UInt64(60) {
+      let graphCase = RandomGraph.make(seed: seed)
+      guard graphCase.graph.nodes.contains(where: { $0.opcode == .tanh }) else { continue }
+      tried += 1
+      let small = GraphShrinker.shrink(graphCase) { $0.graph.nodes.contains { $0.opcode == .tanh } }
+      #expect(small.graph.nodes.count <= 2, "\(describe(small))")
+    }
+    #expect(tried > 5)
+  }
+}

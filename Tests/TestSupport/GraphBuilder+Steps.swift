@@ -1,0 +1,279 @@
+// One random operation at a time: every opcode, on operands that happen to be there.
+
+import LazyGradJIT
+
+extension GraphBuilder {
+  static let smooth: [Opcode] = [
+    .neg, .abs, .square, .exp, .expm1, .sin, .cos, .tanh, .sigmoid, .erf, .relu, .copy,
+  ]
+  static let anyUnary: [Opcode] = [
+    .neg, .abs, .sign, .square, .sqrt, .reciprocal, .exp, .expm1, .log, .log1p, .sin, .cos, .tanh,
+    .sigmoid, .erf, .relu, .floor, .copy, .isNaN,
+  ]
+  /// Correctly rounded, so exact to the bit on exact operands.
+  static let exactUnary: [Opcode] = [
+    .neg, .abs, .sign, .square, .sqrt, .reciprocal, .relu, .floor, .copy, .isNaN,
+  ]
+  static let comparisons: [Opcode] = [
+    .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
+  ]
+
+  /// Adds a random step; may add nothing.
+  func step() {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2]) {
+    case 0: _ = unary(someUnary(), chooseFloat())
+    case 1: stepBinary()
+    case 2: stepScalar()
+    case 3: stepSelect()
+    case 4: stepCast()
+    case 5: stepBools()
+    case 6: stepReduction()
+    case 7: stepMatmul()
+    case 8: stepView()
+    case 9: stepGather()
+    case 10: stepScatter()
+    case 11: stepRegion()
+    case 12: stepConcat()
+    case 13: stepIntegers()
+    case 14: stepIota()
+    case 15: stepAttach()
+    default: stepFilled()
+    }
+  }
+
+  func someUnary() -> Opcode {
+    random.pick(
+      prefersExact && random.chance(0.9)
+        ? Self.exactUnary : random.chance(0.6) ? Self.smooth : Self.anyUnary)
+  }
+
+  /// A second operand for an elementwise operation with `a`: an earlier node if one fits.
+  func partner(of a: Int) -> Int {
+    let shape = dims(a)
+    let found = choose {
+      self.type($0) == self.type(a)
+        && Layout.broadcast(self.dims($0), shape).map { $0.reduce(1, *) <= self.elementLimit }
+          == true
+    }
+    if let found, random.chance(0.85) { return found }
+    var small = shape
+    for axis in small.indices where random.chance(0.3) { small[axis] = 1 }
+    if random.chance(0.3) { small = Array(small.dropFirst(random.int(0...small.count))) }
+    return leaf(small, type(a))
+  }
+
+  private func stepBinary() {
+    let opcodes: [Opcode] = [.add, .add, .sub, .mul, .mul, .div, .maximum, .minimum, .pow]
+    let a = chooseFloat()
+    let opcode = random.pick(prefersExact ? opcodes.dropLast() : opcodes[...])
+    var b = partner(of: a)
+    if opcode == .div || opcode == .pow, random.chance(0.7) {
+      // Away from poles: |b| + 0.5.
+      guard let positive = unary(.abs, b), let safe = binary(.add, positive, number(0.5, type(b)))
+      else { return }
+      b = safe
+    }
+    if opcode == .pow, random.chance(0.8), let base = unary(.abs, a) {
+      _ = binary(.pow, base, b)
+    } else if random.chance(0.5) {
+      _ = binary(opcode, a, b)
+    } else {
+      _ = binary(opcode, b, a)
+    }
+  }
+
+  private func stepScalar() {
+    let a = chooseFloat()
+    let s = number(random.pick([0.5, 2, -1, 0.1, 1e-3, 3, 0, random.uniform(-2...2)]), type(a))
+    let opcode = random.pick([.add, .sub, .mul, .div, .maximum, .minimum, .pow] as [Opcode])
+    _ = random.chance(0.6) ? binary(opcode, a, s) : binary(opcode, s, a)
+  }
+
+  private func stepSelect() {
+    let b = chooseFloat()
+    let c = partner(of: b)
+    guard let shape = Layout.broadcast(dims(b), dims(c)) else { return }
+    let condition =
+      choose { self.type($0) == .bool && Layout.broadcast(self.dims($0), shape) != nil }
+      ?? leaf(shape, .bool)
+    guard let all = Layout.broadcast(dims(condition), shape) else { return }
+    _ = add(GraphNode(.select, type(b), shape: id(all), a: condition, b: b, c: c))
+  }
+
+  private func stepCast() {
+    let a = choose { _ in true } ?? leaf()
+    _ = cast(a, to: random.pick([.float32, .float64, .int64, .int32, .uint8, .bool]))
+  }
+
+  private func stepBools() {
+    if random.chance(0.5) {
+      let a = choose { self.agreements[$0] == .exact && self.type($0) != .bool } ?? leaf()
+      _ = binary(random.pick(Self.comparisons), a, partner(of: a))
+    } else {
+      let a = choose { self.type($0) == .bool } ?? leaf(random.pick(shapes), .bool)
+      if random.chance(0.3) {
+        _ = unary(.logicalNot, a)
+      } else {
+        _ = binary(random.pick([.logicalAnd, .logicalOr]), a, partner(of: a))
+      }
+    }
+  }
+
+  private func stepReduction() {
+    guard let a = choose(where: { !self.dims($0).isEmpty && self.type($0) != .bool }) else {
+      return
+    }
+    let rank = dims(a).count
+    let first = random.int(0...(rank - 1))
+    let run = random.chance(0.2) ? 0..<rank : first..<random.int((first + 1)...rank)
+    let opcodes: [Opcode] = [.sum, .sum, .sum, .sum, .max, .min, .argmax, .argmin]
+    let avoidsSum = prefersExact && type(a).isFloating && random.chance(0.8)
+    let opcode = random.pick(opcodes[(avoidsSum ? 4 : 0)...])
+    _ = reduce(opcode, a, run, keepDims: random.chance(0.5))
+  }
+
+  private func stepMatmul() {
+    guard let a = choose(where: { self.dims($0).count >= 2 }),
+      !(prefersExact && type(a).isFloating && random.chance(0.8))
+    else { return }
+    let k = dims(a).last!
+    let type = self.type(a)
+    if random.chance(0.4),
+      let b = choose(where: {
+        self.dims($0).count >= 2 && self.dims($0)[self.dims($0).count - 2] == k
+          && self.type($0) == type
+      })
+    {
+      _ = matmul(a, b)
+    } else if let b = choose(where: {
+      self.dims($0).count >= 2 && self.dims($0).last! == k && self.type($0) == type
+    }), let right = transposed(b) {
+      _ = matmul(a, right)
+    }
+  }
+
+  private func stepView() {
+    let a = choose { self.nodes[$0].opcode != .leaf } ?? chooseFloat()
+    let source = random.chance(0.25) ? chooseFloat() : a
+    var random = self.random
+    let limit = elementLimit
+    let times = random.int(1...2)
+    let result = view(source) { view in
+      for _ in 0..<times { view.vary(&random, limit: limit, repeating: true) }
+    }
+    self.random = SeededRandom(seed: random.next())
+    if let result, type(result).isFloating, self.random.chance(0.5) {
+      _ = unary(someUnary(), result)
+    }
+  }
+
+  // MARK: Moves
+
+  /// Rows to take from a table, counted from either end.
+  private func indices(_ rows: Int, _ dims: [Int]) -> Int? {
+    rows == 0 ? nil : leaf(dims, .int64, range: -rows...(rows - 1))
+  }
+
+  private func stepGather() {
+    guard let table = choose(where: { !self.dims($0).isEmpty }) else { return }
+    let count = random.pick([[], [0], [1], [3], [7], [16], [2, 3]])
+    guard let picks = indices(dims(table)[0], count) else { return }
+    let result = count + dims(table).dropFirst()
+    _ = add(
+      GraphNode(.gatherRows, type(table), shape: id(result), a: table, b: picks))
+  }
+
+  private func stepScatter() {
+    guard let base = choose(where: { !self.dims($0).isEmpty }) else { return }
+    let count = random.pick([[1], [3], [7], [16], [2, 3]])
+    guard let picks = indices(dims(base)[0], count) else { return }
+    let shape = count + dims(base).dropFirst()
+    if shape.reduce(1, *) > elementLimit { return }
+    let rows =
+      choose { self.dims($0) == shape && self.type($0) == self.type(base) }
+      ?? leaf(shape, type(base))
+    _ = add(
+      GraphNode(
+        .scatterAddRows, type(base), shape: nodes[base].shape, a: base, b: rows, c: picks))
+  }
+
+  private func stepRegion() {
+    let base = chooseFloat()
+    var region = StridedView(contiguous: dims(base))
+    let adds = random.chance(0.5)
+    for _ in 0..<random.int(1...2) {
+      region.vary(&random, limit: elementLimit, repeating: adds && random.chance(0.3))
+    }
+    var shape = region.dims
+    for axis in shape.indices where random.chance(0.15) { shape[axis] = 1 }
+    let value =
+      choose {
+        self.type($0) == self.type(base)
+          && Layout.broadcast(self.dims($0), region.dims) == region.dims
+      } ?? leaf(shape, type(base))
+    _ = add(
+      GraphNode(
+        adds ? .addRegion : .setRegion, type(base), shape: nodes[base].shape, a: base, b: value,
+        attribute: region.layoutID, offset: region.offset))
+  }
+
+  private func stepConcat() {
+    guard let a = choose(where: { !self.dims($0).isEmpty }) else { return }
+    let shape = dims(a)
+    let axis = random.int(0...(shape.count - 1))
+    var other = shape
+    other[axis] = random.pick([0, 1, 2, 5])
+    let b =
+      choose {
+        var theirs = self.dims($0)
+        guard self.type($0) == self.type(a), theirs.count == shape.count else { return false }
+        theirs[axis] = shape[axis]
+        return theirs == shape
+      } ?? leaf(other, type(a))
+    var result = shape
+    result[axis] += dims(b)[axis]
+    _ = add(
+      GraphNode(
+        .concat, type(a), shape: id(result), a: a, b: b, attribute: UInt32(axis)))
+  }
+
+  // MARK: Integers, constants, aliases
+
+  private func stepIntegers() {
+    let types: [ScalarType] = [.int64, .int64, .int32, .uint8]
+    let a =
+      choose { !self.type($0).isFloating && self.type($0) != .bool }
+      ?? leaf(random.pick(shapes), random.pick(types), range: 0...9)
+    switch random.int(0...3) {
+    case 0: _ = unary(random.pick([.neg, .abs, .sign, .square, .relu, .copy]), a)
+    case 1 where type(a) != .uint8: _ = reduce(.sum, a, 0..<dims(a).count, keepDims: false)
+    default:
+      _ = binary(random.pick([.add, .sub, .mul, .maximum, .minimum]), a, partner(of: a))
+    }
+  }
+
+  private func stepIota() {
+    let shape = random.pick(shapes)
+    guard let positions = add(GraphNode(.iota, .int64, shape: id(shape))) else { return }
+    if random.chance(0.7) { _ = cast(positions, to: mainType) }
+  }
+
+  private func stepAttach() {
+    let a = chooseFloat()
+    let b = chooseFloat()
+    _ = add(
+      GraphNode(
+        .attach, type(b), shape: nodes[b].shape, a: a, b: b, attribute: UInt32(random.int(0...3))))
+  }
+
+  private func stepFilled() {
+    let shape = random.pick(shapes)
+    guard
+      let filled = add(
+        GraphNode(.copy, mainType, shape: id(shape), a: number(random.pick([0, 1, 0.5]), mainType)))
+    else { return }
+    if random.chance(0.3) {
+      _ = view(filled) { $0 = StridedView(contiguous: $0.dims.filter { $0 != 1 }) }
+    }
+  }
+}

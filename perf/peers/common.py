@@ -1,0 +1,125 @@
+"""What the peers share: sizes, data, timing rules and the form of a result row.
+
+The data come from NumPy's legacy generator with fixed seeds; lgbench draws the same numbers, so
+losses can be compared across peers. Everything is float32.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+import numpy as np
+
+f32 = np.float32
+
+# W1: (steps, batch, inputs, hidden, classes)
+RNN_SIZES = {
+    "S": (50, 1, 8, 16, 4),
+    "M": (100, 16, 32, 64, 10),
+    "L": (100, 32, 128, 256, 10),
+}
+# W2: elements
+CHAIN_SIZES = (1_000, 100_000, 10_000_000)
+# W4
+MLP_DIMS = (784, 256, 128, 10)
+MLP_BATCH = 64
+LEARNING_RATE = 0.01
+# W5: operations in one chain
+OVERHEAD_LENGTH = 1000
+
+
+def arguments(modes):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("workload", choices=["W1", "W2", "W4", "W5"])
+    parser.add_argument("--mode", default=modes[0], choices=modes)
+    parser.add_argument("--cases", default="", help="comma-separated subset of the cases")
+    parser.add_argument("--seconds", type=float, default=1.0, help="sampling time of each case")
+    return parser.parse_args()
+
+
+def chosen(args, cases):
+    """The cases asked for, in the workload's order."""
+    wanted = args.cases.split(",") if args.cases else [str(c) for c in cases]
+    return [c for c in cases if str(c) in wanted]
+
+
+def rnn_data(size):
+    steps, batch, inputs, hidden, classes = RNN_SIZES[size]
+    r = np.random.RandomState(0)
+    x = r.randn(steps, batch, inputs).astype(f32)
+    wx = (r.randn(inputs, hidden) / np.sqrt(inputs)).astype(f32)
+    wh = (r.randn(hidden, hidden) * 0.7 / np.sqrt(hidden)).astype(f32)
+    b = (r.randn(hidden) * 0.1).astype(f32)
+    wo = (r.randn(hidden, classes) / np.sqrt(hidden)).astype(f32)
+    bo = (r.randn(classes) * 0.1).astype(f32)
+    labels = r.randint(0, classes, size=batch)
+    return x, labels, [wx, wh, b, wo, bo]
+
+
+def chain_data(n):
+    r = np.random.RandomState(1)
+    return [r.randn(n).astype(f32) for _ in range(3)]
+
+
+def mlp_data():
+    r = np.random.RandomState(2)
+    x = r.randn(MLP_BATCH, MLP_DIMS[0]).astype(f32)
+    labels = r.randint(0, MLP_DIMS[-1], size=MLP_BATCH)
+    parameters = []
+    for rows, columns in zip(MLP_DIMS[:-1], MLP_DIMS[1:]):
+        parameters.append((r.randn(rows, columns) * np.sqrt(2.0 / rows)).astype(f32))
+        parameters.append(np.zeros(columns, f32))
+    return x, labels, parameters
+
+
+def overhead_data():
+    return np.arange(4, dtype=f32), np.full(4, 0.5, f32)
+
+
+def gradient_norm(gradients):
+    return float(np.sqrt(sum(float((np.asarray(g, np.float64) ** 2).sum()) for g in gradients)))
+
+
+class Bench:
+    """Times functions and prints one JSON row for each."""
+
+    def __init__(self, peer, version, args):
+        self.base = {"peer": peer, "version": version, "mode": args.mode,
+                     "workload": args.workload, "threads": 1}
+        self.seconds = args.seconds
+
+    def run(self, case, passes, function, loss=None, gradient=None, per=1):
+        """Samples `function`, which must return only when its result is computed.
+
+        Short functions are repeated inside a sample until it lasts 100 us. The first call and a
+        warm-up of up to a third of the budget are not sampled. `per` divides the times: operations
+        in one call.
+        """
+        clock = time.perf_counter
+        start = clock()
+        function()
+        first = clock() - start
+        start, calls = clock(), 0
+        while calls < 1 or clock() - start < min(0.15, self.seconds / 3):
+            function()
+            calls += 1
+        inner = max(1, int(100e-6 / max((clock() - start) / calls, 1e-9)))
+        samples, begin = [], clock()
+        while len(samples) < 5 or clock() - begin < self.seconds:
+            start = clock()
+            for _ in range(inner):
+                function()
+            samples.append((clock() - start) / inner)
+            if clock() - begin > 8 * self.seconds:
+                break
+        row = dict(self.base, **{
+            "case": str(case), "pass": passes,
+            "median_us": statistics.median(samples) * 1e6 / per,
+            "min_us": min(samples) * 1e6 / per,
+            "first_us": first * 1e6, "reps": len(samples) * inner})
+        if loss is not None:
+            row["loss"] = loss
+        if gradient is not None:
+            row["gradient_norm"] = gradient
+        print(json.dumps(row), flush=True)
