@@ -70,7 +70,9 @@ import Testing
   /// The generator is only worth what it generates.
   @Test func theGeneratorUsesEveryOpcode() {
     var seen: Set<Opcode> = []
-    for seed in 0..<UInt64(400) { seen.formUnion(RandomGraph.make(seed: seed).graph.nodes.map(\.opcode)) }
+    for seed in 0..<UInt64(400) {
+      seen.formUnion(RandomGraph.make(seed: seed).graph.nodes.map(\.opcode))
+    }
     #expect(Opcode.allCases.filter { !seen.contains($0) } == [])
   }
 

@@ -295,7 +295,8 @@ private struct Generator: RandomNumberGenerator {
         // The entries that follow belong to the last axes.
         return result
           + followers(
-            remaining.suffix(Int.random(in: 0...remaining.count, using: &self)))
+            remaining.suffix(
+              Int.random(in: 0...min(remaining.count, 6 - result.count), using: &self)))
       case 2...3 where length > 0:
         result.append(.integer(Int.random(in: -length..<length, using: &self)))
         remaining = remaining.dropFirst()

@@ -41,7 +41,7 @@ struct NDArrayPrintingTests {
   @Test("A view with more corners than memory can hold is not printed element by element")
   func hugeView() {
     let x = NDArray(1.0).broadcast(to: [Int](repeating: 7, count: 20))
-    #expect(x.description.hasPrefix("array(..., shape=(7, 7,"))
+    #expect(x.description.hasPrefix("array(...,\n      shape=(7, 7, 7,"))
   }
 }
 
@@ -85,7 +85,7 @@ extension PrintingCase {
     PrintingCase(NDArray([1e+100, 1e-100]), "array([1.e+100, 1.e-100])"),
     PrintingCase(NDArray([1000000000.0, 1e+100]), "array([1.e+009, 1.e+100])"),
     PrintingCase(
-      NDArray([5e-324, 1.7976931348623157e+308]),
+      NDArray([Double.leastNonzeroMagnitude, .greatestFiniteMagnitude]),
       """
       array([4.94065646e-324, 1.79769313e+308])
       """),

@@ -1,14 +1,13 @@
 // Judges whether values of the engine agree with the oracle's.
 
-import Foundation
 import LazyGradJIT
 
 /// The verdict of the differential tests.
 package enum Comparison {
   /// The error that is allowed, relative to the largest finite magnitude of the expected array.
   ///
-  /// Ten times what a generated graph may make of a few units in the last place (`GraphBuilder`),
-  /// so what exceeds it is wrong and not merely rounded.
+  /// Twenty times what a generated graph may make of a few units in the last place
+  /// (`GraphBuilder`), so what exceeds it is wrong and not merely rounded.
   package static func tolerance(_ agreement: Agreement) -> Double {
     switch agreement {
     case .exact: 0

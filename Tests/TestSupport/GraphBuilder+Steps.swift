@@ -206,11 +206,13 @@ extension GraphBuilder {
     }
     var shape = region.dims
     for axis in shape.indices where random.chance(0.15) { shape[axis] = 1 }
+    let known = choose {
+      self.type($0) == self.type(base)
+        && Layout.broadcast(self.dims($0), region.dims) == region.dims
+    }
     let value =
-      choose {
-        self.type($0) == self.type(base)
-          && Layout.broadcast(self.dims($0), region.dims) == region.dims
-      } ?? leaf(shape, type(base))
+      random.chance(0.15)
+      ? number(random.pick([0, 1]), type(base)) : known ?? leaf(shape, type(base))
     _ = add(
       GraphNode(
         adds ? .addRegion : .setRegion, type(base), shape: nodes[base].shape, a: base, b: value,

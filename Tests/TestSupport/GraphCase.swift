@@ -186,6 +186,11 @@ package func describe(_ graphCase: GraphCase) -> String {
       : values[i].integers.prefix(16).map { "\($0)" }
     let rest = values[i].count > 16 ? ", ..." : ""
     lines.append("%\(i): [" + numbers.joined(separator: ", ") + rest + "]")
+    let special = values[i].floats.enumerated().filter { $0.offset > 15 && !$0.element.isFinite }
+    if !special.isEmpty {
+      let places = special.prefix(8).map { "\($0.element) at \($0.offset)" }
+      lines.append("    " + places.joined(separator: ", "))
+    }
   }
   return lines.joined(separator: "\n")
 }

@@ -32,8 +32,8 @@ package enum RandomGraph {
     let u = builder.random.uniform()
     let range = options.nodeCount
     // Graphs with large arrays stay short, for the oracle is slow.
-    let most = max(range.lowerBound, min(range.upperBound, 2_000_000 / builder.elementLimit))
-    let target = range.lowerBound + Int(u * u * Double(most - range.lowerBound))
+    let most = max(range.lowerBound, min(range.upperBound, 1_000_000 / builder.elementLimit))
+    let target = range.lowerBound + Int(u * u * u * Double(most - range.lowerBound))
     for _ in 0..<builder.random.int(1...4) { _ = builder.leaf() }
     // Every round may be refused, so their number is bounded as well.
     for _ in 0..<(4 * target) where builder.nodes.count < target {

@@ -48,7 +48,7 @@ package struct StridedView: Sendable {
     case 0...6 where !dims.isEmpty:
       sliceRandomly(random.int(0...(dims.count - 1)), &random)
     case 7 where repeating: broadcast(&random, limit: limit)
-    case 8 where dims.count >= 2 && !repeating || dims.count >= 2 && random.chance(0.2):
+    case 8 where dims.count >= 2 && random.chance(0.5):
       diagonal()
     default: reshape(&random)
     }

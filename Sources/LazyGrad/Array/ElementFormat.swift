@@ -35,6 +35,8 @@ enum ElementFormat {
 struct FloatFormat<Value: BinaryFloatingPoint & TensorScalar & CustomStringConvertible> {
   private let values: [Value]
   private let isScientific: Bool
+  /// The most digits behind the point.
+  private var precision: Int { 8 }
 
   /// - Parameter wholeLimit: where scientific notation begins: a power of ten with as many digits
   ///   as the type always preserves, at most 1e8.
@@ -53,8 +55,8 @@ struct FloatFormat<Value: BinaryFloatingPoint & TensorScalar & CustomStringConve
     let finite = values.filter(\.isFinite)
     var decimals = finite.map { value in
       let shortest = Decimal(value.description)
-      return shortest.fractionCount(isScientific) <= 8
-        ? shortest : Decimal(printed: value, isScientific: isScientific, digits: 8)
+      return shortest.fractionCount(isScientific) <= precision
+        ? shortest : Decimal(printed: value, isScientific: isScientific, digits: precision)
     }
     let digits = decimals.lazy.map { $0.fractionCount(isScientific) }.max() ?? 0
     if isScientific {

@@ -10,5 +10,11 @@ enum GuardHooks {
   static func lockHolders(_ storage: Storage) -> [String] { Engine.lockHolders(of: storage) }
 
   /// Computes every recorded operation that would otherwise see the storage after the write.
-  static func forceReaders(_ storage: Storage) { Engine.forceReaders(of: storage) }
+  ///
+  /// Stops the program if there is no memory for the results: the write must not happen then.
+  static func forceReaders(_ storage: Storage) {
+    do throws(StorageError) { try Engine.forceReaders(of: storage) } catch {
+      stop("NDArray", describe(error))
+    }
+  }
 }

@@ -31,11 +31,11 @@ extension NDArray {
         case .view(let selected):
           let target = view(
             dims: selected.dims, strides: selected.strides, offset: selected.offset)
-          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
+          let source = assignable(newValue, to: selected.dims, operation: "subscript")
           try prepareForWriting()
           target.overwrite(with: source)
         case .gather(let selected):
-          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
+          let source = assignable(newValue, to: selected.dims, operation: "subscript")
             .broadcast(to: selected.dims).astype(dtype)
           try prepareForWriting()
           store(source, at: selected.positions())

@@ -33,7 +33,7 @@ extension NDArray {
   ///
   /// - Throws: `MemoryGuardError` if the array is read-only or locked; nothing is written then.
   public func assign(_ other: NDArray) throws {
-    let source = try assignable(other, to: shape, operation: "assign")
+    let source = assignable(other, to: shape, operation: "assign")
     try prepareForWriting()
     overwrite(with: source)
   }
@@ -60,7 +60,7 @@ extension NDArray {
   }
 
   /// `other` without leading axes of length 1 that `shape` does not have, if it broadcasts to it.
-  func assignable(_ other: NDArray, to shape: [Int], operation: String) throws -> NDArray {
+  func assignable(_ other: NDArray, to shape: [Int], operation: String) -> NDArray {
     let surplus = max(other.rank - shape.count, 0)
     var source = other
     if surplus > 0, other.shape.prefix(surplus).allSatisfy({ $0 == 1 }) {

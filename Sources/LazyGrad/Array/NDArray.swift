@@ -141,9 +141,11 @@ extension NDArray {
   /// Exact, unlike a comparison of address ranges: the even and the odd elements of an array share
   /// nothing.
   ///
-  /// - Complexity: O(1) for different memory or disjoint ranges, otherwise O(`count + other.count`).
+  /// - Complexity: O(1) for different memory, disjoint ranges and two contiguous arrays, otherwise
+  ///   O(`count + other.count`).
   public func sharesMemory(with other: NDArray) -> Bool {
     guard let common = commonExtent(with: other) else { return false }
+    if isContiguous, other.isContiguous { return true }
     var isMine = [Bool](repeating: false, count: common.count)
     for place in places() where common.contains(place) { isMine[place - common.lowerBound] = true }
     return other.places().contains { common.contains($0) && isMine[$0 - common.lowerBound] }

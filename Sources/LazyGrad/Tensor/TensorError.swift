@@ -1,24 +1,121 @@
-// How programmer errors are reported: one type for their text and one way to stop. First file of
-// the module: it uses nothing else.
+// Errors in the use of tensors: at the call they stop the program, or, inside
+// `catchingTensorErrors`, they poison the result and are thrown at the end.
 
-/// What was wrong with the call of an operation: a shape, an axis, an element type, an index.
-public struct TensorError: Error, Sendable, CustomStringConvertible {
-  /// The operation that refused, by the name that the caller wrote.
+import Foundation
+internal import LazyGradJIT
+import Synchronization
+
+/// What was wrong with a call: the operation, what it got and what it wants.
+public struct TensorError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// The operation that refused.
   public let operation: String
-  /// What was expected and what came.
+  /// What it got and what it wants.
   public let message: String
+  /// The shapes of the operands, where there were any.
+  public let shapes: [[Int]]
 
-  /// `operation: message`.
+  /// The whole message: `operation: expected, got`.
   public var description: String { "\(operation): \(message)" }
 
-  init(operation: String, message: String) {
+  init(operation: String, message: String, shapes: [[Int]] = []) {
     self.operation = operation
     self.message = message
+    self.shapes = shapes
   }
 }
 
-/// Stops the program with `LazyGrad: operation: message` on standard error.
+/// Ends the program with a message on standard error.
 @inline(never)
 func stop(_ operation: String, _ message: @autoclosure () -> String) -> Never {
   fatalError("LazyGrad: \(operation): \(message())")
+}
+
+/// Where a `catchingTensorErrors` scope keeps the first error.
+final class ErrorBox: Sendable {
+  private let first = Mutex<TensorError?>(nil)
+
+  var error: TensorError? { first.withLock { $0 } }
+
+  func note(_ error: TensorError) {
+    first.withLock { $0 = $0 ?? error }
+  }
+}
+
+/// The reason why a tensor has no value. While one is alive, every operation looks whether its
+/// operands are poisoned; correct programs never make one.
+final class Poison {
+  let error: TensorError
+
+  init(_ error: TensorError) {
+    self.error = error
+    Scope.openCount.add(1, ordering: .relaxed)
+  }
+
+  deinit { Scope.openCount.subtract(1, ordering: .relaxed) }
+
+  /// A scalar that stands where a value would be.
+  func makeSlot() -> SlotRef {
+    let value = NDArray(Double.nan)
+    return Tape.current.locked {
+      Tape.current.makeSlot(
+        storage: Unmanaged.passRetained(value.storage), layout: LayoutTable.scalar, offset: 0,
+        type: .float64, isVariable: false)
+    }
+  }
+}
+
+/// The result of a call that can't be carried out: poisoned inside `catchingTensorErrors`, the end
+/// of the program elsewhere.
+@inline(never)
+func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> Tensor {
+  let error = TensorError(operation: operation, message: message, shapes: operands.map(\.shape))
+  guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
+    stop(error.operation, error.message)
+  }
+  box.note(error)
+  return Tensor(poison: Poison(error))
+}
+
+/// The first poisoned tensor among operands, which the result then is as well.
+@inline(__always)
+func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
+  Scope.isAnyOpen ? slowlyPoisoned(a, b, c) : nil
+}
+
+@inline(never)
+private func slowlyPoisoned(_ a: Tensor, _ b: Tensor?, _ c: Tensor?) -> Tensor? {
+  if a.kind == .poisoned { return a }
+  if let b, b.kind == .poisoned { return b }
+  if let c, c.kind == .poisoned { return c }
+  return nil
+}
+
+/// Runs `body` so that errors in the use of tensors are thrown instead of ending the program.
+///
+/// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
+/// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
+/// before is changed by them. Leaving the scope throws the first error.
+///
+///     let y = try catchingTensorErrors { matmul(a, b) + c }
+///
+/// - Throws: The first `TensorError`, or what `body` throws if there was none.
+public func catchingTensorErrors<R>(_ body: () throws -> R) throws -> R {
+  let box = ErrorBox()
+  let result = Result { try Scope.with({ $0.errors = box }, body) }
+  if let error = box.error { throw error }
+  return try result.get()
+}
+
+/// Runs `body` so that errors in the use of tensors are thrown, across its suspension points too.
+public func catchingTensorErrors<R>(
+  isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> R
+) async throws -> R {
+  let box = ErrorBox()
+  let result: Result<R, any Error>
+  do {
+    result = .success(
+      try await Scope.with(isolation: isolation, { $0.errors = box }, body))
+  } catch { result = .failure(error) }
+  if let error = box.error { throw error }
+  return try result.get()
 }

@@ -18,6 +18,9 @@ package final class Layout: Sendable {
   /// Whether elements follow each other in C order without gaps.
   package let isContiguous: Bool
 
+  /// The layout with the last two axes swapped, id + 1; 0 while nobody has asked.
+  private let swapped = Atomic<UInt32>(0)
+
   package var rank: Int { dims.count }
 
   init(id: LayoutID, dims: [Int], strides: [Int], count: Int, shapeID: LayoutID, contiguous: Bool) {
@@ -27,6 +30,20 @@ package final class Layout: Sendable {
     self.count = count
     self.shapeID = shapeID
     self.isContiguous = contiguous
+  }
+
+  /// The identity of this layout with its last two axes swapped; remembered, because every matrix
+  /// product asks for it in its backward pass.
+  package var matrixTransposed: LayoutID {
+    let known = swapped.load(ordering: .relaxed)
+    if known != 0 { return known - 1 }
+    var dims = self.dims
+    var strides = self.strides
+    dims.swapAt(rank - 2, rank - 1)
+    strides.swapAt(rank - 2, rank - 1)
+    let id = LayoutTable.shared.intern(dims: dims, strides: strides)
+    swapped.store(id + 1, ordering: .relaxed)
+    return id
   }
 
   /// The smallest and the largest element offset that the layout touches, relative to its start;

@@ -34,6 +34,7 @@ package final class StoragePool: Sendable {
   private let shelves = (0..<(4 * 56)).map { _ in Shelf() }
   private let inUse = Atomic<Int>(0)
   private let cached = Atomic<Int>(0)
+  private let taken = Atomic<Int>(0)
   private let limit = Atomic<Int>(Settings.memoryLimit)
 
   /// The class that serves a size. Class `4e + q` holds blocks of `(4 + q) * 2^e * 16` bytes.
@@ -55,6 +56,7 @@ package final class StoragePool: Sendable {
     guard byteCount >= 0, byteCount <= 1 << 48 else {
       throw .outOfMemory(byteCount: byteCount, limit: bound)
     }
+    taken.add(1, ordering: .relaxed)
     let index = Self.sizeClass(byteCount)
     let capacity = Self.capacity(ofClass: index)
     let reused = shelves[index].blocks.withLock { Block(pointer: $0.pointers.popLast()) }
@@ -95,6 +97,8 @@ package final class StoragePool: Sendable {
 
   /// Bytes held by arrays now.
   package var bytesInUse: Int { inUse.load(ordering: .relaxed) }
+  /// Blocks taken since the process began.
+  package var blocksTaken: Int { taken.load(ordering: .relaxed) }
   /// Bytes kept for reuse.
   package var bytesCached: Int { cached.load(ordering: .relaxed) }
 

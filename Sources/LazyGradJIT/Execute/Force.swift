@@ -96,6 +96,22 @@ extension Tape {
     }
   }
 
+  /// Runs what nodes without handles need and keeps the nodes: a backward pass in pieces.
+  ///
+  /// The caller holds the lock and goes on using ids, so nothing is moved.
+  package func forceAndKeep(_ ids: [UInt32]) {
+    for id in ids { retainNode(id) }
+    state.pointee.inFlight += 1
+    let pending = ids.filter { !isGiven($0) }
+    if !pending.isEmpty {
+      do throws(StorageError) { try force(pending) } catch {
+        fatalError("LazyGrad: backward: no memory for intermediate gradients (\(error))")
+      }
+    }
+    state.pointee.inFlight -= 1
+    for id in ids { nodes[Int(id)].uses &-= 1 }
+  }
+
   // MARK: Whole windows
 
   private func windowKey(_ ids: [UInt32]) -> UInt64 {
@@ -293,7 +309,7 @@ extension Tape {
     if node.pointee.opcode == .attach, node.pointee.storage == nil {
       takeValue(of: id &- node.pointee.b, id)
     }
-    if node.pointee.slot != nil, !node.pointee.state.contains(.tracked) { settle(id) }
+    if node.pointee.slot != nil, !node.pointee.state.contains(.tracked) { settleValue(id) }
   }
 
   /// An alias holds its operand's memory, where that is in memory at all.
@@ -309,18 +325,6 @@ extension Tape {
   private func hasValue(_ id: UInt32) -> Bool {
     let node = nodes[Int(id)]
     return node.opcode == .view ? hasValue(id &- node.a) : node.storage != nil
-  }
-
-  /// Moves an evaluated, untracked value from its node into its handle.
-  func settle(_ id: UInt32) {
-    guard let slot = nodes[Int(id)].slot else { return }
-    let value = self.value(of: id)
-    slot.pointee.storage = value.storage.retain()
-    slot.pointee.offset = value.offset
-    slot.pointee.layout = value.layout
-    unhold(id)
-    slot.pointee.node = 0
-    slot.pointee.leaf = 0
   }
 }
 

@@ -6,7 +6,7 @@ import Synchronization
 /// Runs plans.
 package enum PlanRunner {
   /// A plan is split over threads from this estimate on: twice what entering Dispatch costs.
-  static let parallelThreshold = 200_000.0
+  package static let parallelThreshold = 200_000.0
 
   /// The memory that a run reads and writes.
   struct Binding {
@@ -17,13 +17,21 @@ package enum PlanRunner {
 
   /// Runs every kernel of a plan in order.
   ///
+  /// - Parameters:
+  ///   - parallelThreshold: nanoseconds on one core from which the plan is split.
+  ///   - poisons: fills the plan's own memory with NaNs first, so that tests see what is read
+  ///     before it is written.
   /// - Throws: `StorageError` where there is no memory for the arena; nothing has run then.
-  static func run(_ plan: Plan, _ binding: Binding, threads: Int) throws(StorageError) {
+  static func run(
+    _ plan: Plan, _ binding: Binding, threads: Int,
+    parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
+  ) throws(StorageError) {
     let work = plan.workBytes
     let threads =
       threads > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold ? threads : 1
     let memory = try Storage(byteCount: plan.arenaBytes + threads * work + 64)
     binding.bases[0] = memory.pointer
+    if poisons { memory.poison() }
     let scratch = memory.pointer + ArenaAllocator.rounded(plan.arenaBytes)
     if threads == 1 {
       let context = RunContext(bases: binding.bases, scalars: binding.scalars, scratch: scratch)
@@ -93,11 +101,17 @@ package enum PlanRunner {
     let scratch: UnsafeMutableRawPointer
   }
 
+  /// The text of a graph's plan: for tests.
+  package static func explain(_ graph: Graph, details: Bool = true) -> String {
+    Planner.plan(graph).explain(graph, details: details)
+  }
+
   /// Plans and runs a graph on its own: for tests.
   ///
   /// - Returns: The memory of every root, by position.
   package static func run(
-    _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double], threads: Int
+    _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double], threads: Int,
+    parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
   ) throws -> [Int: Storage] {
     let plan = Planner.plan(graph)
     var outputs: [Int: Storage] = [:]
@@ -105,6 +119,7 @@ package enum PlanRunner {
     bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }
     for output in plan.outputs {
       let storage = try Storage(byteCount: output.byteCount)
+      if poisons { storage.poison() }
       outputs[output.node] = storage
       bases.append(storage.pointer)
     }
@@ -116,10 +131,18 @@ package enum PlanRunner {
     try bases.withUnsafeMutableBufferPointer { bases in
       try bits.withUnsafeBufferPointer { bits in
         try run(
-          plan, Binding(bases: bases.baseAddress!, scalars: bits.baseAddress!), threads: threads)
+          plan, Binding(bases: bases.baseAddress!, scalars: bits.baseAddress!), threads: threads,
+          parallelThreshold: parallelThreshold, poisons: poisons)
       }
     }
     return outputs
+  }
+}
+
+extension Storage {
+  /// Fills the block with ones: NaN in every floating type.
+  fileprivate func poison() {
+    pointer.initializeMemory(as: UInt8.self, repeating: 0xFF, count: byteCount + StoragePool.slack)
   }
 }
 

@@ -37,3 +37,85 @@ struct BroadcastCache {
     return entry.pointee.result
   }
 }
+
+/// A direct-mapped memo of how a value is summed down to the shape that was broadcast to its own.
+struct UnbroadcastCache {
+  private struct Entry {
+    var from: LayoutID = .max
+    var to: LayoutID = .max
+    var attribute: UInt32 = 0
+  }
+  private let entries: UnsafeMutablePointer<Entry>
+
+  init() {
+    entries = .allocate(capacity: 64)
+    entries.initialize(repeating: Entry(), count: 64)
+  }
+
+  /// The attribute of the one sum that does it, or nil where it takes none or several.
+  func attribute(from: LayoutID, to: LayoutID) -> UInt32? {
+    let entry = entries + Int((from &* 31 &+ to) & 63)
+    if entry.pointee.from == from, entry.pointee.to == to { return entry.pointee.attribute }
+    let large = LayoutTable.shared[from]
+    let small = LayoutTable.shared[to]
+    guard large.rank >= small.rank, large.count >= small.count else { return nil }
+    let runs = Layout.summedRuns(from: large.dims, to: small.dims)
+    guard runs.count == 1 else { return nil }
+    entry.pointee = Entry(
+      from: from, to: to, attribute: Layout.reduction(of: large.dims, over: runs[0]))
+    return entry.pointee.attribute
+  }
+}
+
+extension Layout {
+  /// Runs of neighbouring axes of `from` that were broadcast from `to`, ascending.
+  package static func summedRuns(from: [Int], to: [Int]) -> [ClosedRange<Int>] {
+    let lead = from.count - to.count
+    var runs: [ClosedRange<Int>] = []
+    for axis in from.indices
+    where axis < lead || (to[axis - lead] == 1 && from[axis] != 1) {
+      if let last = runs.last, last.upperBound == axis - 1 {
+        runs[runs.count - 1] = last.lowerBound...axis
+      } else {
+        runs.append(axis...axis)
+      }
+    }
+    return runs
+  }
+
+  /// The shape `[outer, reduced, inner]` of a reduction over a run of axes.
+  package static func reduction(of dims: [Int], over run: ClosedRange<Int>) -> LayoutID {
+    LayoutTable.shared.intern(dims: [
+      dims[..<run.lowerBound].reduce(1, *), dims[run].reduce(1, *),
+      dims[(run.upperBound + 1)...].reduce(1, *),
+    ])
+  }
+}
+
+extension Tape {
+  /// The shape that two recorded values broadcast to; they are known to fit.
+  @inline(__always)
+  package func broadcastShape(_ x: UInt32, _ y: UInt32) -> LayoutID {
+    broadcastShape(shape: nodes[Int(x)].shape, y)
+  }
+
+  package func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
+    state.pointee.broadcasts.shape(shape, nodes[Int(y)].shape).unsafelyUnwrapped
+  }
+
+  /// The attribute of the sum that takes a value of one shape down to another.
+  package func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? {
+    state.pointee.unbroadcasts.attribute(from: from, to: to)
+  }
+
+  /// A view of a contiguous value with its last two axes swapped.
+  package func matrixTransposed(_ id: UInt32, keepsTraits: Bool, state nodeState: Node.State) -> UInt32 {
+    let layout = LayoutTable.shared[LayoutTable.shared[nodes[Int(id)].shape].matrixTransposed]
+    var traits: Node.Traits =
+      keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : []
+    if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
+    return append(
+      .view, nodes[Int(id)].type, shape: layout.shapeID, a: id, attribute: layout.id,
+      traits: traits, state: nodeState)
+  }
+}

@@ -126,7 +126,8 @@ extension Tape {
   private func imported(_ id: UInt32) -> UInt32 {
     let memo = nodes[Int(id)].memo
     if memo > state.pointee.windowStart, memo <= state.pointee.count,
-      nodes[Int(memo &- 1)].link == id &+ 1, !nodes[Int(memo &- 1)].state.contains(.dead)
+      nodes[Int(memo &- 1)].opcode == .leaf, nodes[Int(memo &- 1)].link == id &+ 1,
+      nodes[Int(memo &- 1)].state.isDisjoint(with: [.dead, .cleared])
     {
       return memo &- 1
     }

@@ -5,7 +5,7 @@ extension Tape {
   /// Locks the tape of a handle. Another thread may merge that tape away between reading it and
   /// getting the lock, so it is read again under the lock.
   @inline(__always)
-  static func hold(_ x: SlotRef) -> Tape {
+  package static func hold(_ x: SlotRef) -> Tape {
     while true {
       let tape = x.pointee.tape
       tape.lock()
@@ -28,6 +28,11 @@ extension Tape {
       if let other { merge(other, x) }
     }
     return x.pointee.tape
+  }
+
+  /// Brings two handles to one tape.
+  package static func bring(_ x: SlotRef, _ y: SlotRef) {
+    if x.pointee.tape != y.pointee.tape { merge(x, y) }
   }
 
   /// Brings two handles to one tape.

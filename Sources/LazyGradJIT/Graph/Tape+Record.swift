@@ -48,12 +48,12 @@ package struct WeakScalar: Sendable {
 
 extension Tape {
   /// The limit of nodes in one window; past it the window is forced while recording goes on.
-  package static let windowLimit: UInt32 = 1 << 15
+  @inlinable package static var windowLimit: UInt32 { 1 << 15 }
   /// The limit of bytes that the window's values would take together.
-  static let windowByteLimit = 8 << 30
+  @inlinable package static var windowByteLimit: Int { 8 << 30 }
 
   /// Whether a program that never reads has recorded so much that it must be run now.
-  @inline(__always)
+  @inlinable
   package var isWindowFull: Bool {
     state.pointee.count &- state.pointee.windowStart > Tape.windowLimit
       || state.pointee.pendingBytes > Tape.windowByteLimit
@@ -186,15 +186,15 @@ extension Tape {
       opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload)
   }
 
-  /// Records an array of a shape that every element of is one number; nothing is stored for it.
+  /// Records an array whose every element is one number; nothing is stored for it.
   package static func filled(
-    _ value: WeakScalar, type: ScalarType, shape: LayoutID, mode: RecordMode
+    _ value: WeakScalar, type: ScalarType, shape: LayoutID, isVariable: Bool
   ) -> SlotRef {
     let tape = current
     return tape.locked {
       let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: value.bits(type))
-      let id = tape.append(.copy, type, shape: shape, a: s, state: mode.state)
-      return tape.makeSlot(id)
+      return tape.makeSlot(
+        tape.append(.copy, type, shape: shape, a: s, traits: isVariable ? .variable : []))
     }
   }
 
@@ -253,6 +253,92 @@ extension Tape {
       .view, self[source].type, shape: layout.shapeID, a: source, attribute: layout.id,
       payload: UInt64(bitPattern: Int64(offset)), traits: traits, state: state)
   }
+
+  /// Gives a handle the value of another, which is used up: an in-place update.
+  ///
+  /// Whatever was recorded on the old value keeps it. The handle stays constant if it was.
+  package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
+    let tape = join(slot, fresh, nil)
+    tape.lock()
+    defer { tape.unlock() }
+    let node = fresh.pointee.node
+    if slot.pointee.node != 0 {
+      let old = slot.pointee.node &- 1
+      tape.unhold(old)
+      slot.pointee.node = 0
+      if tape[old].uses == 0 { tape.free(old) }
+    } else {
+      tape.detachStorage(slot)
+    }
+    slot.pointee.storage = fresh.pointee.storage
+    slot.pointee.offset = fresh.pointee.offset
+    slot.pointee.layout = fresh.pointee.layout
+    slot.pointee.leaf = 0
+    slot.pointee.node = node
+    if node != 0 {
+      // The node moves from one handle to the other: the counts of held nodes stay.
+      tape[node &- 1].slot = slot
+      if !slot.pointee.isVariable { tape[node &- 1].traits.remove(.variable) }
+    } else if let leaf = tape.liveLeaf(fresh) {
+      tape[leaf].slot = slot
+      slot.pointee.leaf = leaf &+ 1
+    }
+    tape.state.pointee.freeSlots.append(fresh)
+  }
+
+  /// Another handle for a handle's value, sharing its memory.
+  package static func share(_ slot: SlotRef) -> SlotRef {
+    if slot.pointee.node != 0 {
+      return view(slot, mode: .plain) { ($0.dims, $0.strides, 0) }!
+    }
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    return tape.makeSlot(
+      storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
+      offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
+  }
+
+  /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
+  package func nodeOrLeaf(_ slot: SlotRef) -> UInt32 {
+    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    if let leaf = liveLeaf(slot), !nodes[Int(leaf)].state.contains(.cleared) { return leaf }
+    return operand(slot)
+  }
+
+  /// A handle for the same value that no gradient flows through.
+  package static func constant(_ slot: SlotRef) -> SlotRef {
+    let shared = share(slot)
+    let tape = hold(shared)
+    defer { tape.unlock() }
+    shared.pointee.isVariable = false
+    if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.variable) }
+    return shared
+  }
+
+  /// Moves a handle's value into a new handle; the old one is left with nothing.
+  package static func surrender(_ slot: SlotRef) -> SlotRef {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    let fresh = tape.makeSlot(
+      storage: slot.pointee.storage, layout: slot.pointee.layout, offset: slot.pointee.offset,
+      type: slot.pointee.type, isVariable: slot.pointee.isVariable)
+    fresh.pointee.node = slot.pointee.node
+    if slot.pointee.node != 0 {
+      tape[slot.pointee.node &- 1].slot = fresh
+    } else if let leaf = tape.liveLeaf(slot) {
+      tape[leaf].slot = fresh
+      fresh.pointee.leaf = leaf &+ 1
+    }
+    slot.pointee.storage = nil
+    slot.pointee.node = 0
+    slot.pointee.leaf = 0
+    return fresh
+  }
+
+  /// Where the value of an evaluated node is.
+  package func location(
+    of id: UInt32
+  ) -> (storage: Unmanaged<Storage>, layout: LayoutID, offset: Int) { value(of: id) }
 
   // MARK: Operands by id
 

@@ -27,7 +27,7 @@ extension Tape {
 
   /// A new handle for a value in memory. The slot takes over one reference to `storage`.
   package func makeSlot(
-    storage: Unmanaged<Storage>, layout: LayoutID, offset: Int, type: ScalarType, isVariable: Bool
+    storage: Unmanaged<Storage>?, layout: LayoutID, offset: Int, type: ScalarType, isVariable: Bool
   ) -> SlotRef {
     let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
     slot.initialize(
@@ -43,6 +43,13 @@ extension Tape {
     let chunk = SlotRef.allocate(capacity: 256)
     for i in (1..<256).reversed() { state.pointee.freeSlots.append(chunk + i) }
     return chunk
+  }
+
+  /// Drops a handle, whichever tape it is on.
+  package static func release(_ slot: SlotRef) {
+    let tape = hold(slot)
+    tape.releaseSlot(slot)
+    tape.unlock()
   }
 
   /// Drops a handle with its gradient's handle, and everything that it alone kept.
@@ -88,7 +95,7 @@ extension Tape {
     }
   }
 
-  private func detachStorage(_ slot: SlotRef) {
+  func detachStorage(_ slot: SlotRef) {
     guard let storage = slot.pointee.storage else { return }
     slot.pointee.storage = nil
     if let leaf = liveLeaf(slot) {
@@ -139,7 +146,7 @@ extension Tape {
       state.pointee.live &-= 1
       dropOperands(id)
       if node.pointee.storage != nil { dropValue(id) }
-      if node.pointee.link != 0 {
+      if node.pointee.link != 0, node.pointee.opcode == .leaf {
         let source = node.pointee.link &- 1
         node.pointee.link = 0
         release(source)
@@ -264,7 +271,13 @@ extension Tape {
       if node.a != 0 { node.a = to - newID[id - Int(node.a)] }
       if node.b != 0 { node.b = to - newID[id - Int(node.b)] }
       if node.c != 0 { node.c = to - newID[id - Int(node.c)] }
-      if node.link != 0 { node.link = newID[Int(node.link) - 1] + 1 }
+      if node.link != 0 {
+        // What a leaf stands for is alive; the end of a cleared graph, which lies further on and
+        // has not been moved yet, stays between the same two live records.
+        let last = Int(node.link) - 1
+        let isDead = node.opcode != .leaf && nodes[last].state.contains(.dead)
+        node.link = newID[last] + (isDead ? 0 : 1)
+      }
       node.memo = 0
       if let slot = node.slot {
         if slot.pointee.node != 0 { slot.pointee.node = to + 1 } else { slot.pointee.leaf = to + 1 }

@@ -23,7 +23,7 @@ import Synchronization
 /// in the window. A window is forced at most once as a whole; then the next one begins, and when
 /// no handle points into the arena any more it starts again from 0.
 package struct Tape: Equatable, @unchecked Sendable {
-  @usableFromInline let state: UnsafeMutablePointer<TapeState>
+  package let state: UnsafeMutablePointer<TapeState>
 
   @inline(__always)
   var nodes: UnsafeMutablePointer<Node> { state.pointee.nodes }
@@ -36,14 +36,13 @@ package struct Tape: Equatable, @unchecked Sendable {
 }
 
 /// The stored state of a tape. Everything is read and written under `lock`.
-@usableFromInline
-struct TapeState: ~Copyable {
+package struct TapeState: ~Copyable {
   let lock = Atomic<UInt32>(0)
   var nodes: UnsafeMutablePointer<Node>
-  var count: UInt32 = 0
+  package var count: UInt32 = 0
   var capacity: UInt32
   /// Where the current window begins.
-  var windowStart: UInt32 = 0
+  package var windowStart: UInt32 = 0
   /// The running hash of the window's signature words.
   var hash: UInt64 = TapeHash.seed
   /// The sum of the mixed positions of the window's held nodes: order-free, so it can follow
@@ -57,16 +56,17 @@ struct TapeState: ~Copyable {
   /// Records that are not dead.
   var live = 0
   /// Plans of this tape that are running with the lock released.
-  var inFlight = 0
+  package var inFlight = 0
   /// Whether some node in the arena was cleared by a backward pass.
-  var hasCleared = false
+  package var hasCleared = false
   /// Bytes that the window's nodes would need if each were in memory.
-  var pendingBytes = 0
+  package var pendingBytes = 0
   /// Nodes with a leaf record's count on a storage, or a reference to it.
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
   var freeSlots = RawList<SlotRef>()
   var broadcasts = BroadcastCache()
+  var unbroadcasts = UnbroadcastCache()
   /// Where the running hash stood when something other than a record changed what a force does.
   var events = RawList<UInt64>()
   var counters = TapeCounters()
@@ -148,14 +148,14 @@ struct RawList<Element> {
 extension Tape {
   /// Runs `body` with the tape to itself. Uncontended: one compare-and-swap and one store.
   @inline(__always)
-  func locked<R>(_ body: () -> R) -> R {
+  package func locked<R>(_ body: () -> R) -> R {
     lock()
     defer { unlock() }
     return body()
   }
 
   @inline(__always)
-  func lock() {
+  package func lock() {
     if !state.pointee.lock.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     {
       lockSlowly()
@@ -163,7 +163,7 @@ extension Tape {
   }
 
   @inline(__always)
-  func unlock() { state.pointee.lock.store(0, ordering: .releasing) }
+  package func unlock() { state.pointee.lock.store(0, ordering: .releasing) }
 
   @inline(never)
   private func lockSlowly() {

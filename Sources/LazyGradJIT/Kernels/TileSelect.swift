@@ -1,5 +1,5 @@
-// The tile kernel of `where`. Called by the dispatcher in Tile.swift; uses LaneSupport.swift and the
-// loading and storing of TileScalar.swift.
+// The tile kernel of `where`. Called by the dispatcher in Tile.swift; uses LaneSupport.swift and
+// the loading and storing of TileScalar.swift.
 
 extension Tile {
   /// `dst[i] = condition[i] ? b[i] : c[i]` over elements of `size` bytes: which of two patterns of

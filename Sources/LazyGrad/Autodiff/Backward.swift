@@ -1,0 +1,314 @@
+// Walks the recorded graph from newest to oldest and lets the rules record the backward pass.
+
+internal import LazyGradJIT
+
+/// Why there is no gradient.
+public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
+  /// Part of the graph was cleared by an earlier backward pass.
+  case clearedGraph(operation: String)
+
+  /// What happened and what to do about it.
+  public var description: String {
+    switch self {
+    case .clearedGraph(let operation):
+      "backward: part of the graph below '\(operation)' was cleared by an earlier backward pass; "
+        + "do what shares tensors in one pass, or keep the graph with retainGraph: true"
+    }
+  }
+}
+
+extension Tensor {
+  /// Computes the gradients of this tensor with respect to every variable that it depends on.
+  ///
+  /// Records the backward pass; what is recorded runs, together with the forward pass, when a
+  /// value is asked for, and gradients that nobody reads are never computed. Every tensor in the
+  /// graph that the program still holds gets its `grad`, which replaces the one it had.
+  ///
+  ///     let x = Tensor([1.0, 2, 3])
+  ///     (x * x).backward()        // no seed: as if the sum were differentiated
+  ///     x.grad                    // Tensor([2., 4., 6.])
+  ///
+  /// - Parameters:
+  ///   - seed: The gradient with respect to this tensor; ones where nil. Must broadcast to its shape.
+  ///   - retainGraph: Keeps the graph, so that it can be differentiated again. Otherwise it is cleared
+  ///     and the arrays that it locked are free again.
+  ///   - accumulate: Adds to gradients that are there instead of replacing them.
+  ///
+  /// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text
+  /// where part of the graph was cleared before; nothing is changed then. Inside `noAutodiff`
+  /// nothing happens.
+  /// - Complexity: records a few nodes for each of the graph.
+  public func backward(
+    _ seed: Tensor? = nil, retainGraph: Bool = false, accumulate: Bool = false
+  ) {
+    if poisoned(self, seed) != nil || !Scope.isTracking { return }
+    refresh()
+    if let seed, Layout.broadcast(seed.shape, shape) != shape {
+      _ = fail(
+        "backward", "expected a seed that broadcasts to shape \(shape), got shape \(seed.shape)")
+      return
+    }
+    do throws(InvalidBackprop) {
+      try Differentiation.run(
+        [self], seeds: [seed], retainsGraph: retainGraph, createsGraph: false,
+        collect: accumulate ? .accumulate : .replace)
+    } catch { _ = fail("backward", String(error.description.dropFirst("backward: ".count))) }
+  }
+
+  /// The gradient that the last backward pass left, a constant of this tensor's shape and type; nil
+  /// if there was none, or if the tensor has been used in an operation since.
+  ///
+  /// For a view it is a view of its base's gradient.
+  public var grad: Tensor? {
+    if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }
+    if let base = baseTensor, base.slot.pointee.gradient != nil, let whole = base.grad {
+      return whole.view(layout: viewLayout, offset: viewOffset)
+    }
+    return nil
+  }
+
+  /// Drops the gradient.
+  public func nullGradient() {
+    let tape = Tape.hold(slot)
+    tape.dropGradient(slot)
+    tape.unlock()
+  }
+}
+
+/// Gradients of a tensor with respect to others, without touching anybody's `grad`.
+///
+/// - Parameters:
+///   - target: What is differentiated; a tensor that is no scalar counts as its sum.
+///   - variables: With respect to what, in any part of the graph.
+///   - createGraph: Whether the gradients can be differentiated again: for second derivatives,
+///     Hessian-vector products, gradient penalties.
+/// - Returns: One gradient per variable, zeros where the target does not depend on it.
+/// - Complexity: records a few nodes for each of the graph; the graph is kept.
+public func gradients(
+  of target: Tensor, withRespectTo variables: [Tensor], createGraph: Bool = false
+) -> [Tensor] {
+  if let poison = ([target] + variables).first(where: { $0.kind == .poisoned }) {
+    return variables.map { _ in poison }
+  }
+  target.refresh()
+  variables.forEach { $0.refresh() }
+  do throws(InvalidBackprop) {
+    return try Differentiation.run(
+      [target], seeds: [nil], retainsGraph: true, createsGraph: createGraph,
+      collect: .only(variables))
+  } catch {
+    let poison = fail("gradients", error.description)
+    return variables.map { _ in poison }
+  }
+}
+
+/// One differentiation: seeds in, gradients out.
+enum Differentiation {
+  enum Collect {
+    case replace
+    case accumulate
+    case only([Tensor])
+  }
+
+  @discardableResult
+  static func run(
+    _ heads: [Tensor], seeds: [Tensor?], retainsGraph: Bool, createsGraph: Bool, collect: Collect
+  ) throws(InvalidBackprop) -> [Tensor] {
+    // Everything that takes part comes onto one tape before that is locked.
+    var all = heads + seeds.compactMap { $0 }
+    if case .only(let variables) = collect { all += variables }
+    for tensor in all.dropFirst() { Tape.bring(all[0].slot, tensor.slot) }
+    let tape = Tape.hold(all[0].slot)
+    defer { tape.unlock() }
+    let mode = createsGraph ? Scope.mode : RecordMode.plain
+    let walk = GraphWalk(
+      pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
+      retainsGraph: retainsGraph)
+    return try walk.run(heads, seeds, collect)
+  }
+}
+
+/// The walk itself. Ids descend, so every reader of a node has been seen before the node.
+private struct GraphWalk {
+  let pass: BackwardPass
+  let retainsGraph: Bool
+  var tape: Tape { pass.tape }
+
+  func run(
+    _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
+  ) throws(InvalidBackprop) -> [Tensor] {
+    var ids: [UInt32] = []
+    for head in heads where !head.isConstant || retainsGraph == false {
+      ids.append(tape.nodeOrLeaf(head.slot))
+    }
+    guard let top = ids.max() else { return zeros(collect) }
+    if tape.state.pointee.hasCleared { try check(ids) }
+
+    var outstanding = 0
+    for (head, seed) in zip(heads, seeds) {
+      let id = tape.nodeOrLeaf(head.slot)
+      if head.isConstant {
+        clearConstant(id)
+        continue
+      }
+      if tape[id].adjoint == 0 { outstanding += 1 }
+      pass.add(id, seedNode(seed, id))
+    }
+    var collected: [UInt32: UInt32] = [:]
+    if case .only(let variables) = collect {
+      for variable in variables { collected[tape.nodeOrLeaf(variable.slot)] = Tape.none }
+    }
+    var released: [UInt32] = []
+    var id = top
+    while outstanding > 0 {
+      let adjoint = tape[id].adjoint
+      if adjoint != 0 {
+        outstanding -= 1
+        let g = tape.inWindow(adjoint &- 1)
+        switch collect {
+        case .replace: attach(id, g, accumulate: false)
+        case .accumulate: attach(id, g, accumulate: true)
+        case .only: if collected[id] != nil { collected[id] = g }
+        }
+        outstanding += visit(id, g)
+        tape[id].adjoint = 0
+        if !retainsGraph {
+          tape.markCleared(id)
+          if tape[id].state.contains(.evaluated) { released.append(id) }
+        }
+        if tape.isWindowFull { runPiece(below: id) }
+      }
+      if id == 0 { break }
+      id -= 1
+    }
+    tape.releaseCleared(released)
+    guard case .only(let variables) = collect else { return [] }
+    return variables.map { variable in
+      let id = tape.nodeOrLeaf(variable.slot)
+      guard let g = collected[id], g != Tape.none else { return zeros(variable) }
+      return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+    }
+  }
+
+  private func seedNode(_ seed: Tensor?, _ id: UInt32) -> UInt32 {
+    let shape = tape[id].shape
+    guard let seed else {
+      let one = pass.number(1, id)
+      return shape == LayoutTable.scalar ? one : pass.expanded(one, to: shape)
+    }
+    return pass.expanded(pass.cast(tape.operand(seed.slot), tape[id].type), to: shape)
+  }
+
+  /// Lets the rule of a node add to its operands; returns how many operands were reached first.
+  private func visit(_ id: UInt32, _ g: UInt32) -> Int {
+    if let source = tape.importedNode(id) {
+      let isNew = tape[source].adjoint == 0
+      if !pass.wants(source) { return 0 }
+      pass.add(source, g)
+      return isNew ? 1 : 0
+    }
+    guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return 0 }
+    let before = unreached(id)
+    DerivativeRules.rule(tape[id].opcode)(pass, id, g)
+    return before - unreached(id)
+  }
+
+  /// Distinct operands of a node that no gradient has reached yet.
+  @inline(__always)
+  private func unreached(_ id: UInt32) -> Int {
+    let a = tape.a(id)
+    let b = tape.b(id)
+    let c = tape.c(id)
+    var n = tape[a].adjoint == 0 ? 1 : 0
+    if b != id, b != a, tape[b].adjoint == 0 { n += 1 }
+    if c != id, c != a, c != b, tape[c].adjoint == 0 { n += 1 }
+    return n
+  }
+
+  // MARK: Results
+
+  /// A node that a new handle may take: each node has one handle at most.
+  private func handle(_ g: UInt32) -> UInt32 {
+    let opcode = tape[g].opcode
+    return tape[g].slot != nil || opcode == .leaf || opcode == .scalar ? pass.emit(.copy, g) : g
+  }
+
+  private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool) {
+    guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
+    var result = g
+    if let old = slot.pointee.gradient {
+      if accumulate { result = pass.emit(.add, tape.operand(old), g) }
+      tape.dropGradient(slot)
+    }
+    slot.pointee.gradient = tape.makeSlot(handle(result))
+  }
+
+  private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {
+    guard case .only(let variables) = collect else { return [] }
+    return variables.map(zeros)
+  }
+
+  private func zeros(_ tensor: Tensor) -> Tensor {
+    let zero = tape.append(.scalar, tensor.slot.pointee.type, shape: LayoutTable.scalar)
+    return Tensor(
+      tape.makeSlot(tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero)),
+      deferringGrowth: true)
+  }
+
+  // MARK: Clearing and checking
+
+  /// A constant has no gradients, but its graph is cleared.
+  private func clearConstant(_ head: UInt32) {
+    if retainsGraph { return }
+    var released: [UInt32] = []
+    var marked: Set<UInt32> = [head]
+    var heap = [head]
+    while let id = heap.popLast() {
+      guard tape[id].state.contains(.tracked) else { continue }
+      for operand in [tape.a(id), tape.b(id), tape.c(id)]
+      where operand != id && marked.insert(operand).inserted {
+        heap.append(operand)
+      }
+      tape.markCleared(id)
+      if tape[id].state.contains(.evaluated) { released.append(id) }
+    }
+    tape.releaseCleared(released)
+  }
+
+  /// Looks for cleared parts before anything changes.
+  private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
+    var seen: Set<UInt32> = Set(heads)
+    var work = heads
+    while let id = work.popLast() {
+      var operands: [UInt32] = []
+      if let source = tape.importedNode(id) {
+        operands = [source]
+      } else if tape[id].state.contains(.tracked), tape.hasOperands(id) {
+        operands = [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
+      }
+      for operand in operands where pass.wants(operand) {
+        if tape.isCutOff(operand, from: id) {
+          throw .clearedGraph(operation: tape[id].opcode.info.name)
+        }
+        if seen.insert(operand).inserted { work.append(operand) }
+      }
+    }
+  }
+
+  // MARK: Very long graphs
+
+  /// Runs what has been recorded so far, so that the backward pass of a graph of any length takes
+  /// bounded memory beside the graph.
+  private func runPiece(below id: UInt32) {
+    var pending: [UInt32] = []
+    for node in 0..<id where tape[node].adjoint != 0 { pending.append(tape[node].adjoint &- 1) }
+    tape.forceAndKeep(pending)
+  }
+}
+
+extension Tensor {
+  /// A handle that is made while its tape is locked: the window is looked at by the next one.
+  convenience init(_ slot: SlotRef, deferringGrowth: Bool) {
+    self.init(unchecked: slot)
+  }
+}

@@ -1,0 +1,180 @@
+// In-place updates, through the tensor, through a view or through an index, and the derivative
+// rules of operations on rows and regions.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  /// Adds in place; the tensor keeps its shape, type and constness, and all views see the result.
+  public static func += (a: Tensor, b: Tensor) { a.update("+=", a + b) }
+  /// Adds a number in place.
+  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", a + b) }
+  /// Subtracts in place.
+  public static func -= (a: Tensor, b: Tensor) { a.update("-=", a - b) }
+  /// Subtracts a number in place.
+  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", a - b) }
+  /// Multiplies in place.
+  public static func *= (a: Tensor, b: Tensor) { a.update("*=", a * b) }
+  /// Multiplies by a number in place.
+  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", a * b) }
+  /// Divides in place.
+  public static func /= (a: Tensor, b: Tensor) { a.update("/=", a / b) }
+  /// Divides by a number in place.
+  public static func /= (a: Tensor, b: some TensorScalar) { a.update("/=", a / b) }
+  /// Raises to a power in place.
+  public static func **= (a: Tensor, b: Tensor) { a.update("**=", a ** b) }
+  /// Raises to a power in place.
+  public static func **= (a: Tensor, b: some TensorScalar) { a.update("**=", a ** b) }
+
+  /// Sets every element from a tensor that broadcasts to this one's shape.
+  public func assign(_ value: Tensor) { update("assign", value) }
+
+  /// Gives this tensor a new value: a new version of the base that all views follow.
+  ///
+  /// What was recorded before keeps the old value. A failed update changes nothing.
+  func update(_ operation: String, _ value: Tensor) {
+    if value.kind == .poisoned || kind == .poisoned { return }
+    if Layout.broadcast(value.shape, shape) != shape {
+      _ = fail(operation, "shape \(value.shape) does not fit into shape \(shape)", [self, value])
+      return
+    }
+    if dtype != value.dtype, !canHold(value.dtype) {
+      _ = fail(operation, "elements of type \(value.dtype) can't be put into \(dtype)", [self])
+      return
+    }
+    let typed = value.dtype == dtype ? value : value.cast(to: dtype)
+    guard let base = baseTensor else {
+      let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
+      nullGradient()
+      Tape.replace(slot, with: full.surrenderedSlot())
+      version &+= 1
+      return
+    }
+    let region = LayoutTable.shared[viewLayout]
+    if zip(region.dims, region.strides).contains(where: { $0 > 1 && $1 == 0 }) {
+      _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
+      return
+    }
+    base.refresh()
+    base.nullGradient()
+    let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
+    part.use()
+    let fresh = Tape.general(
+      .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
+      attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
+    Tape.replace(base.slot, with: fresh)
+    base.version &+= 1
+    refresh()
+  }
+
+  /// NumPy's "same kind" rule: within floats, and from a lower kind to a higher one.
+  private func canHold(_ other: DType) -> Bool {
+    dtype.isFloating || (!other.isFloating && (dtype != .bool || other == .bool))
+  }
+
+  /// Gives the handle of a temporary away; the temporary keeps an empty one.
+  fileprivate func surrenderedSlot() -> SlotRef { Tape.surrender(slot) }
+
+  /// The in-place update behind `x[indices] = value`.
+  func setIndexed(_ indices: [IndexComponent], _ value: Tensor) {
+    if kind == .poisoned || value.kind == .poisoned { return }
+    refresh()
+    let own = kind == .view ? LayoutTable.shared[viewLayout] : layout
+    do throws(TensorError) {
+      switch try IndexResolution.resolve(
+        indices, dims: own.dims, strides: own.strides, offset: 0)
+      {
+      case .view(let window):
+        let target = view(
+          layout: LayoutTable.shared.intern(dims: window.dims, strides: window.strides),
+          offset: (kind == .view ? viewOffset : 0) + window.offset)
+        // `x[i] += y` has updated the view already; storing it back would only copy.
+        if value.kind == .view, value.relation === target.relation,
+          value.viewLayout == target.viewLayout, value.viewOffset == target.viewOffset
+        {
+          return
+        }
+        target.update("subscript", value)
+      case .gather: try setGathered(indices, value)
+      }
+    } catch { _ = fail(error.operation, error.message, [self]) }
+  }
+
+  /// Index arrays: the last of several writes to one element counts, and has the gradient.
+  private func setGathered(_ indices: [IndexComponent], _ value: Tensor) throws(TensorError) {
+    let plain = LayoutTable.contiguousStrides(shape)!.strides
+    guard
+      case .gather(let gather) = try IndexResolution.resolve(
+        indices, dims: shape, strides: plain, offset: 0)
+    else { return }
+    if Layout.broadcast(value.shape, gather.dims) != gather.dims {
+      throw TensorError(
+        operation: "subscript",
+        message: "shape \(value.shape) does not fit into shape \(gather.dims)")
+    }
+    let places = gather.positions()
+    // For every element of this tensor the element of the value that is written last, or -1.
+    var writer = [Int](repeating: -1, count: count)
+    for (k, place) in places.enumerated() { writer[place] = k }
+    let typed = value.dtype == dtype ? value : value.cast(to: dtype)
+    let flat = typed.broadcast(to: gather.dims).reshaped([-1])
+    if places.isEmpty { return }
+    let written = flat.takeRows(NDArray(writer.map { Swift.max($0, 0) })).reshaped(shape)
+    let isWritten = Tensor(NDArray(writer.map { $0 >= 0 }, shape: shape), copy: false)
+    update("subscript", `where`(isWritten, written, self))
+  }
+}
+
+// MARK: - Derivative rules
+
+enum IndexRules {
+  /// Rows add their gradients to where they came from.
+  static func gatherRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let table = p.a(n)
+    if !p.wants(table) { return }
+    let known = p.tape[table].adjoint
+    let onto =
+      known == 0
+      ? p.emit(.copy, type: p.type(table), shape: p.shape(table), p.number(0, table))
+      : p.tape.inWindow(known - 1)
+    p.tape[table].adjoint =
+      1
+      + p.emit(
+        .scatterAddRows, type: p.type(table), shape: p.shape(table), onto, g, p.value(p.b(n)))
+  }
+
+  static func scatterAddRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    if p.wants(p.a(n)) { p.add(p.a(n), g) }
+    if p.wants(p.b(n)) {
+      p.add(
+        p.b(n),
+        p.emit(.gatherRows, type: p.type(n), shape: p.shape(p.b(n)), g, p.value(p.c(n))))
+    }
+  }
+
+  /// The old value keeps its gradient outside the region; inside, it belongs to what was written.
+  static func setRegion(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let region = LayoutTable.shared[p.tape[n].attribute]
+    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    if p.wants(p.a(n)) {
+      let zero = p.emit(
+        .copy, type: p.type(n), shape: p.shape(p.b(n)), p.number(0, n))
+      p.add(
+        p.a(n),
+        p.emit(
+          .setRegion, type: p.type(n), shape: p.shape(n), g, zero, attribute: p.tape[n].attribute,
+          payload: p.tape[n].payload))
+    }
+    if p.wants(p.b(n)) {
+      p.add(p.b(n), p.view(g, dims: region.dims, strides: region.strides, offset: offset))
+    }
+  }
+
+  static func addRegion(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let region = LayoutTable.shared[p.tape[n].attribute]
+    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    if p.wants(p.a(n)) { p.add(p.a(n), g) }
+    if p.wants(p.b(n)) {
+      p.add(p.b(n), p.view(g, dims: region.dims, strides: region.strides, offset: offset))
+    }
+  }
+}

@@ -1,0 +1,129 @@
+// Softmax and the losses built on it. They are composites of recorded operations with a derivative
+// rule of their own: the rule is shorter and more accurate than that of their parts.
+
+internal import LazyGradJIT
+
+/// e^x over the sum of e^x along an axis; computed without overflow.
+public func softmax(_ x: Tensor, axis: Int = -1) -> Tensor {
+  Composite.alongLast(.softmax, x, axis) { x in
+    let e = exp(x - x.max(axis: -1, keepDims: true))
+    return e / e.sum(axis: -1, keepDims: true)
+  }
+}
+
+/// The logarithm of `softmax`, accurate where that is tiny.
+public func logSoftmax(_ x: Tensor, axis: Int = -1) -> Tensor {
+  Composite.alongLast(.logSoftmax, x, axis) { x in
+    let shifted = x - x.max(axis: -1, keepDims: true)
+    return shifted - log(exp(shifted).sum(axis: -1, keepDims: true))
+  }
+}
+
+/// log(sum(e^x)) along an axis; computed without overflow.
+public func logSumExp(_ x: Tensor, axis: Int = -1, keepDims: Bool = false) -> Tensor {
+  if let poison = poisoned(x) { return poison }
+  if x.rank == 0 || axis >= x.rank || axis < -x.rank {
+    return fail("logSumExp", "axis \(axis) is out of range for shape \(x.shape)", [x])
+  }
+  // The shift does not change the result, so no gradient goes through it.
+  let top = Composite.constant(x.max(axis: axis, keepDims: true))
+  let sum = log(exp(x - top).sum(axis: axis, keepDims: true)) + top
+  return keepDims ? sum : sum.squeezed(axis: axis)
+}
+
+/// The mean over rows of `-log(softmax(logits))` at the row's label: the softmax cross-entropy.
+///
+/// - Parameters:
+///   - logits: Scores of shape `[rows, classes]`.
+///   - labels: For every row the number of its class.
+/// - Returns: A scalar.
+public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
+  if let poison = poisoned(logits) { return poison }
+  let name = "softmaxCrossEntropy"
+  if logits.rank != 2 || labels.shape != [logits.shape[0]] {
+    return fail(
+      name,
+      "expected logits [rows, classes] and labels [rows], got \(logits.shape) and \(labels.shape)",
+      [logits])
+  }
+  if labels.dtype.isFloating || labels.dtype == .bool {
+    return fail(name, "expected integer labels, got \(labels.dtype)", [logits])
+  }
+  let (rows, classes) = (logits.shape[0], logits.shape[1])
+  for label in labels.elements(as: Int.self) where label < 0 || label >= classes {
+    return fail(name, "label \(label) is out of range for \(classes) classes", [logits])
+  }
+  let column = Tensor(labels.reshaped([rows, 1]), dtype: .int64, constant: true)
+  let table = LayoutTable.shared
+  let numbers = Tensor(Tape.iota(shape: table.intern(dims: [1, classes])))
+  let isLabel = numbers .== column
+  let picked = `where`(isLabel, logSoftmax(logits), Composite.zero(logits))
+  return picked.sum() * (-1 / Double(rows))
+}
+
+/// Operations that are recorded as several nodes and differentiated as one.
+enum Composite: UInt32 {
+  case softmax
+  case logSoftmax
+
+  /// Records a composite along an axis, which is brought last meanwhile.
+  static func alongLast(
+    _ composite: Composite, _ x: Tensor, _ axis: Int, _ body: (Tensor) -> Tensor
+  ) -> Tensor {
+    if let poison = poisoned(x) { return poison }
+    let input = x.dtype.isFloating ? x : x.cast(to: .float64)
+    if x.rank == 0 { return axis == -1 || axis == 0 ? body(input.reshaped([1])).reshaped([]) : outOfRange(composite, x, axis) }
+    if axis >= x.rank || axis < -x.rank { return outOfRange(composite, x, axis) }
+    if x.shape[axis < 0 ? axis + x.rank : axis] == 0 { return +input }
+    let last = x.rank - 1
+    let position = axis < 0 ? axis + x.rank : axis
+    var order = Array(0..<x.rank)
+    order.swapAt(position, last)
+    let moved = position == last ? input : input.transposed(order)
+    moved.use()
+    let plain = constant(moved)
+    let value = noAutodiff { body(plain) }
+    let result = Tensor(
+      Tape.general(
+        .attach, moved.slot, value.slot, type: moved.slot.pointee.type, shape: moved.shapeID,
+        attribute: composite.rawValue, mode: Scope.mode))
+    return position == last ? result : result.transposed(order)
+  }
+
+  private static func outOfRange(_ composite: Composite, _ x: Tensor, _ axis: Int) -> Tensor {
+    fail("\(composite)", "axis \(axis) is out of range for shape \(x.shape)", [x])
+  }
+
+  /// The same value without a way for gradients, on the same node or memory.
+  static func constant(_ x: Tensor) -> Tensor {
+    x.refresh()
+    return Tensor(Tape.constant(x.slot))
+  }
+
+  /// A scalar zero of a tensor's type.
+  static func zero(_ like: Tensor) -> Tensor {
+    Tensor.zeros([], dtype: like.dtype, constant: true)
+  }
+}
+
+enum CompositeRules {
+  static func attach(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let y = p.value(n)
+    let dims = p.layout(n).dims
+    let (rows, columns) = (dims.dropLast().reduce(1, *), dims.last!)
+    let table = LayoutTable.shared
+    let kept = table.intern(dims: dims.dropLast() + [1])
+    let attribute = table.intern(dims: [rows, columns, 1])
+    func rowSum(_ x: UInt32) -> UInt32 {
+      p.emit(.sum, type: p.type(n), shape: kept, x, attribute: attribute)
+    }
+    switch Composite(rawValue: p.tape[n].attribute)! {
+    case .softmax:
+      // y * (g - sum(g * y))
+      p.add(p.a(n), p.emit(.mul, y, p.emit(.sub, g, rowSum(p.emit(.mul, g, y)))))
+    case .logSoftmax:
+      // g - e^y * sum(g)
+      p.add(p.a(n), p.emit(.sub, g, p.emit(.mul, p.emit(.exp, y), rowSum(g))))
+    }
+  }
+}

@@ -1,0 +1,309 @@
+// Views of tensors: reshaping, transposing, broadcasting, indexing; and joining tensors.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  // MARK: Recording views
+
+  /// Records this tensor's value under a layout over its elements in C order.
+  func recordView(_ layout: LayoutID, _ offset: Int) -> SlotRef {
+    let target = LayoutTable.shared[layout]
+    return Tape.view(slot, mode: Scope.mode) { current in
+      current.isContiguous ? (target.dims, target.strides, offset) : nil
+    }!
+  }
+
+  /// A view of this tensor's base with a layout over the base's elements.
+  func view(layout: LayoutID, offset: Int) -> Tensor {
+    refresh()
+    let base = baseTensor ?? self
+    return Tensor(base.recordView(layout, offset), base: base, layout: layout, offset: offset)
+  }
+
+  /// The layout of this tensor over its base, or over itself.
+  private var ownLayout: (layout: Layout, offset: Int) {
+    kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
+  }
+
+  private func view(dims: [Int], strides: [Int], offset: Int = 0) -> Tensor {
+    view(
+      layout: LayoutTable.shared.intern(dims: dims, strides: strides),
+      offset: ownLayout.offset + offset)
+  }
+
+  // MARK: Reshaping
+
+  /// The same elements in C order under another shape; one length may be -1.
+  ///
+  /// A view where the layout allows it, else a copy.
+  public func reshaped(_ shape: [Int]) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    var dims = shape
+    let known = dims.filter { $0 != -1 }.reduce((1, false)) { total, n in
+      let (product, overflow) = total.0.multipliedReportingOverflow(by: n)
+      return (product, total.1 || overflow || n < 0)
+    }
+    let unknown = dims.filter { $0 == -1 }.count
+    if unknown == 1, known.0 > 0, !known.1, count % known.0 == 0 {
+      dims[dims.firstIndex(of: -1)!] = count / known.0
+    }
+    if unknown > 1 || dims.contains(-1) || known.1 || dims.reduce(1, *) != count {
+      return fail("reshaped", "\(count) elements of shape \(self.shape) don't fit \(shape)", [self])
+    }
+    if dims.count > LayoutTable.maxRank {
+      return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
+    }
+    if let strides = ownLayout.layout.reshapedStrides(to: dims) {
+      return view(dims: dims, strides: strides)
+    }
+    return (+self).reshaped(dims)
+  }
+
+  /// All elements along one axis.
+  public func flattened() -> Tensor { +reshaped([-1]) }
+
+  /// The axes in another order, reversed where none is given; a view.
+  public func transposed(_ axes: [Int]? = nil) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    let order = (axes ?? Array((0..<rank).reversed())).map { $0 < 0 ? $0 + rank : $0 }
+    if order.sorted() != Array(0..<rank) {
+      return fail(
+        "transposed", "expected a permutation of the axes of shape \(shape), got \(axes ?? [])",
+        [self])
+    }
+    let own = ownLayout.layout
+    return view(dims: order.map { own.dims[$0] }, strides: order.map { own.strides[$0] })
+  }
+
+  /// The tensor repeated to a larger shape; a view, which can't be updated in place.
+  public func broadcast(to shape: [Int]) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    guard let strides = ownLayout.layout.broadcastStrides(to: shape),
+      !shape.contains(where: { $0 < 0 }), LayoutTable.contiguousStrides(shape) != nil
+    else {
+      return fail("broadcast", "shape \(self.shape) does not broadcast to \(shape)", [self])
+    }
+    return view(dims: shape, strides: strides)
+  }
+
+  /// A new axis of length 1; a view.
+  public func expandedDims(at axis: Int) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    let position = axis < 0 ? axis + rank + 1 : axis
+    if position < 0 || position > rank {
+      return fail("expandedDims", "axis \(axis) is out of range for shape \(shape)", [self])
+    }
+    var dims = shape
+    dims.insert(1, at: position)
+    return reshaped(dims)
+  }
+
+  /// Without an axis of length 1, or without all of them; a view.
+  public func squeezed(axis: Int? = nil) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    guard let axis else { return reshaped(shape.filter { $0 != 1 }) }
+    let position = axis < 0 ? axis + rank : axis
+    if position < 0 || position >= rank || shape[position] != 1 {
+      return fail("squeezed", "axis \(axis) of shape \(shape) does not have length 1", [self])
+    }
+    var dims = shape
+    dims.remove(at: position)
+    return reshaped(dims)
+  }
+
+  // MARK: Indexing
+
+  /// A view for basic indices (integers, ranges, new axes), a copy for index arrays.
+  ///
+  /// The setter is an in-place update: `x[0..<2] += 10` works on a `let`.
+  public subscript(_ indices: any TensorIndex...) -> Tensor {
+    get { indexed(indices.map(\.indexComponent)) }
+    set { setIndexed(indices.map(\.indexComponent), newValue) }
+  }
+
+  private func indexed(_ indices: [IndexComponent]) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    let own = ownLayout
+    do throws(TensorError) {
+      switch try IndexResolution.resolve(
+        indices, dims: own.layout.dims, strides: own.layout.strides, offset: 0)
+      {
+      case .view(let view):
+        return self.view(dims: view.dims, strides: view.strides, offset: view.offset)
+      case .gather: break
+      }
+      // Index arrays pick elements by their position in C order.
+      let plain = LayoutTable.contiguousStrides(shape)!.strides
+      guard
+        case .gather(let gather) = try IndexResolution.resolve(
+          indices, dims: shape, strides: plain, offset: 0)
+      else { return self }
+      return reshaped([-1]).taking(NDArray(gather.positions(), shape: gather.dims))
+    } catch { return fail(error.operation, error.message, [self]) }
+  }
+
+  /// Rows (entries along the first axis) by number; negative numbers count from the end.
+  ///
+  /// The result has the shape of the numbers followed by that of a row. Gradients of rows that are
+  /// taken several times add up.
+  public func takeRows(_ indices: NDArray) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    if rank == 0 { return fail("takeRows", "expected at least one axis, got a scalar", [self]) }
+    if indices.dtype.isFloating || indices.dtype == .bool {
+      return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
+    }
+    let rows = shape[0]
+    for index in indices.elements(as: Int.self) where index < -rows || index >= rows {
+      return fail(
+        "takeRows", "row \(index) is out of range for axis 0 with length \(rows)", [self])
+    }
+    return taking(indices)
+  }
+
+  private func taking(_ indices: NDArray) -> Tensor {
+    let numbers = Tensor(indices, dtype: .int64, constant: true)
+    use()
+    let dims = indices.shape + shape.dropFirst()
+    return Tensor(
+      Tape.general(
+        .gatherRows, slot, numbers.slot, type: slot.pointee.type,
+        shape: LayoutTable.shared.intern(dims: dims), mode: Scope.mode))
+  }
+}
+
+/// Puts tensors one behind the other along an axis along which alone they may differ.
+public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
+  guard let first = tensors.first else {
+    return fail("concatenate", "expected at least one tensor, got none")
+  }
+  if let poison = tensors.lazy.compactMap({ poisoned($0) }).first { return poison }
+  let position = axis < 0 ? axis + first.rank : axis
+  if position < 0 || position >= first.rank {
+    return fail("concatenate", "axis \(axis) is out of range for shape \(first.shape)", tensors)
+  }
+  var type = first.dtype
+  for tensor in tensors {
+    var expected = first.shape
+    if tensor.rank == first.rank { expected[position] = tensor.shape[position] }
+    if tensor.shape != expected {
+      return fail(
+        "concatenate",
+        "shapes differ along more than axis \(axis): \(first.shape) and \(tensor.shape)", tensors)
+    }
+    type = DType.promoted(type, tensor.dtype)
+  }
+  var pieces = tensors.map { $0.dtype == type ? $0 : $0.cast(to: type) }
+  if pieces.count == 1 { return +pieces[0] }
+  // Pairs of neighbours, then pairs of pairs: every element is moved a logarithmic number of times.
+  while pieces.count > 1 {
+    var next: [Tensor] = []
+    for i in stride(from: 0, to: pieces.count - 1, by: 2) {
+      next.append(joined(pieces[i], pieces[i + 1], position))
+    }
+    if pieces.count % 2 == 1 { next.append(pieces[pieces.count - 1]) }
+    pieces = next
+  }
+  return pieces[0]
+}
+
+private func joined(_ a: Tensor, _ b: Tensor, _ axis: Int) -> Tensor {
+  a.use()
+  b.use()
+  var dims = a.shape
+  dims[axis] += b.shape[axis]
+  return Tensor(
+    Tape.general(
+      .concat, a.slot, b.slot, type: a.slot.pointee.type,
+      shape: LayoutTable.shared.intern(dims: dims), attribute: UInt32(axis), mode: Scope.mode))
+}
+
+/// Puts tensors of one shape behind each other along a new axis.
+public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
+  guard let first = tensors.first else {
+    return fail("stack", "expected at least one tensor, got none")
+  }
+  for tensor in tensors where tensor.shape != first.shape {
+    return fail("stack", "shapes differ: \(first.shape) and \(tensor.shape)", tensors)
+  }
+  let position = axis < 0 ? axis + first.rank + 1 : axis
+  if position < 0 || position > first.rank {
+    return fail("stack", "axis \(axis) is out of range for shape \(first.shape)", tensors)
+  }
+  return concatenate(tensors.map { $0.expandedDims(at: position) }, axis: position)
+}
+
+// MARK: - Derivative rules
+
+enum ShapeRules {
+  /// A view's gradient goes where the view looks.
+  static func view(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let source = p.a(n)
+    if !p.wants(source) { return }
+    let layout = LayoutTable.shared[p.tape[n].attribute]
+    // Axes that repeat are summed, then every element is seen at most once.
+    let repeats = layout.strides.indices.filter {
+      layout.strides[$0] == 0 && layout.dims[$0] != 1
+    }
+    var gradient = g
+    var dims = layout.dims
+    if !repeats.isEmpty {
+      for axis in repeats { dims[axis] = 1 }
+      gradient = p.summed(g, to: LayoutTable.shared.intern(dims: dims))
+    }
+    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    let size = p.layout(source)
+    if layout.count > 0, let inverse = inverse(dims, layout.strides, of: size), offset == 0 {
+      p.add(source, p.view(gradient, dims: size.dims, strides: inverse))
+      return
+    }
+    let region = LayoutTable.shared.intern(dims: dims, strides: layout.strides)
+    let known = p.tape[source].adjoint
+    let onto: UInt32
+    if known == 0 {
+      let zero = p.number(0, source)
+      onto = p.emit(.copy, type: p.type(source), shape: p.shape(source), zero)
+    } else {
+      onto = p.tape.inWindow(known - 1)
+    }
+    p.tape[source].adjoint =
+      1
+      + p.emit(
+        .addRegion, type: p.type(source), shape: p.shape(source), onto, gradient, attribute: region,
+        payload: UInt64(bitPattern: Int64(offset)))
+  }
+
+  /// If the layout shows every element of `source` exactly once: the strides under which the view's
+  /// elements in C order show the source's.
+  private static func inverse(_ dims: [Int], _ strides: [Int], of source: Layout) -> [Int]? {
+    if dims.reduce(1, *) != source.count { return nil }
+    if strides.contains(where: { $0 < 0 }) { return nil }
+    let own = LayoutTable.contiguousStrides(dims)!.strides
+    // The view's axes by how far they step through the source, widest first, must cover it.
+    let order = dims.indices.filter { dims[$0] != 1 }.sorted { strides[$0] > strides[$1] }
+    var step = source.count
+    for axis in order {
+      if strides[axis] * dims[axis] != step { return nil }
+      step = strides[axis]
+    }
+    if step != 1, !order.isEmpty { return nil }
+    let moved = LayoutTable.shared[
+      LayoutTable.shared.intern(dims: order.map { dims[$0] }, strides: order.map { own[$0] })]
+    return moved.reshapedStrides(to: source.dims)
+  }
+
+  /// Each part's gradient is its piece of the whole.
+  static func concat(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let axis = Int(p.tape[n].attribute)
+    let whole = p.layout(n)
+    let a = p.a(n)
+    let b = p.b(n)
+    if p.wants(a) { p.add(a, p.view(g, dims: p.layout(a).dims, strides: whole.strides)) }
+    if p.wants(b) {
+      p.add(
+        b,
+        p.view(
+          g, dims: p.layout(b).dims, strides: whole.strides,
+          offset: p.layout(a).dims[axis] * whole.strides[axis]))
+    }
+  }
+}

@@ -1,0 +1,121 @@
+// Making tensors.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  /// A tensor with the values of a host array.
+  ///
+  /// - Parameters:
+  ///   - array: The values.
+  ///   - dtype: The element type; the array's where nil.
+  ///   - constant: Whether gradients stay away; nil: floats are variables, all else constants.
+  ///     Integers and bools can't be variables.
+  ///   - copy: Whether the tensor gets memory of its own. Without a copy it shares the array's
+  ///     memory: the memory guard then locks the array while a graph needs it.
+  public convenience init(
+    _ array: NDArray, dtype: DType? = nil, constant: Bool? = nil, copy: Bool = true
+  ) {
+    let type = dtype ?? array.dtype
+    if constant == false, !type.isFloating {
+      stop("Tensor", "integer and bool tensors are constants, got constant: false for \(type)")
+    }
+    let source =
+      type != array.dtype ? array.astype(type) : copy ? array.copy() : array
+    self.init(adopting: source, isVariable: !(constant ?? !type.isFloating))
+  }
+
+  /// A tensor with the values of nested Swift arrays: `Tensor([[1.0, 2], [3, 4]])`.
+  public convenience init<Values: NestedArray>(
+    _ values: Values, dtype: DType? = nil, constant: Bool? = nil
+  ) {
+    self.init(NDArray(values, dtype: dtype), constant: constant, copy: false)
+  }
+
+  /// A tensor over an array's own memory.
+  convenience init(adopting array: NDArray, isVariable: Bool) {
+    // Gradients are laid out in C order, so a variable is as well.
+    let array = isVariable ? array.contiguous() : array
+    let tape = Tape.current
+    self.init(
+      tape.locked {
+        tape.makeSlot(
+          storage: Unmanaged.passRetained(array.storage), layout: array.layoutID,
+          offset: array.offset, type: array.dtype.scalarType, isVariable: isVariable)
+      })
+  }
+
+  /// Zeros. Nothing is stored for them until they are asked for.
+  ///
+  /// - Complexity: records one node.
+  public static func zeros(
+    _ shape: [Int], dtype: DType = .float32, constant: Bool? = nil
+  ) -> Tensor { filled(shape, 0.0, dtype, constant, "zeros") }
+
+  /// Ones.
+  ///
+  /// - Complexity: records one node.
+  public static func ones(
+    _ shape: [Int], dtype: DType = .float32, constant: Bool? = nil
+  ) -> Tensor { filled(shape, 1.0, dtype, constant, "ones") }
+
+  /// One number everywhere; the type is the number's where `dtype` is nil.
+  public static func full<Scalar: TensorScalar>(
+    _ shape: [Int], _ value: Scalar, dtype: DType? = nil, constant: Bool? = nil
+  ) -> Tensor { filled(shape, value, dtype ?? Scalar.dtype, constant, "full") }
+
+  /// Zeros like a host array: a variable if the type is floating.
+  public static func zeros(like array: NDArray, constant: Bool? = nil) -> Tensor {
+    zeros(array.shape, dtype: array.dtype, constant: constant)
+  }
+
+  /// Ones like a host array: a variable if the type is floating.
+  public static func ones(like array: NDArray, constant: Bool? = nil) -> Tensor {
+    ones(array.shape, dtype: array.dtype, constant: constant)
+  }
+
+  /// Zeros like a tensor, with its constness.
+  public static func zeros(like tensor: Tensor, constant: Bool? = nil) -> Tensor {
+    zeros(tensor.shape, dtype: tensor.dtype, constant: constant ?? tensor.isConstant)
+  }
+
+  /// Ones like a tensor, with its constness.
+  public static func ones(like tensor: Tensor, constant: Bool? = nil) -> Tensor {
+    ones(tensor.shape, dtype: tensor.dtype, constant: constant ?? tensor.isConstant)
+  }
+
+  private static func filled<Scalar: TensorScalar>(
+    _ shape: [Int], _ value: Scalar, _ dtype: DType, _ constant: Bool?, _ operation: String
+  ) -> Tensor {
+    let layout: LayoutID
+    do { layout = try NDArray.checkedLayout(shape, operation: operation) } catch {
+      return fail(error.operation, error.message)
+    }
+    if constant == false, !dtype.isFloating {
+      return fail(
+        operation, "integer and bool tensors are constants, got constant: false for \(dtype)")
+    }
+    return Tensor(
+      Tape.filled(
+        value.weak, type: dtype.scalarType, shape: layout,
+        isVariable: !(constant ?? !dtype.isFloating)))
+  }
+
+  /// Whole numbers from 0, or from `start`, as int64.
+  public static func arange(_ start: Int, _ stop: Int? = nil) -> Tensor {
+    Tensor(stop.map { NDArray.arange(start, $0) } ?? NDArray.arange(start), copy: false)
+  }
+
+  /// A tensor with the same value and memory of its own, cut off from the graph.
+  public func detached(constant: Bool? = nil) -> Tensor {
+    Tensor(array, constant: constant ?? isConstant)
+  }
+}
+
+extension TensorScalar {
+  @inline(__always)
+  var weak: WeakScalar {
+    WeakScalar(
+      kind: Self.dtype.isFloating ? .float : Self.dtype == .bool ? .bool : .int,
+      double: _double, int: _int64)
+  }
+}

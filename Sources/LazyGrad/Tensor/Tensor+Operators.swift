@@ -1,0 +1,172 @@
+// Operators: arithmetic and comparison between tensors, and with Swift numbers, which are weakly
+// typed. One generic overload for numbers keeps type checking fast.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  /// The negative of every element.
+  public static prefix func - (x: Tensor) -> Tensor { unary(.neg, x) }
+
+  /// A copy of every element.
+  public static prefix func + (x: Tensor) -> Tensor { unary(.copy, x) }
+
+  /// Adds elementwise, with broadcasting.
+  public static func + (a: Tensor, b: Tensor) -> Tensor { binary(.add, a, b) }
+  /// Adds a number, which takes the tensor's type.
+  public static func + (a: Tensor, b: some TensorScalar) -> Tensor { binary(.add, a, b) }
+  /// Adds a number, which takes the tensor's type.
+  public static func + (a: some TensorScalar, b: Tensor) -> Tensor { binary(.add, a, b) }
+
+  /// Subtracts elementwise, with broadcasting.
+  public static func - (a: Tensor, b: Tensor) -> Tensor { binary(.sub, a, b) }
+  /// Subtracts a number.
+  public static func - (a: Tensor, b: some TensorScalar) -> Tensor { binary(.sub, a, b) }
+  /// Subtracts from a number.
+  public static func - (a: some TensorScalar, b: Tensor) -> Tensor { binary(.sub, a, b) }
+
+  /// Multiplies elementwise, with broadcasting.
+  public static func * (a: Tensor, b: Tensor) -> Tensor { binary(.mul, a, b) }
+  /// Multiplies by a number, which takes the tensor's type.
+  public static func * (a: Tensor, b: some TensorScalar) -> Tensor { binary(.mul, a, b) }
+  /// Multiplies by a number, which takes the tensor's type.
+  public static func * (a: some TensorScalar, b: Tensor) -> Tensor { binary(.mul, a, b) }
+
+  /// Divides elementwise, with broadcasting. Integers are divided as float64.
+  public static func / (a: Tensor, b: Tensor) -> Tensor { binary(.div, a, b) }
+  /// Divides by a number.
+  public static func / (a: Tensor, b: some TensorScalar) -> Tensor { binary(.div, a, b) }
+  /// Divides a number.
+  public static func / (a: some TensorScalar, b: Tensor) -> Tensor { binary(.div, a, b) }
+
+  /// Multiplies with a host array, whose memory is shared and guarded.
+  public static func * (a: NDArray, b: Tensor) -> Tensor { binary(.mul, wrapped(a), b) }
+  /// Multiplies with a host array, whose memory is shared and guarded.
+  public static func * (a: Tensor, b: NDArray) -> Tensor { binary(.mul, a, wrapped(b)) }
+  /// Adds a host array, whose memory is shared and guarded.
+  public static func + (a: NDArray, b: Tensor) -> Tensor { binary(.add, wrapped(a), b) }
+  /// Adds a host array, whose memory is shared and guarded.
+  public static func + (a: Tensor, b: NDArray) -> Tensor { binary(.add, a, wrapped(b)) }
+  /// Subtracts from a host array, whose memory is shared and guarded.
+  public static func - (a: NDArray, b: Tensor) -> Tensor { binary(.sub, wrapped(a), b) }
+  /// Subtracts a host array, whose memory is shared and guarded.
+  public static func - (a: Tensor, b: NDArray) -> Tensor { binary(.sub, a, wrapped(b)) }
+  /// Divides a host array, whose memory is shared and guarded.
+  public static func / (a: NDArray, b: Tensor) -> Tensor { binary(.div, wrapped(a), b) }
+  /// Divides by a host array, whose memory is shared and guarded.
+  public static func / (a: Tensor, b: NDArray) -> Tensor { binary(.div, a, wrapped(b)) }
+
+  /// A host array as a constant operand, without a copy.
+  private static func wrapped(_ array: NDArray) -> Tensor {
+    Tensor(array, constant: true, copy: false)
+  }
+
+  /// Where the elements are equal.
+  public static func .== (a: Tensor, b: Tensor) -> Tensor { binary(.equal, a, b) }
+  /// Where the elements equal a number.
+  public static func .== (a: Tensor, b: some TensorScalar) -> Tensor { binary(.equal, a, b) }
+  /// Where the elements differ.
+  public static func .!= (a: Tensor, b: Tensor) -> Tensor { binary(.notEqual, a, b) }
+  /// Where the elements differ from a number.
+  public static func .!= (a: Tensor, b: some TensorScalar) -> Tensor { binary(.notEqual, a, b) }
+  /// Where the first is smaller.
+  public static func .< (a: Tensor, b: Tensor) -> Tensor { binary(.less, a, b) }
+  /// Where the elements are smaller than a number.
+  public static func .< (a: Tensor, b: some TensorScalar) -> Tensor { binary(.less, a, b) }
+  /// Where the first is smaller or equal.
+  public static func .<= (a: Tensor, b: Tensor) -> Tensor { binary(.lessEqual, a, b) }
+  /// Where the elements are at most a number.
+  public static func .<= (a: Tensor, b: some TensorScalar) -> Tensor { binary(.lessEqual, a, b) }
+  /// Where the first is greater.
+  public static func .> (a: Tensor, b: Tensor) -> Tensor { binary(.greater, a, b) }
+  /// Where the elements are greater than a number.
+  public static func .> (a: Tensor, b: some TensorScalar) -> Tensor { binary(.greater, a, b) }
+  /// Where the first is greater or equal.
+  public static func .>= (a: Tensor, b: Tensor) -> Tensor { binary(.greaterEqual, a, b) }
+  /// Where the elements are at least a number.
+  public static func .>= (a: Tensor, b: some TensorScalar) -> Tensor {
+    binary(.greaterEqual, a, b)
+  }
+
+  /// The first to the power of the second, elementwise.
+  ///
+  /// Gradients as in MyGrad: with respect to the base `y * x^(y - 1)`, and 0 where `y` is 0; with
+  /// respect to the exponent `x^y * log(x)`, and 0 where `x` is 0.
+  public static func ** (a: Tensor, b: Tensor) -> Tensor { binary(.pow, a, b) }
+  /// The tensor to the power of a number; 1 and 2 are a copy and a square.
+  public static func ** (a: Tensor, b: some TensorScalar) -> Tensor {
+    switch b._double {
+    case 1 where a.dtype.isFloating: return unary(.copy, a)
+    case 2 where a.dtype != .bool: return unary(.square, a)
+    default:
+      if b._double < 0, !a.dtype.isFloating, !type(of: b).dtype.isFloating {
+        return fail("power", "integers to negative integer powers are not integers", [a])
+      }
+      return binary(.pow, a, b)
+    }
+  }
+  /// A number to the power of the tensor.
+  public static func ** (a: some TensorScalar, b: Tensor) -> Tensor { binary(.pow, a, b) }
+}
+
+precedencegroup PowerPrecedence {
+  associativity: right
+  higherThan: MultiplicationPrecedence
+}
+
+/// Power.
+infix operator ** : PowerPrecedence
+/// Power, in place.
+infix operator **= : AssignmentPrecedence
+
+// MARK: - Recording
+
+extension Tensor {
+  /// Records an operation on one tensor.
+  @inline(__always)
+  static func unary(_ opcode: Opcode, _ x: Tensor) -> Tensor {
+    if let poison = poisoned(x) { return poison }
+    x.use()
+    return Tensor(Tape.elementwise(opcode, x.slot, mode: Scope.mode).unsafelyUnwrapped)
+  }
+
+  /// Records an operation on two tensors that broadcast together.
+  @inline(__always)
+  static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
+    if let poison = poisoned(a, b) { return poison }
+    a.use()
+    b.use()
+    guard let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
+      return cannotBroadcast(opcode, [a, b])
+    }
+    return Tensor(slot)
+  }
+
+  @inline(__always)
+  static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
+    if let poison = poisoned(a) { return poison }
+    a.use()
+    return Tensor(
+      Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: Scope.mode))
+  }
+
+  @inline(__always)
+  static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
+    if let poison = poisoned(b) { return poison }
+    b.use()
+    return Tensor(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: Scope.mode))
+  }
+
+  /// Prepares an operand: a view catches up with its base, and a new use clears the old gradient.
+  @inline(__always)
+  func use() {
+    if kind == .view { refresh() }
+    if slot.pointee.gradient != nil, Scope.isTracking { nullGradient() }
+  }
+
+  @inline(never)
+  static func cannotBroadcast(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor {
+    let shapes = operands.map { "\($0.shape)" }.joined(separator: " and ")
+    return fail(
+      opcode.info.name, "expected shapes that broadcast together, got \(shapes)", operands)
+  }
+}

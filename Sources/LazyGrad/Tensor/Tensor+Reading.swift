@@ -1,0 +1,94 @@
+// Asking for values: the places where recorded work is run.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  /// Computes the value now, with everything that it depends on.
+  ///
+  /// - Returns: The tensor itself.
+  @discardableResult
+  public func eval() -> Tensor {
+    force("eval")
+    return self
+  }
+
+  private func force(_ operation: String) {
+    if let poison { stop(poison.error.operation, poison.error.message) }
+    refresh()
+    do throws(StorageError) { try Engine.force(slot) } catch { stop(operation, describe(error)) }
+  }
+
+  /// The value as a host array that shares the tensor's memory.
+  ///
+  /// While a guarded graph depends on the tensor the array is read-only.
+  /// - Complexity: forces evaluation; nothing is copied.
+  public var array: NDArray {
+    force("array")
+    let tape = Tape.hold(slot)
+    defer { tape.unlock() }
+    if slot.pointee.node != 0 {
+      let id = slot.pointee.node - 1
+      if tape[id].state.contains([.tracked, .guarded]) { tape.handOut(id) }
+      let value = tape.location(of: id)
+      return NDArray(
+        storage: value.storage.takeUnretainedValue(), layout: value.layout, offset: value.offset,
+        dtype: dtype, isNativelyWriteable: !repeats(value.layout))
+    }
+    return NDArray(
+      storage: slot.pointee.storage!.takeUnretainedValue(), layout: slot.pointee.layout,
+      offset: slot.pointee.offset, dtype: dtype, isNativelyWriteable: !repeats(slot.pointee.layout))
+  }
+
+  /// Whether several elements lie on one place, so that writing one would change others.
+  private func repeats(_ id: LayoutID) -> Bool {
+    let layout = LayoutTable.shared[id]
+    return zip(layout.dims, layout.strides).contains { $0 > 1 && $1 == 0 }
+  }
+
+  /// The only element of a tensor of any shape with one element.
+  ///
+  /// - Complexity: forces evaluation.
+  public func item() -> Double { item(as: Double.self) }
+
+  /// The only element, as a Swift number.
+  public func item<Scalar: TensorScalar>(as type: Scalar.Type) -> Scalar {
+    if let poison { stop(poison.error.operation, poison.error.message) }
+    if count != 1 { stop("item", "expected exactly one element, got shape \(shape)") }
+    return array.item(as: type)
+  }
+
+  /// All elements in C order.
+  ///
+  /// - Complexity: forces evaluation and copies.
+  public func elements<Scalar: TensorScalar>(as type: Scalar.Type) -> [Scalar] {
+    array.elements(as: type)
+  }
+
+  /// The value as something that can be sent to another task, encoded and compared.
+  public var snapshot: TensorSnapshot { TensorSnapshot(array) }
+
+  /// The plan that computing this tensor would run, as text: kernels, what was fused, bytes moved.
+  ///
+  /// - Complexity: plans, but runs nothing.
+  public func explain() -> String { LazyGradEngine.explain(self) }
+}
+
+/// Computes several tensors in one plan.
+public func eval(_ tensors: Tensor...) { eval(tensors) }
+
+/// Computes several tensors in one plan.
+public func eval(_ tensors: [Tensor]) {
+  for tensor in tensors {
+    if let poison = tensor.poison { stop(poison.error.operation, poison.error.message) }
+    tensor.refresh()
+  }
+  do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
+    stop("eval", describe(error))
+  }
+}
+
+func describe(_ error: StorageError) -> String {
+  switch error {
+  case .outOfMemory(let bytes, let limit): "no memory for \(bytes) bytes (limit \(limit))"
+  }
+}

@@ -1,0 +1,153 @@
+// The tensor: a thin handle on a node of the lazy graph or on a value. This file holds the stored
+// state and the questions that never run anything; behaviour is in the extensions.
+
+internal import LazyGradJIT
+
+/// An n-dimensional array that operations are recorded on, and that gradients flow through.
+///
+/// Operations only record. A value is computed when it is asked for: by `eval()`, `item()`,
+/// `array`, `elements(as:)` or printing. What the program sees is always what immediate
+/// evaluation, in the order in which it was written, would have given.
+///
+///     let x = Tensor([1.0, 2, 3])
+///     let loss = (x * x).sum()      // two nodes are recorded
+///     loss.backward()               // more nodes are recorded
+///     x.grad!.elements(as: Double.self)   // all of it is fused and run: [2, 4, 6]
+///
+/// A tensor of a floating type is a *variable* unless it is made with `constant: true`; integers
+/// and bools are always constants. Gradients belong to variables.
+///
+/// Tensors have reference identity: `grad` appears on the object that you hold, and an in-place
+/// update is seen through every view. They belong to one task at a time and may move with it.
+public final class Tensor {
+  let slot: SlotRef
+  /// The tensor that this one is a view of, or why it is poisoned; `kind` says which.
+  let relation: AnyObject?
+  /// For a view: its index map over the base's elements in C order.
+  let viewLayout: LayoutID
+  let viewOffset: Int
+  /// How many in-place updates this tensor has seen; for a view, those of the base that its node
+  /// has caught up with.
+  var version: UInt32 = 0
+  let kind: Kind
+
+  enum Kind: UInt8 { case plain, view, poisoned }
+
+  @inline(__always)
+  init(_ slot: SlotRef) {
+    self.slot = slot
+    relation = nil
+    viewLayout = 0
+    viewOffset = 0
+    kind = .plain
+    if slot.pointee.tape.isWindowFull { forceFullWindow() }
+  }
+
+  init(_ slot: SlotRef, base: Tensor, layout: LayoutID, offset: Int) {
+    self.slot = slot
+    relation = base
+    viewLayout = layout
+    viewOffset = offset
+    kind = .view
+    version = base.version
+    if slot.pointee.tape.isWindowFull { forceFullWindow() }
+  }
+
+  /// Makes the object without looking whether the window is full.
+  init(unchecked slot: SlotRef) {
+    self.slot = slot
+    relation = nil
+    viewLayout = 0
+    viewOffset = 0
+    kind = .plain
+  }
+
+  init(poison: Poison) {
+    slot = poison.makeSlot()
+    relation = poison
+    viewLayout = 0
+    viewOffset = 0
+    kind = .poisoned
+  }
+
+  deinit { Tape.release(slot) }
+
+  /// A program that records without ever reading is run piece by piece, so that it can't exhaust
+  /// memory.
+  @inline(never)
+  private func forceFullWindow() { _ = eval() }
+
+  /// The base, for a view.
+  @inline(__always)
+  var baseTensor: Tensor? {
+    kind == .view ? unsafeDowncast(relation.unsafelyUnwrapped, to: Tensor.self) : nil
+  }
+
+  var poison: Poison? {
+    kind == .poisoned ? unsafeDowncast(relation.unsafelyUnwrapped, to: Poison.self) : nil
+  }
+
+  /// Brings a view up to date with in-place updates of its base.
+  @inline(__always)
+  func refresh() {
+    if kind == .view { refreshView() }
+  }
+
+  private func refreshView() {
+    guard let base = baseTensor, base.version != version else { return }
+    version = base.version
+    let fresh = base.recordView(viewLayout, viewOffset)
+    Tape.replace(slot, with: fresh)
+  }
+}
+
+// MARK: - Properties that never run anything
+
+extension Tensor {
+  /// The length of every axis.
+  public var shape: [Int] { layout.dims }
+
+  /// The number of axes.
+  public var rank: Int { layout.rank }
+
+  /// The number of elements.
+  public var count: Int { layout.count }
+
+  /// The type of the elements.
+  public var dtype: DType { DType(slot.pointee.type) }
+
+  /// Whether gradients neither flow to nor through this tensor.
+  public var isConstant: Bool { !slot.pointee.isVariable }
+
+  /// The tensor that this one is a view of; nil for a tensor that is none.
+  ///
+  /// Collapsed as in NumPy: a view of a view names the tensor at the bottom. The relation lasts as
+  /// long as the objects do.
+  public var base: Tensor? { baseTensor }
+
+  var layout: Layout { LayoutTable.shared[slot.pointee.shape] }
+  var shapeID: LayoutID { slot.pointee.shape }
+}
+
+extension Tensor: CustomStringConvertible, CustomDebugStringConvertible {
+  /// The values, as NumPy prints them.
+  ///
+  /// - Complexity: forces evaluation.
+  public var description: String { ArrayPrinter.description(of: array, prefix: "Tensor") }
+
+  /// Shape, type and state, without running anything.
+  public var debugDescription: String {
+    if let poison { return "Tensor(poisoned: \(poison.error))" }
+    let state = slot.pointee.node == 0 ? "evaluated" : "recorded"
+    return "Tensor(shape: \(shape), dtype: \(dtype), \(isConstant ? "constant" : "variable"), \(state))"
+  }
+}
+
+extension Tensor: CustomReflectable {
+  /// Shape, type and kind: a debugger that looks at a tensor runs nothing.
+  public var customMirror: Mirror {
+    Mirror(
+      self, children: ["shape": shape, "dtype": dtype, "isConstant": isConstant],
+      displayStyle: .class)
+  }
+}
