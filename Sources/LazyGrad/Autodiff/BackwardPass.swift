@@ -35,8 +35,9 @@ struct BackwardPass {
   // MARK: Recording
 
   /// Traits of a recorded node: gradients are constants unless they are to be differentiated.
+  @inline(__always)
   private func traits(_ x: UInt32, _ y: UInt32, _ z: UInt32, _ type: ScalarType) -> Node.Traits {
-    if !createsGraph || !type.isFloating { return [] }
+    if !createsGraph || !type.isFloating { return .none }
     var traits = tape[x].traits
     if y != Tape.none { traits.formUnion(tape[y].traits) }
     if z != Tape.none { traits.formUnion(tape[z].traits) }

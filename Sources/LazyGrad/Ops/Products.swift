@@ -9,6 +9,14 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
+  a.use()
+  b.use()
+  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: Scope.mode) { return Tensor(slot) }
+  return generalProduct(a, b)
+}
+
+/// Vectors, batches, mixed types, and operands that don't fit.
+private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   if a.rank == 0 || b.rank == 0 {
     return fail("matmul", "expected at least one axis, got \(a.shape) x \(b.shape)", [a, b])
   }
@@ -53,11 +61,11 @@ enum ProductRules {
   private static func product(
     _ p: borrowing BackwardPass, _ x: UInt32, _ y: UInt32, like operand: UInt32
   ) -> UInt32 {
-    let left = p.layout(x).dims
-    let right = p.layout(y).dims
-    if left.count == 2, right.count == 2 {
+    if LayoutTable.rank(p.shape(x)) == 2, LayoutTable.rank(p.shape(y)) == 2 {
       return p.emit(.matmul, type: p.type(x), shape: p.shape(operand), x, y)
     }
+    let left = p.layout(x).dims
+    let right = p.layout(y).dims
     let batch = Layout.broadcast(Array(left.dropLast(2)), Array(right.dropLast(2)))!
     let dims = batch + [left[left.count - 2], right[right.count - 1]]
     return p.emit(.matmul, type: p.type(x), shape: LayoutTable.shared.intern(dims: dims), x, y)

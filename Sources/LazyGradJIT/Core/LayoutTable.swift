@@ -4,7 +4,7 @@
 import Synchronization
 
 /// The identity of an interned layout: dimensions and strides, without an offset.
-package typealias LayoutID = UInt32
+public typealias LayoutID = UInt32
 
 /// Dimensions and strides of a strided array, in elements. Immutable and never freed.
 package final class Layout: Sendable {
@@ -18,9 +18,6 @@ package final class Layout: Sendable {
   /// Whether elements follow each other in C order without gaps.
   package let isContiguous: Bool
 
-  /// The layout with the last two axes swapped, id + 1; 0 while nobody has asked.
-  private let swapped = Atomic<UInt32>(0)
-
   package var rank: Int { dims.count }
 
   init(id: LayoutID, dims: [Int], strides: [Int], count: Int, shapeID: LayoutID, contiguous: Bool) {
@@ -30,20 +27,6 @@ package final class Layout: Sendable {
     self.count = count
     self.shapeID = shapeID
     self.isContiguous = contiguous
-  }
-
-  /// The identity of this layout with its last two axes swapped; remembered, because every matrix
-  /// product asks for it in its backward pass.
-  package var matrixTransposed: LayoutID {
-    let known = swapped.load(ordering: .relaxed)
-    if known != 0 { return known - 1 }
-    var dims = self.dims
-    var strides = self.strides
-    dims.swapAt(rank - 2, rank - 1)
-    strides.swapAt(rank - 2, rank - 1)
-    let id = LayoutTable.shared.intern(dims: dims, strides: strides)
-    swapped.store(id + 1, ordering: .relaxed)
-    return id
   }
 
   /// The smallest and the largest element offset that the layout touches, relative to its start;
@@ -83,6 +66,26 @@ package final class LayoutTable: Sendable {
   private let state = Mutex(State())
   /// Chunks of unowned references; each chunk is published before an id in it is handed out.
   private nonisolated(unsafe) let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
+  /// The few facts that the record path needs, for readers that must not pay for a reference to the
+  /// object.
+  private struct Facts: ~Copyable {
+    let count: Int
+    let rank: Int
+    let shape: LayoutID
+    /// The layout with the last two axes swapped, id + 1; 0 while nobody has asked.
+    let swapped = Atomic<UInt32>(0)
+
+    init(count: Int, rank: Int, shape: LayoutID) {
+      self.count = count
+      self.rank = rank
+      self.shape = shape
+    }
+  }
+  private nonisolated(unsafe) static let facts: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> = {
+    let chunks = UnsafeMutablePointer<UnsafeMutablePointer<Facts>?>.allocate(capacity: chunkCount)
+    chunks.initialize(repeating: nil, count: chunkCount)
+    return chunks
+  }()
 
   private init() {
     chunks = .allocate(capacity: Self.chunkCount)
@@ -97,6 +100,40 @@ package final class LayoutTable: Sendable {
   @inline(__always)
   package subscript(id: LayoutID) -> Layout {
     chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)]._withUnsafeGuaranteedRef { $0 }
+  }
+
+  /// The number of elements of a layout that was given out.
+  @inline(__always)
+  static func elementCount(_ id: LayoutID) -> Int {
+    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].count
+  }
+
+  /// The number of axes of a layout that was given out.
+  @inline(__always)
+  package static func rank(_ id: LayoutID) -> Int {
+    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].rank
+  }
+
+  /// A layout with its last two axes swapped; remembered, because every matrix product asks for it
+  /// in its backward pass.
+  static func matrixTransposed(_ id: LayoutID) -> LayoutID {
+    let fact = facts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)
+    let known = fact.pointee.swapped.load(ordering: .relaxed)
+    if known != 0 { return known - 1 }
+    let layout = shared[id]
+    var dims = layout.dims
+    var strides = layout.strides
+    dims.swapAt(dims.count - 2, dims.count - 1)
+    strides.swapAt(dims.count - 2, dims.count - 1)
+    let swapped = shared.intern(dims: dims, strides: strides)
+    fact.pointee.swapped.store(swapped + 1, ordering: .relaxed)
+    return swapped
+  }
+
+  /// The shape of a layout that was given out.
+  @inline(__always)
+  static func shape(_ id: LayoutID) -> LayoutID {
+    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].shape
   }
 
   /// C-order strides of `dims`; nil where the element count overflows.
@@ -159,7 +196,10 @@ package final class LayoutTable: Sendable {
     let chunk = Int(id >> 12)
     if chunks[chunk] == nil {
       chunks[chunk] = .allocate(capacity: 1 << Self.chunkBits)
+      Self.facts[chunk] = .allocate(capacity: 1 << Self.chunkBits)
     }
+    (Self.facts[chunk]! + Int(id & 4095)).initialize(
+      to: Facts(count: count, rank: key.dims.count, shape: shapeID))
     (chunks[chunk]! + Int(id & 4095)).initialize(to: Unmanaged.passRetained(layout))
     state.ids[key] = id
     state.count += 1

@@ -1,10 +1,14 @@
 // The element types of arrays and how two of them combine. First file of the pipeline: it uses
 // nothing else.
+//
+// What the record path of the library reads per node is `public @inlinable`, here and in Node and
+// Tape: the compiler inlines no `package` declaration into another module. The module has no
+// product, so nothing of it is visible outside the package either way.
 
 /// The type of one array element.
 ///
 /// The raw values are part of plan keys and snapshots: append only.
-package enum ScalarType: UInt8, Sendable, CaseIterable {
+public enum ScalarType: UInt8, Sendable, CaseIterable {
   case bool = 0
   case uint8 = 1
   case int32 = 2
@@ -24,7 +28,7 @@ package enum ScalarType: UInt8, Sendable, CaseIterable {
 
   /// Whether gradients can exist for this type.
   @inlinable
-  package var isFloating: Bool { rawValue >= ScalarType.float32.rawValue }
+  public var isFloating: Bool { rawValue >= ScalarType.float32.rawValue }
 
   /// NumPy's name of the type.
   package var name: String {

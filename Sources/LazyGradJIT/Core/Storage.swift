@@ -9,7 +9,7 @@ import Synchronization
 /// Every block is at least `StoragePool.slack` bytes longer than asked for, so vector loops may
 /// read (and, in memory that they own from its start, write) past the last element up to the end
 /// of a vector.
-package final class Storage: @unchecked Sendable {
+public final class Storage: @unchecked Sendable {
   package let pointer: UnsafeMutableRawPointer
   package let byteCount: Int
   /// The block's true size, which the pool needs back.

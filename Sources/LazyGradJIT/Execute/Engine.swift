@@ -110,7 +110,9 @@ extension Tape {
   fileprivate func lockHolders(of storage: Storage) -> [String] {
     var names: [String] = []
     forEachLive { id, node in
-      guard node.pointee.state.contains([.guarded, .tracked]), hasOperands(id) else { return }
+      guard node.pointee.state.contains(.guarded), node.pointee.state.contains(.tracked),
+        hasOperands(id)
+      else { return }
       var reads = node.pointee.state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
         if nodes[Int(operand)].opcode == .leaf, isOver(storage, operand) { reads = true }
@@ -140,7 +142,7 @@ extension Tape {
         }
         continue
       }
-      if nodes[i].state.contains(.evaluated) { continue }
+      if isGiven(id) { continue }
       for operand in [a(id), b(id), c(id)] where operand != id && depends[Int(operand)] {
         depends[i] = true
       }

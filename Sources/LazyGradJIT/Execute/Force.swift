@@ -23,7 +23,7 @@ package enum Engine {
       var ids: [UInt32] = []
       for slot in slots where slot.pointee.node != 0 && slot.pointee.tape == tape {
         let id = slot.pointee.node &- 1
-        if !tape[id].state.contains(.evaluated) { ids.append(id) }
+        if !tape.isGiven(id) { ids.append(id) }
       }
       if !ids.isEmpty { try tape.force(ids) }
     }
@@ -37,7 +37,7 @@ package enum Engine {
     defer { tape.unlock() }
     if slot.pointee.node == 0 { return }
     let id = slot.pointee.node &- 1
-    if !tape[id].state.contains(.evaluated) { try tape.force([id]) }
+    if !tape.isGiven(id) { try tape.force([id]) }
   }
 }
 
@@ -286,7 +286,8 @@ extension Tape {
       let node = nodes + Int(id)
       node.pointee.storage = outputs[i].storage
       node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
-      node.pointee.state.formUnion([.evaluated, .owns])
+      node.pointee.state.insert(.evaluated)
+      node.pointee.state.insert(.owns)
       state.pointee.owners.append(id)
     }
     for relative in work.cone { commit(work.base &+ relative) }
@@ -294,7 +295,7 @@ extension Tape {
     for relative in work.cone {
       let id = work.base &+ relative
       let node = nodes + Int(id)
-      if node.pointee.state.isDisjoint(with: [.tracked, .dead]) {
+      if node.pointee.state.isDisjoint(with: .tracked, .dead) {
         dropOperands(id)
         if node.pointee.uses == 0, node.pointee.slot == nil { state.pointee.work.append(id) }
       }
@@ -314,7 +315,7 @@ extension Tape {
 
   /// An alias holds its operand's memory, where that is in memory at all.
   private func takeValue(of source: UInt32, _ id: UInt32) {
-    guard hasValue(source) else { return }
+    guard isGiven(source) else { return }
     let value = self.value(of: source)
     nodes[Int(id)].storage = value.storage.retain()
     nodes[Int(id)].payload = UInt64(value.offset)

@@ -169,8 +169,9 @@ extension LoopKernel {
       let n = min(end - row, product.m - inner)
       for t in 0..<terms.count {
         let term = terms.base + t
-        let aStart = (term.pointee.aBatch.isEmpty ? 0 : term.pointee.aBatch[batch]) + inner * term.pointee.aRow
-        let bStart = term.pointee.bBatch.isEmpty ? 0 : term.pointee.bBatch[batch]
+        let aBatch = term.pointee.aBatch < 0 ? 0 : batchOffsets[term.pointee.aBatch + batch]
+        let aStart = aBatch + inner * term.pointee.aRow
+        let bStart = term.pointee.bBatch < 0 ? 0 : batchOffsets[term.pointee.bBatch + batch]
         segments[t] = MatmulSegment(
           a: context.address(term.pointee.a) + aStart * size,
           b: context.address(term.pointee.b) + bStart * size, k: term.pointee.k,

@@ -67,6 +67,43 @@ struct UnbroadcastCache {
   }
 }
 
+/// A direct-mapped memo of the shapes of matrix products.
+struct ProductCache {
+  private struct Entry {
+    var a: LayoutID = .max
+    var b: LayoutID = .max
+    var result: LayoutID = 0
+  }
+  private let entries: UnsafeMutablePointer<Entry>
+
+  init() {
+    entries = .allocate(capacity: 64)
+    entries.initialize(repeating: Entry(), count: 64)
+  }
+
+  /// The shape of the product of two matrices; nil where the operands are no matrices or don't fit.
+  @inline(__always)
+  func shape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
+    let entry = entries + Int((a &* 31 &+ b) & 63)
+    if entry.pointee.a == a, entry.pointee.b == b { return entry.pointee.result }
+    return compute(a, b, entry)
+  }
+
+  @inline(never)
+  private func compute(
+    _ a: LayoutID, _ b: LayoutID, _ entry: UnsafeMutablePointer<Entry>
+  ) -> LayoutID? {
+    let left = LayoutTable.shared[a].dims
+    let right = LayoutTable.shared[b].dims
+    guard left.count == 2, right.count == 2, left[1] == right[0],
+      let (_, count) = LayoutTable.contiguousStrides([left[0], right[1]]), count <= Int.max / 16
+    else { return nil }
+    entry.pointee = Entry(
+      a: a, b: b, result: LayoutTable.shared.intern(dims: [left[0], right[1]]))
+    return entry.pointee.result
+  }
+}
+
 extension Layout {
   /// Runs of neighbouring axes of `from` that were broadcast from `to`, ascending.
   package static func summedRuns(from: [Int], to: [Int]) -> [ClosedRange<Int>] {
@@ -110,12 +147,12 @@ extension Tape {
 
   /// A view of a contiguous value with its last two axes swapped.
   package func matrixTransposed(_ id: UInt32, keepsTraits: Bool, state nodeState: Node.State) -> UInt32 {
-    let layout = LayoutTable.shared[LayoutTable.shared[nodes[Int(id)].shape].matrixTransposed]
+    let layout = LayoutTable.matrixTransposed(nodes[Int(id)].shape)
     var traits: Node.Traits =
-      keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : []
+      keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : .none
     if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
     return append(
-      .view, nodes[Int(id)].type, shape: layout.shapeID, a: id, attribute: layout.id,
+      .view, nodes[Int(id)].type, shape: LayoutTable.shape(layout), a: id, attribute: layout,
       traits: traits, state: nodeState)
   }
 }

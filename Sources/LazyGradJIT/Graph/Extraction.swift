@@ -20,12 +20,6 @@ extension Tape {
   private static let saved: UInt32 = 1 << 30
   private static let countMask: UInt32 = (1 << 30) - 1
 
-  /// Whether a node's value is there: a leaf, or evaluated.
-  @inline(__always)
-  func isGiven(_ id: UInt32) -> Bool {
-    nodes[Int(id)].opcode == .leaf || nodes[Int(id)].state.contains(.evaluated)
-  }
-
   /// Cuts out everything that is needed for `ids` and has not been evaluated.
   ///
   /// Roots are what must be in memory afterwards: what was asked for, what the user holds, what an
@@ -64,7 +58,7 @@ extension Tape {
             let source = node.pointee.link &- 1
             if isGiven(source) { bindImport(UInt32(id)) } else { result.prior.append(source) }
           }
-        } else if !node.pointee.state.contains(.evaluated) {
+        } else if !isGiven(UInt32(id)) {
           result.cone.append(UInt32(id))
           markOperands(id, marks, &outstanding)
         }
@@ -98,9 +92,9 @@ extension Tape {
     if node.b != 0, nodes[b].traits.contains(.variable) { needs.formUnion(info.needs.b) }
     if node.c != 0, nodes[c].traits.contains(.variable) { needs.formUnion(info.needs.c) }
     if needs.isEmpty { return }
-    if needs.contains(.a) { marks[a] |= Tape.saved }
-    if needs.contains(.b) { marks[b] |= Tape.saved }
-    if needs.contains(.c) { marks[c] |= Tape.saved }
+    if needs.contains(.a), nodes[a].opcode != .scalar { marks[a] |= Tape.saved }
+    if needs.contains(.b), nodes[b].opcode != .scalar { marks[b] |= Tape.saved }
+    if needs.contains(.c), nodes[c].opcode != .scalar { marks[c] |= Tape.saved }
     if needs.contains(.output) { marks[id] |= Tape.saved }
   }
 

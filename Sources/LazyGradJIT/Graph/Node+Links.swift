@@ -25,7 +25,7 @@ extension Tape {
 
   /// Lets go of what a cleared, evaluated node kept for its backward pass.
   package func releaseCleared(_ ids: [UInt32]) {
-    for id in ids where nodes[Int(id)].state.isDisjoint(with: [.dead, .tracked]) {
+    for id in ids where nodes[Int(id)].state.isDisjoint(with: .dead, .tracked) {
       if !nodes[Int(id)].state.contains(.evaluated) { continue }
       if nodes[Int(id)].slot != nil { settleValue(id) }
       dropOperands(id)

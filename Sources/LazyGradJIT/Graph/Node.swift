@@ -9,66 +9,94 @@
 ///
 /// The first 24 bytes less `state` are the node's signature word: operands are *relative*, so equal
 /// programs have equal words wherever they stand on the tape.
-package struct Node {
-  package var opcode: Opcode
-  package var type: ScalarType
+public struct Node {
+  public var opcode: Opcode
+  public var type: ScalarType
   /// What never changes and is part of the signature.
-  package var traits: Traits
+  public var traits: Traits
   /// What changes in a node's life and is not.
-  package var state: State
-  package var shape: LayoutID
-  package var attribute: UInt32
-  var a: UInt32
-  var b: UInt32
-  var c: UInt32
+  public var state: State
+  public var shape: LayoutID
+  public var attribute: UInt32
+  public var a: UInt32
+  public var b: UInt32
+  public var c: UInt32
   /// The bits of a scalar, or an element offset (into the source of a view or region; into
   /// `storage` for a leaf and for an evaluated node).
-  package var payload: UInt64
+  public var payload: UInt64
   /// The value, where it is in memory.
-  package var storage: Unmanaged<Storage>?
+  public var storage: Unmanaged<Storage>?
   /// The handle of the user's object, where there is one.
-  package var slot: UnsafeMutablePointer<Slot>?
+  public var slot: UnsafeMutablePointer<Slot>?
   /// Live nodes that name this one as an operand or link.
-  var uses: UInt32
+  public var uses: UInt32
   /// For a leaf that stands for a node of an earlier window: that node's id + 1.
-  var link: UInt32
+  public var link: UInt32
   /// During a backward pass: the id + 1 of the gradient of this node.
-  package var adjoint: UInt32
+  public var adjoint: UInt32
   /// The leaf record that stands for this node in the current window; checked when used.
-  var memo: UInt32
+  public var memo: UInt32
 
-  package struct Traits: OptionSet, Sendable {
-    package let rawValue: UInt8
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+  public struct Traits: OptionSet, Sendable {
+    public var rawValue: UInt8
+    @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// Gradients flow to and through it (in MyGrad's words: not constant).
-    package static let variable = Traits(rawValue: 1)
+    @inlinable public static var variable: Traits { Traits(rawValue: 1) }
+    /// None of them; an empty literal would go through a generic initialiser.
+    @inlinable public static var none: Traits { Traits(rawValue: 0) }
     /// A view whose source is in memory: its offset is bound at run time.
-    static let leafView = Traits(rawValue: 2)
+    @inlinable public static var leafView: Traits { Traits(rawValue: 2) }
+
+    @inlinable @inline(__always)
+    public func union(_ other: Traits) -> Traits { Traits(rawValue: rawValue | other.rawValue) }
+    @inlinable @inline(__always)
+    public func intersection(_ other: Traits) -> Traits {
+      Traits(rawValue: rawValue & other.rawValue)
+    }
+    @inlinable @inline(__always)
+    public mutating func formUnion(_ other: Traits) { rawValue |= other.rawValue }
+    @inlinable @inline(__always)
+    public func contains(_ other: Traits) -> Bool { rawValue & other.rawValue == other.rawValue }
   }
 
-  package struct State: OptionSet, Sendable {
-    package let rawValue: UInt8
-    package init(rawValue: UInt8) { self.rawValue = rawValue }
+  public struct State: OptionSet, Sendable {
+    public var rawValue: UInt8
+    @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// None of them.
+    @inlinable public static var none: State { State(rawValue: 0) }
     /// Recorded with autodiff on and not cleared since: operands stay reachable.
-    package static let tracked = State(rawValue: 1)
+    @inlinable public static var tracked: State { State(rawValue: 1) }
     /// Recorded under the memory guard.
-    package static let guarded = State(rawValue: 2)
+    @inlinable public static var guarded: State { State(rawValue: 2) }
     /// A backward pass has been through here and has cleared the graph.
-    package static let cleared = State(rawValue: 4)
+    @inlinable public static var cleared: State { State(rawValue: 4) }
     /// Its plan has run; it holds a value only if `storage` is set.
-    package static let evaluated = State(rawValue: 8)
+    @inlinable public static var evaluated: State { State(rawValue: 8) }
     /// Freed; the record is skipped until the arena is compacted or reset.
-    static let dead = State(rawValue: 16)
+    @inlinable public static var dead: State { State(rawValue: 16) }
     /// Holds its own reference to `storage`.
-    static let owns = State(rawValue: 32)
+    @inlinable public static var owns: State { State(rawValue: 32) }
     /// Its memory was handed out as a host array while tracked and guarded.
-    static let handedOut = State(rawValue: 64)
+    @inlinable public static var handedOut: State { State(rawValue: 64) }
+
+    // The set operations on the record path, as bit operations: the generic ones are real calls.
+
+    @inlinable @inline(__always)
+    public func contains(_ other: State) -> Bool { rawValue & other.rawValue == other.rawValue }
+    @inlinable @inline(__always)
+    public func isDisjoint(with a: State, _ b: State) -> Bool {
+      rawValue & (a.rawValue | b.rawValue) == 0
+    }
+    @inlinable @inline(__always)
+    public mutating func insert(_ other: State) { rawValue |= other.rawValue }
+    @inlinable @inline(__always)
+    public mutating func remove(_ other: State) { rawValue &= ~other.rawValue }
   }
 }
 
 /// What a user's tensor object points at: a node, or, once the value is known and no graph hangs on
 /// it, the value itself. Stable in memory; recycled by its tape.
-package struct Slot {
+public struct Slot {
   package var tape: Tape
   /// The node's id + 1; 0: the value is in `storage`, nothing is recorded.
   package var node: UInt32
@@ -85,4 +113,4 @@ package struct Slot {
 }
 
 /// A user handle.
-package typealias SlotRef = UnsafeMutablePointer<Slot>
+public typealias SlotRef = UnsafeMutablePointer<Slot>

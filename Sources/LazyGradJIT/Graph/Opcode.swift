@@ -2,7 +2,7 @@
 // planner, kernels, oracle and backward pass look things up in it instead of switching by hand.
 
 /// An operation of the graph. The raw values are part of plan keys: append only.
-package enum Opcode: UInt8, CaseIterable, Sendable {
+public enum Opcode: UInt8, CaseIterable, Sendable {
   // Sources.
   /// A value in memory.
   case leaf = 0
@@ -158,7 +158,7 @@ extension Opcode {
     case .setRegion: return row("setRegion", 2, .move)
     case .addRegion: return row("addRegion", 2, .move)
     case .concat: return row("concatenate", 2, .move)
-    case .attach: return row("attach", 2, .alias)
+    case .attach: return row("attach", 2, .alias, a: .output)
     }
   }
 }

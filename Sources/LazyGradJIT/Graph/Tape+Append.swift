@@ -5,7 +5,7 @@ import Synchronization
 
 extension Tape {
   /// No operand.
-  package static let none = UInt32.max
+  @inlinable public static var none: UInt32 { UInt32.max }
 
   package var count: UInt32 { state.pointee.count }
 
@@ -16,7 +16,7 @@ extension Tape {
   package func append(
     _ opcode: Opcode, _ type: ScalarType, shape: LayoutID, a: UInt32 = Tape.none,
     b: UInt32 = Tape.none, c: UInt32 = Tape.none, attribute: UInt32 = 0, payload: UInt64 = 0,
-    traits: Node.Traits = [], state nodeState: Node.State = []
+    traits: Node.Traits = .none, state nodeState: Node.State = .none
   ) -> UInt32 {
     let id = state.pointee.count
     if id == state.pointee.capacity { grow() }
@@ -81,7 +81,7 @@ extension Tape {
     let leaf = slot.pointee.leaf
     if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
       nodes[Int(leaf &- 1)].slot == slot,
-      nodes[Int(leaf &- 1)].state.isDisjoint(with: [.dead, .cleared])
+      nodes[Int(leaf &- 1)].state.isDisjoint(with: .dead, .cleared)
     {
       return leaf &- 1
     }
@@ -89,8 +89,8 @@ extension Tape {
   }
 
   /// The node itself where it lies in the window, else a leaf record that stands for it.
-  @inline(__always)
-  package func inWindow(_ id: UInt32) -> UInt32 {
+  @inlinable @inline(__always)
+  public func inWindow(_ id: UInt32) -> UInt32 {
     id >= state.pointee.windowStart ? id : imported(id)
   }
 
@@ -112,7 +112,7 @@ extension Tape {
     let s = slot.pointee
     let id = append(
       .leaf, s.type, shape: s.shape, attribute: s.layout, payload: UInt64(s.offset),
-      traits: s.isVariable ? .variable : [])
+      traits: s.isVariable ? .variable : .none)
     let node = nodes + Int(id)
     node.pointee.slot = slot
     node.pointee.storage = s.storage
@@ -123,11 +123,16 @@ extension Tape {
   }
 
   @inline(never)
-  private func imported(_ id: UInt32) -> UInt32 {
+  public func imported(_ id: UInt32) -> UInt32 {
+    if nodes[Int(id)].opcode == .scalar {
+      // A number needs no memory to be used again.
+      return append(
+        .scalar, nodes[Int(id)].type, shape: nodes[Int(id)].shape, payload: nodes[Int(id)].payload)
+    }
     let memo = nodes[Int(id)].memo
     if memo > state.pointee.windowStart, memo <= state.pointee.count,
       nodes[Int(memo &- 1)].opcode == .leaf, nodes[Int(memo &- 1)].link == id &+ 1,
-      nodes[Int(memo &- 1)].state.isDisjoint(with: [.dead, .cleared])
+      nodes[Int(memo &- 1)].state.isDisjoint(with: .dead, .cleared)
     {
       return memo &- 1
     }
@@ -140,7 +145,7 @@ extension Tape {
     nodes[Int(id)].uses &+= 1
     nodes[Int(id)].memo = leaf &+ 1
     nodes[Int(leaf)].link = id &+ 1
-    if source.storage != nil {
+    if isGiven(id) {
       bindImport(leaf)
     } else {
       state.pointee.readsPending = true
@@ -159,6 +164,15 @@ extension Tape {
     node.pointee.state.insert(.owns)
     countReader(value.storage)
     state.pointee.owners.append(leaf)
+  }
+
+  /// Whether a node's value is in memory. One that was computed inside a kernel and not kept is
+  /// computed again if it is asked for after all.
+  @inline(__always)
+  func isGiven(_ id: UInt32) -> Bool {
+    let node = nodes + Int(id)
+    if node.pointee.opcode != .view { return node.pointee.storage != nil }
+    return nodes[Int(id &- node.pointee.a)].storage != nil
   }
 
   /// Where the value of an evaluated node or leaf is.

@@ -2,10 +2,10 @@
 // checked and promoted, operands are brought into one tape and window, and one node is written.
 
 /// How an operation is recorded: what the scopes in force say.
-package struct RecordMode: Sendable {
+public struct RecordMode: Sendable {
   package let state: Node.State
   package init(tracking: Bool, guarding: Bool) {
-    var state: Node.State = []
+    var state = Node.State.none
     if tracking {
       state.insert(.tracked)
       if guarding { state.insert(.guarded) }
@@ -48,13 +48,13 @@ package struct WeakScalar: Sendable {
 
 extension Tape {
   /// The limit of nodes in one window; past it the window is forced while recording goes on.
-  @inlinable package static var windowLimit: UInt32 { 1 << 15 }
+  @inlinable public static var windowLimit: UInt32 { 1 << 15 }
   /// The limit of bytes that the window's values would take together.
-  @inlinable package static var windowByteLimit: Int { 8 << 30 }
+  @inlinable public static var windowByteLimit: Int { 8 << 30 }
 
   /// Whether a program that never reads has recorded so much that it must be run now.
   @inlinable
-  package var isWindowFull: Bool {
+  public var isWindowFull: Bool {
     state.pointee.count &- state.pointee.windowStart > Tape.windowLimit
       || state.pointee.pendingBytes > Tape.windowByteLimit
   }
@@ -149,7 +149,7 @@ extension Tape {
   private func cast(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
     append(
       .cast, type, shape: self[id].shape, a: id,
-      traits: type.isFloating ? self[id].traits.intersection(.variable) : [], state: mode.state)
+      traits: type.isFloating ? self[id].traits.intersection(.variable) : .none, state: mode.state)
   }
 
   @inline(__always)
@@ -161,15 +161,31 @@ extension Tape {
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
-      opcode.info.isDifferentiable && type.isFloating ? traits.intersection(.variable) : []
+      opcode.info.isDifferentiable && type.isFloating ? traits.intersection(.variable) : .none
     let id = append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
       traits: traits, state: mode.state)
-    state.pointee.pendingBytes &+= LayoutTable.shared[shape].count &* type.size
+    state.pointee.pendingBytes &+= LayoutTable.elementCount(shape) &* type.size
     return makeSlot(id)
   }
 
   // MARK: Everything else
+
+  /// Records the product of two matrices of one type: the case that must be quick.
+  ///
+  /// - Returns: nil where the operands are anything else, or don't fit.
+  package static func matrixProduct(_ x: SlotRef, _ y: SlotRef, mode: RecordMode) -> SlotRef? {
+    if x.pointee.type != y.pointee.type { return nil }
+    let tape = join(x, y, nil)
+    tape.lock()
+    defer { tape.unlock() }
+    guard let shape = tape.state.pointee.products.shape(x.pointee.shape, y.pointee.shape) else {
+      return nil
+    }
+    let a = tape.operand(x)
+    let b = tape.operand(y)
+    return tape.finish(.matmul, x.pointee.type, shape, a, b, Tape.none, mode)
+  }
 
   /// Records an operation whose result the caller has worked out and checked.
   package static func general(
@@ -194,7 +210,7 @@ extension Tape {
     return tape.locked {
       let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: value.bits(type))
       return tape.makeSlot(
-        tape.append(.copy, type, shape: shape, a: s, traits: isVariable ? .variable : []))
+        tape.append(.copy, type, shape: shape, a: s, traits: isVariable ? .variable : .none))
     }
   }
 
@@ -342,12 +358,12 @@ extension Tape {
 
   // MARK: Operands by id
 
-  @inline(__always)
-  package func a(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].a }
-  @inline(__always)
-  package func b(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].b }
-  @inline(__always)
-  package func c(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].c }
-  @inline(__always)
-  package func hasOperands(_ id: UInt32) -> Bool { nodes[Int(id)].a != 0 }
+  @inlinable @inline(__always)
+  public func a(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].a }
+  @inlinable @inline(__always)
+  public func b(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].b }
+  @inlinable @inline(__always)
+  public func c(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].c }
+  @inlinable @inline(__always)
+  public func hasOperands(_ id: UInt32) -> Bool { nodes[Int(id)].a != 0 }
 }

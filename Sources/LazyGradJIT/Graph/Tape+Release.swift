@@ -201,7 +201,8 @@ extension Tape {
     if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.pointee.leaf = 0 }
     if node.pointee.state.contains(.owns) { storage.release() }
     node.pointee.storage = nil
-    node.pointee.state.subtract([.owns, .handedOut])
+    node.pointee.state.remove(.owns)
+    node.pointee.state.remove(.handedOut)
   }
 
   // MARK: The arena

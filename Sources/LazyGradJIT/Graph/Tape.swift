@@ -22,27 +22,27 @@ import Synchronization
 /// Operands never reach back past `windowStart`: a value from before is used through a leaf record
 /// in the window. A window is forced at most once as a whole; then the next one begins, and when
 /// no handle points into the arena any more it starts again from 0.
-package struct Tape: Equatable, @unchecked Sendable {
-  package let state: UnsafeMutablePointer<TapeState>
+public struct Tape: Equatable, @unchecked Sendable {
+  public let state: UnsafeMutablePointer<TapeState>
 
-  @inline(__always)
-  var nodes: UnsafeMutablePointer<Node> { state.pointee.nodes }
+  @inlinable @inline(__always)
+  public var nodes: UnsafeMutablePointer<Node> { state.pointee.nodes }
 
-  @inline(__always)
-  package subscript(id: UInt32) -> Node {
+  @inlinable
+  public subscript(id: UInt32) -> Node {
     @inline(__always) unsafeAddress { UnsafePointer(state.pointee.nodes + Int(id)) }
     @inline(__always) nonmutating unsafeMutableAddress { state.pointee.nodes + Int(id) }
   }
 }
 
 /// The stored state of a tape. Everything is read and written under `lock`.
-package struct TapeState: ~Copyable {
+public struct TapeState: ~Copyable {
   let lock = Atomic<UInt32>(0)
-  var nodes: UnsafeMutablePointer<Node>
-  package var count: UInt32 = 0
+  public var nodes: UnsafeMutablePointer<Node>
+  public var count: UInt32 = 0
   var capacity: UInt32
   /// Where the current window begins.
-  package var windowStart: UInt32 = 0
+  public var windowStart: UInt32 = 0
   /// The running hash of the window's signature words.
   var hash: UInt64 = TapeHash.seed
   /// The sum of the mixed positions of the window's held nodes: order-free, so it can follow
@@ -60,13 +60,14 @@ package struct TapeState: ~Copyable {
   /// Whether some node in the arena was cleared by a backward pass.
   package var hasCleared = false
   /// Bytes that the window's nodes would need if each were in memory.
-  package var pendingBytes = 0
+  public var pendingBytes = 0
   /// Nodes with a leaf record's count on a storage, or a reference to it.
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
   var freeSlots = RawList<SlotRef>()
   var broadcasts = BroadcastCache()
   var unbroadcasts = UnbroadcastCache()
+  var products = ProductCache()
   /// Where the running hash stood when something other than a record changed what a force does.
   var events = RawList<UInt64>()
   var counters = TapeCounters()

@@ -79,14 +79,16 @@ package final class LoopKernel: @unchecked Sendable {
   package let terminals: Frozen<Terminal>
   package let product: Product?
   package let terms: Frozen<Product.Term>
+  /// Element offsets of the terms' operands for every product of a batch.
+  package let batchOffsets: Frozen<Int>
   package let scratchBytes: Int
   /// For the dump: the graph positions that were fused.
-  package let nodes: [Int]
+  package let nodes: [Int32]
 
   init(
     rows: Int, columns: Int, blockRows: Int, chunkRows: Int, registers: [Register], loads: [Load],
     code: [Instruction], stores: [Store], terminals: [Terminal], product: Product?,
-    terms: [Product.Term], scratchBytes: Int, nodes: [Int]
+    terms: [Product.Term], batchOffsets: [Int], scratchBytes: Int, nodes: [Int32]
   ) {
     self.rows = rows
     self.columns = columns
@@ -100,6 +102,7 @@ package final class LoopKernel: @unchecked Sendable {
     self.terminals = Frozen(terminals)
     self.product = product
     self.terms = Frozen(terms)
+    self.batchOffsets = Frozen(batchOffsets)
     self.scratchBytes = scratchBytes
     self.nodes = nodes
   }
@@ -111,6 +114,7 @@ package final class LoopKernel: @unchecked Sendable {
     stores.destroy()
     terminals.destroy()
     terms.destroy()
+    batchOffsets.destroy()
   }
 
   /// Where a value is during a block.
@@ -120,6 +124,8 @@ package final class LoopKernel: @unchecked Sendable {
     package var place: Place
     package var type: ScalarType
     package var isPerRow: Bool
+    /// Bytes that one row takes in the array; 0 in scratch memory, which is used again.
+    package var rowBytes: Int
   }
 
   /// Fills a register before a block is computed.
@@ -133,7 +139,6 @@ package final class LoopKernel: @unchecked Sendable {
     /// `splat`: the run-time scalar; `position`: the length of the last axis.
     package var number: Int
     package var elementSize: Int
-    package var isPerRow: Bool
   }
 
   package struct Instruction: Sendable {
@@ -166,7 +171,6 @@ package final class LoopKernel: @unchecked Sendable {
     package var register: Int
     package var place: Place
     package var elementSize: Int
-    package var isPerRow: Bool
   }
 
   /// A reduction whose result is only known after the whole loop.
@@ -195,9 +199,9 @@ package final class LoopKernel: @unchecked Sendable {
       package var aRow: Int
       package var aColumn: Int
       package var bRow: Int
-      /// Element offsets per batch; empty for a single product.
-      package var aBatch: [Int]
-      package var bBatch: [Int]
+      /// Where the offsets per batch begin in `batchOffsets`; -1 for a single product.
+      package var aBatch: Int
+      package var bBatch: Int
     }
     package var type: ScalarType
     /// Rows of one product of the batch.

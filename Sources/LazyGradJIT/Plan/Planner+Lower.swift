@@ -6,122 +6,117 @@ extension Planner {
     let order = executionOrder()
     var outputs: [Plan.Output] = []
     var outputIndex: [Int: Int] = [:]
-    for (i, node) in graph.nodes.enumerated() where node.isRoot {
+    for i in 0..<graph.nodes.count where entries[i].node.isRoot {
       outputIndex[i] = outputs.count
       outputs.append(Plan.Output(node: i, byteCount: byteCount(i)))
     }
-    let (places, arenaBytes) = placeValues(order, outputs: outputIndex)
+    let arenaBytes = placeValues(order, outputs: outputIndex)
     var cost = Plan.Cost()
     var kernels: [LoopKernel] = []
     var moves: [MoveKernel] = []
     var steps: [Plan.Step] = []
-    var registerOf = [Int32](repeating: -1, count: places.count)
-    var partialBytes = 0
+    var builder = LoopBuilder(self, partialOffset: arenaBytes)
     for g in order {
-      if let move = lowerMove(g, places) {
+      if let move = lowerMove(g) {
         steps.append(.move(moves.count))
         moves.append(move)
         cost.bytesRead += move.count * move.type.size
         cost.bytesWritten += move.count * move.type.size
         cost.nanoseconds += Double(move.count) * 0.5
       } else {
-        var builder = LoopBuilder(
-          planner: self, group: groups[g], g: g, places: places, registerOf: registerOf,
-          partialOffset: arenaBytes)
-        registerOf = []
-        let kernel = builder.build()
-        partialBytes = max(partialBytes, builder.partialBytes)
         steps.append(.loop(kernels.count))
-        kernels.append(kernel)
-        cost.bytesRead += builder.bytesRead
-        cost.bytesWritten += builder.bytesWritten
-        cost.nanoseconds += builder.nanoseconds
-        registerOf = builder.takeRegisters()
+        kernels.append(builder.build(g))
       }
     }
+    cost.bytesRead += builder.bytesRead
+    cost.bytesWritten += builder.bytesWritten
+    cost.nanoseconds += builder.nanoseconds
     return Plan(
-      kernels: kernels, moves: moves, steps: steps, arenaBytes: arenaBytes + partialBytes,
+      kernels: kernels, moves: moves, steps: steps, arenaBytes: arenaBytes + builder.partialBytes,
       outputs: outputs, leafCount: graph.leafCount, cost: cost)
   }
 
   /// Where a source begins in memory.
-  func place(of source: Source, _ places: [Place?]) -> Place {
-    let position = Int(source.position)
-    let node = self.node(position)
-    if node.opcode == .leaf {
-      return Place(base: 1 + node.slot, byteOffset: source.offset * node.type.size)
+  func place(of source: Source) -> Place {
+    let entry = entries + Int(source.position)
+    let bytes = source.offset * entry.pointee.node.type.size
+    if entry.pointee.node.opcode == .leaf {
+      return Place(base: 1 + entry.pointee.node.slot, byteOffset: bytes)
     }
-    var place = places[position]!
-    place.byteOffset += source.offset * node.type.size
+    var place = entry.pointee.place
+    place.byteOffset += bytes
     return place
   }
 
-  /// The layout over its memory under which operand `index` of a node is read.
-  func readLayout(_ i: Int, _ index: Int, _ source: Source) -> Layout {
-    layout(source.isLinear ? operandShape(i, index) : source.layout)
+  /// The layout over its memory under which an operand is read.
+  func readLayout(_ operand: Input) -> LayoutID {
+    operand.source.isLinear ? operand.shape : operand.source.layout
   }
 
-  private func lowerMove(_ g: Int, _ places: [Place?]) -> MoveKernel? {
-    let group = groups[g]
-    let position = Int(group.members[0])
-    let node = self.node(position)
-    let isLoneCopy =
-      group.kind == .loop && group.members.count == 1 && node.opcode == .copy && group.count > 0
-      && isStored[position] && !operands(position)[0].isLinear
-      && ![.scalar, .iota].contains(self.node(Int(operands(position)[0].position)).opcode)
-      && readShapeMatches(position)
-    guard group.kind == .move || isLoneCopy else { return nil }
-    let inputs = operands(position)
-    let a = inputs[0]
-    let destination = places[position]!
+  private func lowerMove(_ g: Int) -> MoveKernel? {
+    let position = Int(groups[g].members[0])
+    guard groups[g].kind == .move || isLoneCopy(g) else { return nil }
+    let node = entries[position].node
+    let inputs = (0..<inputCount(position)).map { input(position, $0) }
+    func unmanaged(_ operand: Input) -> Unmanaged<Layout> {
+      Unmanaged.passUnretained(layout(readLayout(operand)))
+    }
+    let destination = entries[position].place
     var move = MoveKernel(
       kind: .copy, type: node.type, node: position, destination: destination,
-      a: place(of: a, places), b: destination, c: destination,
-      aLayout: Unmanaged.passUnretained(readLayout(position, 0, a)), count: count(position))
-    func table(_ count: Int, _ id: LayoutID) -> (rows: Int, width: Int) {
+      a: place(of: inputs[0].source), b: destination, c: destination,
+      aLayout: unmanaged(inputs[0]), count: entries[position].count)
+    func table(_ id: LayoutID) -> (rows: Int, width: Int) {
       let dims = layout(id).dims
       return (dims.first ?? 0, dims.dropFirst().reduce(1, *))
     }
     if inputs.count > 1 {
-      move.b = place(of: inputs[1], places)
-      move.bLayout = Unmanaged.passUnretained(readLayout(position, 1, inputs[1]))
+      move.b = place(of: inputs[1].source)
+      move.bLayout = unmanaged(inputs[1])
     }
     if inputs.count > 2 {
-      move.c = place(of: inputs[2], places)
-      move.cLayout = Unmanaged.passUnretained(readLayout(position, 2, inputs[2]))
+      move.c = place(of: inputs[2].source)
+      move.cLayout = unmanaged(inputs[2])
     }
     switch node.opcode {
     case .gatherRows:
       move.kind = .gatherRows
-      (move.rowCount, move.width) = table(0, operandShape(position, 0))
+      (move.rowCount, move.width) = table(inputs[0].shape)
     case .scatterAddRows:
       move.kind = .scatterAddRows
-      (move.rowCount, move.width) = table(0, operandShape(position, 0))
+      (move.rowCount, move.width) = table(inputs[0].shape)
     case .setRegion, .addRegion:
       move.kind = node.opcode == .setRegion ? .setRegion : .addRegion
-      move.region = Unmanaged.passUnretained(layout(node.attribute))
+      let region = layout(node.attribute)
+      move.region = Unmanaged.passUnretained(region)
       move.regionOffset = node.offset
       // The value is broadcast to the region.
-      let region = layout(node.attribute)
-      let value = readLayout(position, 1, inputs[1])
-      let strides = value.broadcastStrides(to: region.dims)!
+      let strides = layout(readLayout(inputs[1])).broadcastStrides(to: region.dims)!
       move.bLayout = Unmanaged.passUnretained(
         layout(LayoutTable.shared.intern(dims: region.dims, strides: strides)))
     case .concat:
       move.kind = .concat
       let axis = Int(node.attribute)
-      let aDims = layout(operandShape(position, 0)).dims
-      let bDims = layout(operandShape(position, 1)).dims
+      let aDims = layout(inputs[0].shape).dims
+      let bDims = layout(inputs[1].shape).dims
       move.blocks = aDims[..<axis].reduce(1, *)
       move.aBlock = aDims[axis...].reduce(1, *)
       move.bBlock = bDims[axis...].reduce(1, *)
     default: break
     }
-    move.isInPlace = move.kind != .copy && move.a == destination && a.isLinear
+    move.isInPlace = move.kind != .copy && move.a == destination && inputs[0].source.isLinear
     return move
   }
 
-  private func readShapeMatches(_ i: Int) -> Bool {
-    readLayout(i, 0, operands(i)[0]).dims == layout(node(i).shape).dims
+  /// A loop that does nothing but bring strided elements into order.
+  private func isLoneCopy(_ g: Int) -> Bool {
+    let i = Int(groups[g].members[0])
+    guard groups[g].members.count == 1, entries[i].node.opcode == .copy, groups[g].count > 0,
+      entries[i].isStored
+    else { return false }
+    let operand = input(i, 0)
+    let opcode = entries[operand.position].node.opcode
+    return !operand.source.isLinear && opcode != .scalar && opcode != .iota
+      && operand.count == entries[i].count
   }
 }

@@ -64,78 +64,84 @@ struct ArenaAllocator {
 }
 
 extension Planner {
-  /// Live groups in the order of execution.
-  func executionOrder() -> [Int] {
-    groups.indices.filter { groups[$0].kind != .dead }.sorted { groups[$0].order < groups[$1].order }
-  }
-
-  /// Every position that a group's kernel reads from memory.
-  func positionsRead(by g: Int) -> [Int32] {
-    var result: [Int32] = []
-    for member in groups[g].members {
-      for source in operands(Int(member)) where Int(groupOf[Int(source.position)]) != g {
-        result.append(source.position)
-      }
+  /// Live groups in the order of execution, each with its members in the order of computation.
+  mutating func executionOrder() -> [Int] {
+    let order = groups.indices.filter { groups[$0].kind != .dead }
+    for g in order where !groups[g].isSorted {
+      groups[g].members.sort { entries[Int($0)].rank < entries[Int($1)].rank }
     }
-    return result
+    return order
   }
 
-  func byteCount(_ position: Int) -> Int { count(position) * node(position).type.size }
+  func byteCount(_ position: Int) -> Int {
+    entries[position].count * entries[position].node.type.size
+  }
 
-  /// Where each stored position is, and the size of the arena.
+  /// Decides where each stored position is.
   ///
   /// Region updates take over the memory of their first operand where nobody reads it afterwards.
-  func placeValues(_ order: [Int], outputs: [Int: Int]) -> (places: [Place?], arenaBytes: Int) {
-    let total = graph.nodes.count + extra.count
+  ///
+  /// - Returns: the bytes of the arena.
+  func placeValues(_ order: [Int], outputs: [Int: Int]) -> Int {
+    // The last step that reads a position, and lists of the arena's positions to release by step.
     var lastReader = [Int32](repeating: -1, count: total)
+    var firstDying = [Int32](repeating: -1, count: order.count)
+    var nextDying = [Int32](repeating: -1, count: total)
     for (step, g) in order.enumerated() {
-      for position in positionsRead(by: g) { lastReader[Int(position)] = Int32(step) }
+      for member in groups[g].members {
+        for k in 0..<inputCount(Int(member)) {
+          let position = input(Int(member), k).position
+          if Int(entries[position].group) != g { lastReader[position] = Int32(step) }
+        }
+      }
     }
-    var places = [Place?](repeating: nil, count: total)
     var arena = ArenaAllocator()
-    /// Arena values to be released after a step.
-    var dying = [[Int]](repeating: [], count: order.count)
     let outputBase = Int32(1 + graph.leafCount)
     for (step, g) in order.enumerated() {
-      for member in groups[g].members where isStored[Int(member)] {
+      for member in groups[g].members where entries[Int(member)].isStored {
         let position = Int(member)
-        if let output = outputs[position] {
-          places[position] = Place(base: outputBase + Int32(output), byteOffset: 0)
+        if entries[position].node.isRoot {
+          entries[position].place = Place(
+            base: outputBase + Int32(outputs[position]!), byteOffset: 0)
           continue
         }
         let end = max(Int(lastReader[position]), step)
-        if let donor = donor(of: position, at: step, lastReader: lastReader, places: places) {
-          places[position] = places[donor]
-          dying[step].removeAll { $0 == donor }
+        if let donor = donor(of: position, at: step, lastReader: lastReader) {
+          entries[position].place = entries[donor].place
+          // The donor's memory is not released: mark it as somebody else's.
+          lastReader[donor] = -2
         } else {
-          places[position] = Place(
+          entries[position].place = Place(
             base: Place.arena, byteOffset: arena.allocate(byteCount(position)))
         }
-        dying[end].append(position)
+        nextDying[position] = firstDying[end]
+        firstDying[end] = member
       }
-      for position in dying[step] {
-        arena.release(places[position]!.byteOffset, byteCount(position))
+      var dying = firstDying[step]
+      while dying >= 0 {
+        if lastReader[Int(dying)] != -2 {
+          arena.release(entries[Int(dying)].place.byteOffset, byteCount(Int(dying)))
+        }
+        dying = nextDying[Int(dying)]
       }
     }
-    return (places, arena.top)
+    return arena.top
   }
 
   /// The value whose memory a region update may change in place.
-  private func donor(
-    of position: Int, at step: Int, lastReader: [Int32], places: [Place?]
-  ) -> Int? {
-    let node = self.node(position)
-    guard node.opcode == .addRegion || node.opcode == .setRegion || node.opcode == .scatterAddRows,
-      position < graph.nodes.count
-    else { return nil }
-    let source = sources[Int(node.a)]
+  private func donor(of position: Int, at step: Int, lastReader: [Int32]) -> Int? {
+    let opcode = entries[position].node.opcode
+    guard opcode == .addRegion || opcode == .setRegion || opcode == .scatterAddRows else {
+      return nil
+    }
+    let source = input(position, 0).source
     let base = Int(source.position)
-    guard source.isLinear, lastReader[base] == Int32(step), let place = places[base],
-      place.base == Place.arena
+    guard source.isLinear, lastReader[base] == Int32(step), entries[base].group >= 0,
+      entries[base].place.base == Place.arena
     else { return nil }
     // The value that is written must not come out of the memory that changes.
-    for operand in [node.b, node.c] where operand >= 0 {
-      if sources[Int(operand)].position == source.position { return nil }
+    for k in 1..<inputCount(position) where input(position, k).source.position == source.position {
+      return nil
     }
     return base
   }

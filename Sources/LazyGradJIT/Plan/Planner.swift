@@ -6,30 +6,56 @@
 // A plan is a function of the graph alone.
 
 /// Plans one graph.
+///
+/// What is known of the positions stands in plain tables of trivial records, which are never copied:
+/// a training step has thousands of positions, and planning it must not take longer than running it.
 struct Planner {
   let graph: Graph
-  var sources: [Source]
+  /// Positions of the graph, then the copies that the planner adds.
+  let entries: UnsafeMutablePointer<Entry>
+  /// Operands, three places per position.
+  let inputs: UnsafeMutablePointer<Input>
+  private(set) var total: Int
+  private let capacity: Int
   var groups: [Group] = []
-  /// The group that computes a position, -1 where nothing does.
-  var groupOf: [Int32]
-  /// Whether a position's value must be in memory.
-  var isStored: [Bool]
-  /// How many positions read a position, for products that may be merged.
-  var readers: [Int32]
-  /// How a computed position's value exists inside its group.
-  var kinds: [ValueKind]
-  /// Cheap values whose place is put off until their reader's is known, with the length of the chain
-  /// of such values.
-  var putOff: [UInt8]
-  /// Products that have become terms of a longer sum.
-  var isAbsorbed: [Bool]
+  /// Who reads a group, as linked lists.
+  var edges: [Edge] = []
   /// Copies made because a kernel can't read a layout: by source position and layout.
   var copies: [CopyKey: Int] = [:]
-  /// Positions past the graph's own: values that the planner adds.
-  var extra: [GraphNode] = []
-  var extraOperands: [Source] = []
-  /// Reductions that read a rearranged copy instead of their operand.
-  var replacedOperand: [Int: Source] = [:]
+  /// Chains of positions that are being placed; nested ones on top of each other.
+  var chains: [Int32] = []
+  /// Layouts under larger dimensions, by the identities of both.
+  var broadcasts: [UInt64: LayoutID] = [:]
+
+  /// What is known of one position.
+  struct Entry {
+    var node: GraphNode
+    /// Elements of the value.
+    var count: Int
+    /// Where the value comes from: itself, unless it is a view, an alias or a repetition.
+    var source: Source
+    var group: Int32 = -1
+    /// The register in the kernel that is being built.
+    var register: Int32 = -1
+    /// How many live operands name this position.
+    var readers: Int32 = 0
+    /// The last group that reads this leaf element by element.
+    var lastLoop: Int32 = -1
+    /// Position among the members of a loop.
+    var rank: Int
+    var place = Place(base: -1, byteOffset: 0)
+    var kind = ValueKind.full
+    var inputCount: UInt8 = 0
+    /// The value is cheap and its place is put off until its reader's is known: the length of the
+    /// chain of such values.
+    var putOff: UInt8 = 0
+    /// The value must be in memory.
+    var isStored = false
+    /// A root needs it.
+    var isLive = false
+    /// A product, or a sum of some, that has become part of a longer sum.
+    var isAbsorbed = false
+  }
 
   /// Where the value of a position comes from: a position that is computed or given, and, for a
   /// view, how it is laid out over that.
@@ -40,6 +66,16 @@ struct Planner {
     var offset: Int
     /// The elements are those of the source in the same order.
     var isLinear: Bool
+  }
+
+  /// One operand as its reader sees it.
+  struct Input {
+    var source: Source
+    /// The dimensions under which it is read, and their number of elements.
+    var shape: LayoutID
+    var count: Int
+
+    var position: Int { Int(source.position) }
   }
 
   enum ValueKind: UInt8 {
@@ -57,22 +93,32 @@ struct Planner {
     let offset: Int
   }
 
-  /// What becomes one kernel.
+  /// What becomes one kernel. A kernel's number is also its place in the order of execution: a group
+  /// reads only groups with smaller numbers.
   struct Group {
     enum Kind { case loop, move, dead }
     var kind: Kind = .loop
-    /// Kernels run in ascending order; a group reads only groups of a smaller one.
-    var order: Int
     /// Elements of the loop's space.
     var count: Int
     /// Columns, or 0 while any will do.
     var columns: Int
     var members: [Int32]
-    /// The smallest order of another group that reads this one; and that does so in another way
-    /// than element by element, so that the two can't become one loop.
-    var firstReader = Int.max
-    var firstOtherReader = Int.max
+    /// Ends of the list of readers, -1 for none.
+    var firstEdge: Int32 = -1
+    var lastEdge: Int32 = -1
+    /// Dead: the group that this one was merged into.
+    var into: Int32 = -1
+    /// The members stand in the order in which they can be computed.
+    var isSorted = true
     var product: ProductGroup?
+  }
+
+  /// One group reads another.
+  struct Edge {
+    var reader: Int32
+    var next: Int32
+    /// Element by element, so that the two can become one loop.
+    var isPlain: Bool
   }
 
   /// The sum of matrix products at the head of a group.
@@ -81,6 +127,8 @@ struct Planner {
     /// The position whose value is the bare sum.
     var sum: Int32
     var totalK: Int
+    /// Members that belong to the sum; if the group has no others, the sum is bare.
+    var memberCount: Int
   }
 
   /// Longest row that is worked on at once; what is longer is reduced in one pass of its own.
@@ -92,128 +140,76 @@ struct Planner {
   /// Longest sum of products in one kernel.
   static let productLimit = 512
 
-  init(_ graph: Graph) {
+  private init(_ graph: Graph) {
     self.graph = graph
-    let n = graph.nodes.count
-    sources = []
-    sources.reserveCapacity(n)
-    groupOf = [Int32](repeating: -1, count: n)
-    isStored = [Bool](repeating: false, count: n)
-    readers = [Int32](repeating: 0, count: n)
-    kinds = [ValueKind](repeating: .full, count: n)
-    isAbsorbed = [Bool](repeating: false, count: n)
-    putOff = [UInt8](repeating: 0, count: n)
+    total = graph.nodes.count
+    // Only these ask for copies, and of at most three values.
+    var limit = 0
+    for node in graph.nodes {
+      switch node.opcode.info.opClass {
+      case .reduction, .matmul, .move, .view: limit += 3
+      default: break
+      }
+    }
+    capacity = total + limit
+    entries = .allocate(capacity: max(capacity, 1))
+    inputs = .allocate(capacity: max(3 * capacity, 1))
+    for (i, node) in graph.nodes.enumerated() {
+      (entries + i).initialize(
+        to: Entry(
+          node: node, count: LayoutTable.shared[node.shape].count,
+          source: Source(position: Int32(i), layout: node.shape, offset: 0, isLinear: true),
+          rank: 2 * i))
+    }
   }
 
-  package static func plan(_ graph: Graph) -> Plan {
+  static func plan(_ graph: Graph) -> Plan {
     var planner = Planner(graph)
+    defer {
+      planner.entries.deallocate()
+      planner.inputs.deallocate()
+    }
     planner.simplify()
     planner.group()
     return planner.lower()
   }
 
-  /// A node of the graph or one that the planner added.
-  func node(_ position: Int) -> GraphNode {
-    position < graph.nodes.count ? graph.nodes[position] : extra[position - graph.nodes.count]
-  }
-
+  @inline(__always)
   func layout(_ id: LayoutID) -> Layout { LayoutTable.shared[id] }
 
-  func count(_ position: Int) -> Int { layout(node(position).shape).count }
+  /// Operand `k` of a position.
+  @inline(__always)
+  func input(_ i: Int, _ k: Int) -> Input { inputs[3 * i + k] }
 
-  // MARK: 1. Simplify
+  @inline(__always)
+  func inputCount(_ i: Int) -> Int { Int(entries[i].inputCount) }
 
-  private struct NodeKey: Hashable {
-    let head: UInt64
-    let attribute: UInt32
-    let a: Int32
-    let b: Int32
-    let c: Int32
-    let offset: Int
+  /// Adds a copy in C order; it is computed right after its source.
+  mutating func appendCopy(of source: Source, shape: LayoutID) -> Int {
+    precondition(total < capacity)
+    let position = total
+    total += 1
+    let origin = entries[Int(source.position)]
+    var entry = Entry(
+      node: GraphNode(.copy, origin.node.type, shape: shape), count: layout(shape).count,
+      source: Source(position: Int32(position), layout: shape, offset: 0, isLinear: true),
+      rank: origin.rank | 1)
+    entry.inputCount = 1
+    entry.isLive = true
+    (entries + position).initialize(to: entry)
+    inputs[3 * position] = Input(source: source, shape: shape, count: entry.count)
+    return position
   }
 
-  /// Finds for every position where its value comes from.
-  ///
-  /// Nodes with equal operation and equal operands are computed once, which is exact: the same
-  /// operation on the same bits gives the same bits. Roots keep their own memory.
-  mutating func simplify() {
-    var known: [NodeKey: Int32] = [:]
-    known.reserveCapacity(graph.nodes.count)
-    for (i, node) in graph.nodes.enumerated() {
-      let position = Int32(i)
-      switch node.opcode {
-      case .leaf:
-        sources.append(
-          Source(position: position, layout: node.attribute, offset: 0, isLinear: false))
-        continue
-      case .attach:
-        sources.append(sources[Int(node.b)])
-        continue
-      case .view:
-        sources.append(viewSource(node, i))
-        continue
-      default: break
-      }
-      let own = Source(position: position, layout: node.shape, offset: 0, isLinear: true)
-      if node.opcode == .copy, !node.isRoot, graph.nodes[Int(node.a)].opcode == .scalar {
-        // A filled array is its number wherever it is read.
-        sources.append(scalarSource(sources[Int(node.a)].position, shape: node.shape))
-        continue
-      }
-      if node.opcode != .scalar {
-        let key = NodeKey(
-          head: UInt64(node.opcode.rawValue) | UInt64(node.type.rawValue) << 8
-            | UInt64(node.shape) << 32,
-          attribute: node.attribute, a: operandKey(node.a), b: operandKey(node.b),
-          c: operandKey(node.c), offset: node.offset)
-        if let same = known[key], !node.isRoot {
-          sources.append(sources[Int(same)])
-          continue
-        }
-        known[key] = known[key] ?? position
-      }
-      sources.append(own)
-      if node.isRoot { isStored[i] = true }
-    }
-    for (i, node) in graph.nodes.enumerated() where sources[i].position == Int32(i) {
-      for operand in [node.a, node.b, node.c] where operand >= 0 {
-        readers[Int(sources[Int(operand)].position)] += 1
-      }
-    }
-  }
-
-  /// Two operands with one source and one layout are the same value.
-  private func operandKey(_ operand: Int32) -> Int32 {
-    if operand < 0 { return -1 }
-    let source = sources[Int(operand)]
-    return source.isLinear && source.layout == node(Int(source.position)).shape
-      ? source.position : operand
-  }
-
-  private func scalarSource(_ scalar: Int32, shape: LayoutID) -> Source {
-    let dims = layout(shape).dims
-    let zeros = LayoutTable.shared.intern(
-      dims: dims, strides: [Int](repeating: 0, count: dims.count))
-    return Source(position: scalar, layout: zeros, offset: 0, isLinear: false)
-  }
-
-  private func viewSource(_ view: GraphNode, _ i: Int) -> Source {
-    let under = sources[Int(view.a)]
-    let origin = node(Int(under.position))
-    if origin.opcode == .scalar { return scalarSource(under.position, shape: view.shape) }
-    let wanted = layout(view.attribute)
-    // A view lies over the contiguous memory of its operand; an operand that has none is copied
-    // when groups are made (`groupView`).
-    let isLeafInOrder =
-      origin.opcode == .leaf && layout(under.layout).isContiguous && under.offset == 0
-      && under.layout == graph.nodes[Int(view.a)].shape
-    if !under.isLinear, !isLeafInOrder {
-      return Source(position: Int32(i), layout: view.shape, offset: 0, isLinear: true)
-    }
-    let isLinear =
-      under.isLinear && wanted.isContiguous && view.offset == 0
-      && wanted.count == layout(origin.shape).count
-    return Source(
-      position: under.position, layout: view.attribute, offset: view.offset, isLinear: isLinear)
+  /// The identity of a layout shown under the dimensions of another.
+  mutating func broadcast(_ id: LayoutID, to target: LayoutID) -> LayoutID {
+    if id == target { return id }
+    let key = UInt64(id) << 32 | UInt64(target)
+    if let known = broadcasts[key] { return known }
+    let dims = layout(target).dims
+    let result = LayoutTable.shared.intern(
+      dims: dims, strides: layout(id).broadcastStrides(to: dims)!)
+    broadcasts[key] = result
+    return result
   }
 }

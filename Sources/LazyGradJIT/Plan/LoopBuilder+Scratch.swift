@@ -1,0 +1,140 @@
+// Pass 4, continued: how the rows of a loop are cut, and scratch memory for its registers.
+
+/// Working memory of the scan over registers, kept from one kernel to the next.
+struct ScratchScan {
+  var firstUse: [Int32] = []
+  var lastUse: [Int32] = []
+  var slotOf: [Int32] = []
+  var order: [Int32] = []
+  var free: [Int32] = []
+  var active: [(end: Int32, slot: Int32)] = []
+}
+
+extension LoopBuilder {
+  func needsPartials(_ terminal: LoopKernel.Terminal) -> Bool {
+    terminal.kind == .everything || terminal.period == rows
+  }
+
+  func resultBytes(_ terminal: LoopKernel.Terminal) -> Int {
+    terminal.kind == .everything ? 8 : columns * terminal.type.size
+  }
+
+  /// Linear scan: a register's scratch memory is free again after its last use.
+  mutating func assignScratch() -> (blockRows: Int, chunkRows: Int, chunks: Int, bytes: Int) {
+    findUses()
+    // How many are alive at once decides how long a block may be.
+    scratch.order.removeAll(keepingCapacity: true)
+    for r in registers.indices where !registers[r].isDirect && scratch.lastUse[r] >= 0 {
+      // Nearly in order as it is.
+      var at = scratch.order.count
+      while at > 0, scratch.firstUse[Int(scratch.order[at - 1])] > scratch.firstUse[r] { at -= 1 }
+      scratch.order.insert(Int32(r), at: at)
+    }
+    scratch.free.removeAll(keepingCapacity: true)
+    scratch.active.removeAll(keepingCapacity: true)
+    var slots: Int32 = 0
+    for r in scratch.order {
+      let first = scratch.firstUse[Int(r)]
+      var kept = 0
+      for k in scratch.active.indices {
+        if scratch.active[k].end < first {
+          scratch.free.append(scratch.active[k].slot)
+        } else {
+          scratch.active[kept] = scratch.active[k]
+          kept += 1
+        }
+      }
+      scratch.active.removeSubrange(kept...)
+      let slot = scratch.free.popLast() ?? slots
+      if slot == slots { slots += 1 }
+      scratch.slotOf[Int(r)] = slot
+      scratch.active.append((scratch.lastUse[Int(r)], slot))
+    }
+    let (blockRows, chunkRows) = cutRows(liveRegisters: Int(slots))
+    let slotBytes = ArenaAllocator.rounded(blockRows * max(columns, 1) * 8) + 64
+    for r in scratch.order {
+      registers[Int(r)].place.byteOffset = Int(scratch.slotOf[Int(r)]) * slotBytes
+    }
+    let chunks = rows == 0 ? 1 : (rows + chunkRows - 1) / chunkRows
+    return (blockRows, chunkRows, chunks, Int(slots) * slotBytes)
+  }
+
+  private mutating func findUses() {
+    scratch.firstUse.removeAll(keepingCapacity: true)
+    scratch.lastUse.removeAll(keepingCapacity: true)
+    scratch.slotOf.removeAll(keepingCapacity: true)
+    for _ in registers {
+      scratch.firstUse.append(.max)
+      scratch.lastUse.append(-1)
+      scratch.slotOf.append(-1)
+    }
+    func use(_ r: UInt16, _ index: Int32, _ scratch: inout ScratchScan) {
+      if r == LoopKernel.Instruction.noRegister { return }
+      scratch.lastUse[Int(r)] = index
+      scratch.firstUse[Int(r)] = min(scratch.firstUse[Int(r)], index)
+    }
+    for (index, instruction) in code.enumerated() {
+      use(instruction.dst, Int32(index), &scratch)
+      if instruction.kind == .load { continue }
+      use(instruction.a, Int32(index), &scratch)
+      use(instruction.b, Int32(index), &scratch)
+      use(instruction.c, Int32(index), &scratch)
+    }
+    let end = Int32(code.count)
+    for load in loads where load.kind == .splat {
+      // Filled once per chunk.
+      scratch.firstUse[load.register] = -1
+      scratch.lastUse[load.register] = end
+    }
+    for store in stores { scratch.lastUse[store.register] = end }
+    for terminal in terminals { scratch.lastUse[terminal.register] = end }
+    if let product {
+      scratch.firstUse[product.register] = -1
+      scratch.lastUse[product.register] = max(scratch.lastUse[product.register], 0)
+    }
+  }
+
+  /// Rows per block, for the first-level cache, and per chunk, for the threads.
+  ///
+  /// A block or chunk that is not the last ends on a multiple of 8 elements: kernels write whole
+  /// vectors.
+  private mutating func cutRows(liveRegisters: Int) -> (block: Int, chunk: Int) {
+    let width = max(columns, 1)
+    let unit = width % 8 == 0 ? 1 : width % 4 == 0 ? 2 : width % 2 == 0 ? 4 : 8
+    func rounded(_ n: Int, to unit: Int) -> Int { (n + unit - 1) / unit * unit }
+    let target = liveRegisters <= 8 ? 512 : liveRegisters <= 16 ? 256 : 128
+    var block = rounded(max(target / width, 1), to: unit)
+    var chunk = rounded(max(32_768 / width, 1), to: unit)
+    if let product {
+      let perRow = 2 * product.n * terms.reduce(0) { $0 + $1.k }
+      chunk = rounded(max(80_000 / max(perRow, 1), 4), to: max(unit, 4))
+      if code.isEmpty, stores.isEmpty, terminals.isEmpty {
+        block = chunk
+      } else {
+        block = rounded(max(4096 / width, 16), to: unit)
+        if width * block > 16_384 { self.product!.wholeChunk = registers[product.register].isDirect }
+      }
+    }
+    // At most 64 chunks: more would not be balanced any better.
+    chunk = max(chunk, rounded((rows + 63) / 64, to: max(unit, 4)))
+    chunk = rounded(chunk, to: min(block, max(rows, 1)))
+    chunk = rounded(chunk, to: unit)
+    // Every chunk holds whole result rows.
+    var period = 1
+    for terminal in terminals where terminal.kind == .columns && terminal.period != rows {
+      period = lcm(period, max(terminal.period, 1), limit: rows)
+    }
+    if period > 1 { chunk = rounded(chunk, to: lcm(period, unit, limit: rows)) }
+    if block >= rows { block = max(rows, 1) }
+    if chunk >= rows { chunk = max(rows, 1) }
+    return (min(block, chunk), chunk)
+  }
+
+  /// The least common multiple, or `limit` if it is larger.
+  private func lcm(_ a: Int, _ b: Int, limit: Int) -> Int {
+    var (x, y) = (a, b)
+    while y != 0 { (x, y) = (y, x % y) }
+    let (product, overflow) = (a / x).multipliedReportingOverflow(by: b)
+    return overflow ? max(limit, 1) : min(product, max(limit, 1))
+  }
+}

@@ -1,0 +1,153 @@
+// Pass 1: where every value comes from, which values are the same, and which are needed.
+
+extension Planner {
+  /// Finds for every position where its value comes from.
+  ///
+  /// Nodes with equal operation and equal operands are computed once, which is exact: the same
+  /// operation on the same bits gives the same bits. Roots keep their own memory.
+  mutating func simplify() {
+    let n = graph.nodes.count
+    var known = Repetitions(n)
+    defer { known.destroy() }
+    for i in 0..<n {
+      let node = entries[i].node
+      switch node.opcode {
+      case .leaf:
+        entries[i].source = Source(
+          position: Int32(i), layout: node.attribute, offset: 0, isLinear: false)
+        continue
+      case .scalar: continue
+      case .attach:
+        entries[i].source = entries[Int(node.b)].source
+        continue
+      case .view:
+        entries[i].source = viewSource(node, i)
+        if Int(entries[i].source.position) == i { setInputs(i) }
+        continue
+      default: break
+      }
+      if node.opcode == .copy, !node.isRoot, entries[Int(node.a)].node.opcode == .scalar {
+        // A filled array is its number wherever it is read.
+        entries[i].source = scalarSource(entries[Int(node.a)].source.position, shape: node.shape)
+        continue
+      }
+      setInputs(i)
+      let same = known.first(
+        i, node, (operandKey(node.a), operandKey(node.b), operandKey(node.c)), isRoot: node.isRoot)
+      if same != i { entries[i].source = entries[same].source }
+    }
+    for i in (0..<n).reversed() where Int(entries[i].source.position) == i {
+      if entries[i].node.isRoot { entries[i].isLive = true }
+      guard entries[i].isLive else { continue }
+      for k in 0..<inputCount(i) {
+        let position = input(i, k).position
+        entries[position].isLive = true
+        entries[position].readers += 1
+      }
+    }
+  }
+
+  private func setInputs(_ i: Int) {
+    let node = entries[i].node
+    var n = 0
+    func add(_ operand: Int32) {
+      if operand < 0 { return }
+      let entry = entries + Int(operand)
+      (inputs + (3 * i + n)).initialize(
+        to: Input(
+          source: entry.pointee.source, shape: entry.pointee.node.shape,
+          count: entry.pointee.count))
+      n += 1
+    }
+    add(node.a)
+    add(node.b)
+    add(node.c)
+    entries[i].inputCount = UInt8(n)
+  }
+
+  /// Two operands with one source and one layout are the same value.
+  private func operandKey(_ operand: Int32) -> Int32 {
+    if operand < 0 { return -1 }
+    let source = entries[Int(operand)].source
+    return source.isLinear && source.layout == entries[Int(source.position)].node.shape
+      ? source.position : operand
+  }
+
+  private func scalarSource(_ scalar: Int32, shape: LayoutID) -> Source {
+    let dims = layout(shape).dims
+    let zeros = LayoutTable.shared.intern(
+      dims: dims, strides: [Int](repeating: 0, count: dims.count))
+    return Source(position: scalar, layout: zeros, offset: 0, isLinear: false)
+  }
+
+  private func viewSource(_ view: GraphNode, _ i: Int) -> Source {
+    let under = entries[Int(view.a)].source
+    let origin = entries[Int(under.position)]
+    if origin.node.opcode == .scalar { return scalarSource(under.position, shape: view.shape) }
+    let wanted = layout(view.attribute)
+    // A view lies over the contiguous memory of its operand; an operand that has none is copied
+    // when groups are made (`groupView`).
+    let isLeafInOrder =
+      origin.node.opcode == .leaf && layout(under.layout).isContiguous && under.offset == 0
+      && under.layout == entries[Int(view.a)].node.shape
+    // Positions are counted, not read, and always from the start.
+    let isShiftedCount = origin.node.opcode == .iota && view.offset != 0
+    if (!under.isLinear && !isLeafInOrder) || isShiftedCount {
+      return Source(position: Int32(i), layout: view.shape, offset: 0, isLinear: true)
+    }
+    let isLinear =
+      under.isLinear && wanted.isContiguous && view.offset == 0 && wanted.count == origin.count
+    return Source(
+      position: under.position, layout: view.attribute, offset: view.offset, isLinear: isLinear)
+  }
+}
+
+/// Finds nodes that repeat an earlier one: a hash table with open addressing.
+private struct Repetitions {
+  private struct Key: Equatable {
+    var head: UInt64
+    var ab: UInt64
+    var cAttribute: UInt64
+    var offset: Int
+  }
+  private var slots: UnsafeMutablePointer<Int32>
+  private var keys: UnsafeMutablePointer<Key>
+  private let mask: Int
+
+  init(_ n: Int) {
+    var size = 16
+    while size < 2 * n { size *= 2 }
+    mask = size - 1
+    slots = .allocate(capacity: size)
+    slots.initialize(repeating: -1, count: size)
+    keys = .allocate(capacity: max(n, 1))
+  }
+
+  func destroy() {
+    slots.deallocate()
+    keys.deallocate()
+  }
+
+  /// The first position with this operation and these operands: `i` itself if there is none before,
+  /// or if it is a root, which needs memory of its own.
+  func first(_ i: Int, _ node: GraphNode, _ operands: (Int32, Int32, Int32), isRoot: Bool) -> Int {
+    let key = Key(
+      head: UInt64(node.opcode.rawValue) | UInt64(node.type.rawValue) << 8
+        | UInt64(node.shape) << 32,
+      ab: UInt64(UInt32(bitPattern: operands.0)) | UInt64(UInt32(bitPattern: operands.1)) << 32,
+      cAttribute: UInt64(UInt32(bitPattern: operands.2)) | UInt64(node.attribute) << 32,
+      offset: node.offset)
+    var h = key.head &* 0xD6E8_FEB8_6659_FD93 ^ key.ab &* 0xA076_1D64_78BD_642F
+    h ^= key.cAttribute &* 0xE703_7ED1_A0B4_28DB ^ UInt64(bitPattern: Int64(key.offset))
+    h = (h ^ h >> 32) &* 0x2127_599B_F432_5C37
+    var slot = Int(truncatingIfNeeded: h >> 20) & mask
+    while slots[slot] >= 0 {
+      let position = Int(slots[slot])
+      if keys[position] == key { return isRoot ? i : position }
+      slot = (slot + 1) & mask
+    }
+    slots[slot] = Int32(i)
+    keys[i] = key
+    return i
+  }
+}
