@@ -144,14 +144,13 @@ private struct GraphWalk {
     guard let top = ids.max() else { return zeros(collect) }
     if tape.state.pointee.hasCleared { try check(ids) }
 
-    var outstanding = 0
+    tape.state.pointee.reached = 0
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
       if head.isConstant {
         clearConstant(id)
         continue
       }
-      if tape[id].adjoint == 0 { outstanding += 1 }
       pass.add(id, seedNode(seed, id))
     }
     var collected: [UInt32: UInt32] = [:]
@@ -160,17 +159,17 @@ private struct GraphWalk {
     }
     var released: [UInt32] = []
     var id = top
-    while outstanding > 0 {
+    while tape.state.pointee.reached > 0 {
       let adjoint = tape[id].adjoint
       if adjoint != 0 {
-        outstanding -= 1
+        tape.state.pointee.reached &-= 1
         let g = tape.inWindow(adjoint &- 1)
         switch collect {
         case .replace: attach(id, g, accumulate: false)
         case .accumulate: attach(id, g, accumulate: true)
         case .only: if collected[id] != nil { collected[id] = g }
         }
-        outstanding += visit(id, g)
+        visit(id, g)
         tape[id].adjoint = 0
         if !retainsGraph {
           tape.markCleared(id)
@@ -199,30 +198,14 @@ private struct GraphWalk {
     return pass.expanded(pass.cast(tape.operand(seed.slot), tape[id].type), to: shape)
   }
 
-  /// Lets the rule of a node add to its operands; returns how many operands were reached first.
-  private func visit(_ id: UInt32, _ g: UInt32) -> Int {
-    if let source = tape.importedNode(id) {
-      let isNew = tape[source].adjoint == 0
-      if !pass.wants(source) { return 0 }
-      pass.add(source, g)
-      return isNew ? 1 : 0
-    }
-    guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return 0 }
-    let before = unreached(id)
-    DerivativeRules.rule(tape[id].opcode)(pass, id, g)
-    return before - unreached(id)
-  }
-
-  /// Distinct operands of a node that no gradient has reached yet.
+  /// Lets the rule of a node add to its operands' gradients.
   @inline(__always)
-  private func unreached(_ id: UInt32) -> Int {
-    let a = tape.a(id)
-    let b = tape.b(id)
-    let c = tape.c(id)
-    var n = tape[a].adjoint == 0 ? 1 : 0
-    if b != id, b != a, tape[b].adjoint == 0 { n += 1 }
-    if c != id, c != a, c != b, tape[c].adjoint == 0 { n += 1 }
-    return n
+  private func visit(_ id: UInt32, _ g: UInt32) {
+    if tape[id].state.contains(.tracked), tape.hasOperands(id) {
+      DerivativeRules.apply(pass, id, g)
+    } else if let source = tape.importedNode(id) {
+      pass.add(source, g)
+    }
   }
 
   // MARK: Results

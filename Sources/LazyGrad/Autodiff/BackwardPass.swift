@@ -3,11 +3,6 @@
 
 internal import LazyGradJIT
 
-/// A rule adds what flows back through node `n`, whose gradient is `g`, to the gradients of its
-/// operands.
-typealias DerivativeRule =
-  @Sendable (_ pass: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> Void
-
 /// One backward pass over one tape, which is locked meanwhile.
 struct BackwardPass {
   let tape: Tape
@@ -118,7 +113,20 @@ struct BackwardPass {
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
     let known = tape[operand].adjoint
-    tape[operand].adjoint = 1 &+ (known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
+    setGradient(operand, known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
+  }
+
+  /// The gradient that a node has so far; zeros before it is reached.
+  func gradientOrZeros(_ n: UInt32) -> UInt32 {
+    let known = tape[n].adjoint
+    if known != 0 { return tape.inWindow(known &- 1) }
+    return emit(.copy, type: type(n), shape: shape(n), number(0, n))
+  }
+
+  @inline(__always)
+  func setGradient(_ n: UInt32, _ g: UInt32) {
+    if tape[n].adjoint == 0 { tape.state.pointee.reached &+= 1 }
+    tape[n].adjoint = g &+ 1
   }
 
   /// Sums a value over the axes along which `shape` was broadcast to it; a value that is itself

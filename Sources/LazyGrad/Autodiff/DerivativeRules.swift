@@ -3,32 +3,53 @@
 internal import LazyGradJIT
 
 enum DerivativeRules {
-  @inline(__always)
-  static func rule(_ opcode: Opcode) -> DerivativeRule { table[Int(opcode.rawValue)] }
-
-  /// Whether an operation has a rule; a test holds this against the operation table.
-  static func hasRule(_ opcode: Opcode) -> Bool { rules[opcode] != nil }
-
-  private static let table: [DerivativeRule] = Opcode.allCases.map { rules[$0] ?? none }
-
-  private static let none: DerivativeRule = { _, _, _ in }
-
-  private static let rules: [Opcode: DerivativeRule] = [
-    .view: ShapeRules.view,
-    .copy: ElementwiseRules.copy, .cast: ElementwiseRules.cast, .neg: ElementwiseRules.neg,
-    .abs: ElementwiseRules.abs, .square: ElementwiseRules.square, .sqrt: ElementwiseRules.sqrt,
-    .reciprocal: ElementwiseRules.reciprocal, .exp: ElementwiseRules.exp,
-    .expm1: ElementwiseRules.expm1, .log: ElementwiseRules.log, .log1p: ElementwiseRules.log1p,
-    .sin: ElementwiseRules.sin, .cos: ElementwiseRules.cos, .tanh: ElementwiseRules.tanh,
-    .sigmoid: ElementwiseRules.sigmoid, .erf: ElementwiseRules.erf, .relu: ElementwiseRules.relu,
-    .add: ElementwiseRules.add, .sub: ElementwiseRules.sub, .mul: ElementwiseRules.mul,
-    .div: ElementwiseRules.div, .pow: ElementwiseRules.pow,
-    .maximum: ElementwiseRules.maximum, .minimum: ElementwiseRules.minimum,
-    .select: ElementwiseRules.select,
-    .sum: ReductionRules.sum, .max: ReductionRules.extreme, .min: ReductionRules.extreme,
-    .matmul: ProductRules.matmul,
-    .gatherRows: IndexRules.gatherRows, .scatterAddRows: IndexRules.scatterAddRows,
-    .setRegion: IndexRules.setRegion, .addRegion: IndexRules.addRegion,
-    .concat: ShapeRules.concat, .attach: CompositeRules.attach,
-  ]
+  /// Applies the rule of node `n`, whose gradient is `g`.
+  ///
+  /// A switch rather than an array of functions: it compiles to a table of direct calls, and the
+  /// backward pass of a small tensor feels the difference.
+  /// - Returns: Whether the operation has a rule.
+  @inline(__always) @discardableResult
+  static func apply(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> Bool {
+    switch p.tape[n].opcode {
+    case .view: ShapeRules.view(p, n, g)
+    case .copy: ElementwiseRules.copy(p, n, g)
+    case .cast: ElementwiseRules.cast(p, n, g)
+    case .neg: ElementwiseRules.neg(p, n, g)
+    case .abs: ElementwiseRules.abs(p, n, g)
+    case .square: ElementwiseRules.square(p, n, g)
+    case .sqrt: ElementwiseRules.sqrt(p, n, g)
+    case .reciprocal: ElementwiseRules.reciprocal(p, n, g)
+    case .exp: ElementwiseRules.exp(p, n, g)
+    case .expm1: ElementwiseRules.expm1(p, n, g)
+    case .log: ElementwiseRules.log(p, n, g)
+    case .log1p: ElementwiseRules.log1p(p, n, g)
+    case .sin: ElementwiseRules.sin(p, n, g)
+    case .cos: ElementwiseRules.cos(p, n, g)
+    case .tanh: ElementwiseRules.tanh(p, n, g)
+    case .sigmoid: ElementwiseRules.sigmoid(p, n, g)
+    case .erf: ElementwiseRules.erf(p, n, g)
+    case .relu: ElementwiseRules.relu(p, n, g)
+    case .add: ElementwiseRules.add(p, n, g)
+    case .sub: ElementwiseRules.sub(p, n, g)
+    case .mul: ElementwiseRules.mul(p, n, g)
+    case .div: ElementwiseRules.div(p, n, g)
+    case .pow: ElementwiseRules.pow(p, n, g)
+    case .maximum: ElementwiseRules.maximum(p, n, g)
+    case .minimum: ElementwiseRules.minimum(p, n, g)
+    case .select: ElementwiseRules.select(p, n, g)
+    case .sum: ReductionRules.sum(p, n, g)
+    case .max, .min: ReductionRules.extreme(p, n, g)
+    case .matmul: ProductRules.matmul(p, n, g)
+    case .gatherRows: IndexRules.gatherRows(p, n, g)
+    case .scatterAddRows: IndexRules.scatterAddRows(p, n, g)
+    case .setRegion: IndexRules.setRegion(p, n, g)
+    case .addRegion: IndexRules.addRegion(p, n, g)
+    case .concat: ShapeRules.concat(p, n, g)
+    case .attach: CompositeRules.attach(p, n, g)
+    case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
+      .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin:
+      return false
+    }
+    return true
+  }
 }

@@ -131,15 +131,11 @@ enum IndexRules {
   static func gatherRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let table = p.a(n)
     if !p.wants(table) { return }
-    let known = p.tape[table].adjoint
-    let onto =
-      known == 0
-      ? p.emit(.copy, type: p.type(table), shape: p.shape(table), p.number(0, table))
-      : p.tape.inWindow(known - 1)
-    p.tape[table].adjoint =
-      1
-      + p.emit(
-        .scatterAddRows, type: p.type(table), shape: p.shape(table), onto, g, p.value(p.b(n)))
+    let onto = p.gradientOrZeros(table)
+    p.setGradient(
+      table,
+      p.emit(
+        .scatterAddRows, type: p.type(table), shape: p.shape(table), onto, g, p.value(p.b(n))))
   }
 
   static func scatterAddRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {

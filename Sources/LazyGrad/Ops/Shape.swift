@@ -257,19 +257,12 @@ enum ShapeRules {
       return
     }
     let region = LayoutTable.shared.intern(dims: dims, strides: layout.strides)
-    let known = p.tape[source].adjoint
-    let onto: UInt32
-    if known == 0 {
-      let zero = p.number(0, source)
-      onto = p.emit(.copy, type: p.type(source), shape: p.shape(source), zero)
-    } else {
-      onto = p.tape.inWindow(known - 1)
-    }
-    p.tape[source].adjoint =
-      1
-      + p.emit(
+    let onto = p.gradientOrZeros(source)
+    p.setGradient(
+      source,
+      p.emit(
         .addRegion, type: p.type(source), shape: p.shape(source), onto, gradient, attribute: region,
-        payload: UInt64(bitPattern: Int64(offset)))
+        payload: UInt64(bitPattern: Int64(offset))))
   }
 
   /// If the layout shows every element of `source` exactly once: the strides under which the view's

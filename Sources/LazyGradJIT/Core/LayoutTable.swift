@@ -68,7 +68,7 @@ package final class LayoutTable: Sendable {
   private nonisolated(unsafe) let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
   /// The few facts that the record path needs, for readers that must not pay for a reference to the
   /// object.
-  private struct Facts: ~Copyable {
+  struct Facts: ~Copyable {
     let count: Int
     let rank: Int
     let shape: LayoutID
@@ -102,11 +102,8 @@ package final class LayoutTable: Sendable {
     chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)]._withUnsafeGuaranteedRef { $0 }
   }
 
-  /// The number of elements of a layout that was given out.
-  @inline(__always)
-  static func elementCount(_ id: LayoutID) -> Int {
-    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].count
-  }
+  /// The facts by chunk, for whoever keeps the address.
+  static var factChunks: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> { facts }
 
   /// The number of axes of a layout that was given out.
   @inline(__always)

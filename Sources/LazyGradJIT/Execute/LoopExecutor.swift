@@ -24,162 +24,156 @@ struct RunContext {
   }
 }
 
-/// The running result of a reduction over a whole loop.
+/// The running result of a reduction over a whole loop. It stands in scratch memory, before the
+/// running sums of a reduction to columns.
 private struct Accumulator {
   var double = 0.0
   var int: Int64 = 0
+  /// Rows until the next result row begins.
+  var rest = 0
   var isStarted = false
 }
 
-extension LoopKernel {
-  /// Scratch bytes that one thread needs: pointers, products' segments, accumulators, registers.
-  var workBytes: Int {
-    pointerBytes + segmentBytes + accumulatorBytes + scratchBytes + 64
-  }
-  private var pointerBytes: Int { (registers.count * 8 + 127) & ~63 }
-  private var segmentBytes: Int {
-    (terms.count * MemoryLayout<MatmulSegment>.stride + 63) & ~63
-  }
-  private var accumulatorBytes: Int { terminals.count * (columns * 8 + 192) }
+/// Where the parts of a thread's scratch memory begin: pointers to the registers, segments of
+/// products, accumulators, registers.
+struct ScratchLayout {
+  static let accumulatorHead = 64
+  let segments: Int
+  let accumulators: Int
+  let accumulatorStride: Int
+  let registers: Int
+  let byteCount: Int
 
+  init(registers count: Int, terms: Int, terminals: Int, columns: Int, scratchBytes: Int) {
+    let rounded = ArenaAllocator.rounded
+    segments = rounded(count * 8)
+    accumulators = segments + rounded(terms * MemoryLayout<MatmulSegment>.stride)
+    // Vector kernels may touch up to the next multiple of 8 elements.
+    accumulatorStride = Self.accumulatorHead + rounded(columns * 8) + 64
+    registers = accumulators + terminals * accumulatorStride
+    byteCount = registers + rounded(scratchBytes) + 64
+  }
+}
+
+extension LoopKernel {
   /// Works off one chunk of rows.
+  @inline(__always)
   func run(chunk: Int, _ context: RunContext) {
-    let firstRow = chunk * chunkRows
-    let endRow = min(rows, firstRow + chunkRows)
+    let firstRow = chunk &* chunkRows
+    let endRow = min(rows, firstRow &+ chunkRows)
     let pointers = context.scratch.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
-    let segments = (context.scratch + pointerBytes).assumingMemoryBound(to: MatmulSegment.self)
-    let sums = context.scratch + pointerBytes + segmentBytes
-    let base = context.scratch + pointerBytes + segmentBytes + accumulatorBytes
+    let base = context.scratch + layout.registers
     for r in 0..<registers.count {
-      if registers[r].isDirect {
-        let stride = registers[r].type.size * (registers[r].isPerRow ? 1 : columns)
-        pointers[r] = context.address(registers[r].place) + firstRow * stride
-      } else {
-        pointers[r] = base + registers[r].place.byteOffset
+      let register = registers.base + r
+      let place = register.pointee.place
+      pointers[r] =
+        register.pointee.isDirect
+        ? context.bases[Int(place.base)] + (place.byteOffset &+ firstRow &* register.pointee.rowBytes)
+        : base + place.byteOffset
+    }
+    if hasSplats { splat(min(blockRows, endRow &- firstRow), pointers, context) }
+    for t in 0..<terminals.count { accumulator(t, context).initialize(to: Accumulator()) }
+    if product.wholeChunk { multiply(from: firstRow, to: endRow, pointers, context) }
+    var row = firstRow
+    while row < endRow {
+      let n = min(blockRows, endRow &- row)
+      if hasProduct, !product.wholeChunk { multiply(from: row, to: row &+ n, pointers, context) }
+      for i in 0..<code.count { execute(code.base + i, row, n, pointers, context) }
+      for s in 0..<stores.count {
+        let store = stores.base + s
+        let size = store.pointee.elementSize
+        memcpy(
+          context.address(store.pointee.place) + row &* size, pointers[store.pointee.register],
+          n &* size)
+      }
+      for t in 0..<terminals.count { accumulate(t, row, n, pointers, context) }
+      row += n
+      if row < endRow {
+        for r in 0..<registers.count { pointers[r] += n &* registers.base[r].rowBytes }
       }
     }
-    let block = min(blockRows, endRow - firstRow)
+    for t in 0..<terminals.count { finishChunk(t, chunk, context) }
+  }
+
+  private func splat(
+    _ block: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
+  ) {
     for l in 0..<loads.count where loads[l].kind == .splat {
       Tile.fill(
         registers[loads[l].register].type, bits: context.scalars[loads[l].number],
         dst: pointers[loads[l].register], count: max(block * columns, block))
     }
-    if let product, product.wholeChunk {
-      multiply(product, from: firstRow, to: endRow, pointers[product.register], segments, context)
-    }
-    if terminals.count == 0 {
-      runBlocks(firstRow, endRow, pointers, segments, context) { _, _ in }
-    } else {
-      withUnsafeTemporaryAllocation(of: Accumulator.self, capacity: terminals.count) { totals in
-        totals.initialize(repeating: Accumulator())
-        runBlocks(firstRow, endRow, pointers, segments, context) { row, n in
-          for t in 0..<terminals.count {
-            accumulate(t, row, n, pointers, sums + t * (columns * 8 + 192), &totals[t], context)
-          }
-        }
-        for t in 0..<terminals.count {
-          finishChunk(t, chunk, sums + t * (columns * 8 + 192), totals[t], context)
-        }
-      }
-    }
-  }
-
-  @inline(__always)
-  private func runBlocks(
-    _ firstRow: Int, _ endRow: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
-    _ segments: UnsafeMutablePointer<MatmulSegment>, _ context: RunContext,
-    _ afterBlock: (Int, Int) -> Void
-  ) {
-    var row = firstRow
-    while row < endRow {
-      let n = min(blockRows, endRow - row)
-      if let product, !product.wholeChunk {
-        multiply(product, from: row, to: row + n, pointers[product.register], segments, context)
-      }
-      for i in 0..<code.count { execute(i, row, n, pointers, context) }
-      for s in 0..<stores.count {
-        let store = stores[s]
-        memcpy(
-          context.address(store.place) + row * store.elementSize, pointers[store.register],
-          n * store.elementSize)
-      }
-      afterBlock(row, n)
-      row += n
-      if row < endRow {
-        for r in 0..<registers.count where registers[r].isDirect {
-          pointers[r] += n * registers[r].type.size * (registers[r].isPerRow ? 1 : columns)
-        }
-      }
-    }
   }
 
   @inline(__always)
   private func execute(
-    _ i: Int, _ row: Int, _ n: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
-    _ context: RunContext
+    _ instruction: UnsafePointer<Instruction>, _ row: Int, _ n: Int,
+    _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
   ) {
-    let instruction = code[i]
-    let count = instruction.isPerRow ? n : n * columns
-    let dst = pointers[Int(instruction.dst)]
-    switch instruction.kind {
+    let i = instruction.pointee
+    let count = i.isPerRow ? n : n &* columns
+    let dst = pointers[Int(i.dst)]
+    switch i.kind {
     case .tile:
-      let b = instruction.b == Instruction.noRegister ? nil : pointers[Int(instruction.b)]
-      let c = instruction.c == Instruction.noRegister ? nil : pointers[Int(instruction.c)]
+      let b = i.b == Instruction.noRegister ? nil : pointers[Int(i.b)]
+      let c = i.c == Instruction.noRegister ? nil : pointers[Int(i.c)]
       Tile.run(
-        instruction.opcode, type: instruction.type, to: instruction.resultType, dst: dst,
-        a: pointers[Int(instruction.a)], b: b, c: c, count: count)
+        i.opcode, type: i.type, to: i.resultType, dst: dst, a: pointers[Int(i.a)], b: b, c: c,
+        count: count)
     case .load:
-      let load = loads[Int(instruction.a)]
-      let start = instruction.isPerRow ? row : row * columns
-      if load.kind == .gather {
-        load.layout.unsafelyUnwrapped._withUnsafeGuaranteedRef {
-          Strided.gather(
-            elementSize: load.elementSize, from: context.address(load.place), layout: $0,
-            start: start, count: count, to: dst)
-        }
-      } else {
-        load.layout.unsafelyUnwrapped._withUnsafeGuaranteedRef {
-          Tile.positions(
-            last: load.number, layout: $0, start: start, count: count,
-            dst: dst.assumingMemoryBound(to: Int64.self))
-        }
-      }
+      fill(loads.base + Int(i.a), start: i.isPerRow ? row : row &* columns, count, dst, context)
     case .reduceRows:
       Reduce.rows(
-        instruction.opcode, type: instruction.type, src: pointers[Int(instruction.a)], rows: n,
-        columns: columns, dst: dst)
+        i.opcode, type: i.type, src: pointers[Int(i.a)], rows: n, columns: columns, dst: dst)
     case .expandRows:
       Tile.expandRows(
-        elementSize: instruction.type.size, src: pointers[Int(instruction.a)], rows: n,
-        columns: columns, dst: dst)
+        elementSize: i.type.size, src: pointers[Int(i.a)], rows: n, columns: columns, dst: dst)
+    }
+  }
+
+  private func fill(
+    _ load: UnsafePointer<Load>, start: Int, _ count: Int, _ dst: UnsafeMutableRawPointer,
+    _ context: RunContext
+  ) {
+    load.pointee.layout.unsafelyUnwrapped._withUnsafeGuaranteedRef { layout in
+      if load.pointee.kind == .gather {
+        Strided.gather(
+          elementSize: load.pointee.elementSize, from: context.address(load.pointee.place),
+          layout: layout, start: start, count: count, to: dst)
+      } else {
+        Tile.positions(
+          last: load.pointee.number, layout: layout, start: start, count: count,
+          dst: dst.assumingMemoryBound(to: Int64.self))
+      }
     }
   }
 
   // MARK: Products
 
   private func multiply(
-    _ product: Product, from start: Int, to end: Int, _ c: UnsafeMutableRawPointer,
-    _ segments: UnsafeMutablePointer<MatmulSegment>, _ context: RunContext
+    from start: Int, to end: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
+    _ context: RunContext
   ) {
     let size = product.type.size
+    let c = pointers[product.register]
+    let segments = (context.scratch + layout.segments).assumingMemoryBound(to: MatmulSegment.self)
     var row = start
     while row < end {
-      let batch = row / product.m
-      let inner = row - batch * product.m
-      let n = min(end - row, product.m - inner)
+      let batch = product.m == rows ? 0 : row / product.m
+      let inner = row &- batch &* product.m
+      let n = min(end &- row, product.m &- inner)
       for t in 0..<terms.count {
-        let term = terms.base + t
-        let aBatch = term.pointee.aBatch < 0 ? 0 : batchOffsets[term.pointee.aBatch + batch]
-        let aStart = aBatch + inner * term.pointee.aRow
-        let bStart = term.pointee.bBatch < 0 ? 0 : batchOffsets[term.pointee.bBatch + batch]
+        let term = (terms.base + t).pointee
+        let aBatch = term.aBatch < 0 ? 0 : batchOffsets[term.aBatch &+ batch]
+        let bBatch = term.bBatch < 0 ? 0 : batchOffsets[term.bBatch &+ batch]
         segments[t] = MatmulSegment(
-          a: context.address(term.pointee.a) + aStart * size,
-          b: context.address(term.pointee.b) + bStart * size, k: term.pointee.k,
-          aRow: term.pointee.aRow, aColumn: term.pointee.aColumn, bRow: term.pointee.bRow)
+          a: context.address(term.a) + (aBatch &+ inner &* term.aRow) &* size,
+          b: context.address(term.b) + bBatch &* size, k: term.k, aRow: term.aRow,
+          aColumn: term.aColumn, bRow: term.bRow)
       }
       Matmul.run(
         type: product.type, m: n, n: product.n, segments: segments, segmentCount: terms.count,
-        c: c + (row - start) * product.n * size, cRow: product.n, accumulate: false)
+        c: c + (row &- start) &* product.n &* size, cRow: product.n, accumulate: false)
       row += n
     }
   }
@@ -187,44 +181,53 @@ extension LoopKernel {
   // MARK: Reductions over the loop
 
   /// Whether chunks leave partial results that `finish` combines.
+  @inline(__always)
   func hasPartials(_ terminal: Terminal) -> Bool {
     chunkCount > 1 && (terminal.kind == .everything || terminal.period == rows)
   }
 
   /// Whether `finish` has anything to do.
   var needsFinish: Bool {
+    if chunkCount == 1 { return false }
     for t in 0..<terminals.count where hasPartials(terminals[t]) { return true }
     return false
   }
 
+  @inline(__always)
+  private func accumulator(_ t: Int, _ context: RunContext) -> UnsafeMutablePointer<Accumulator> {
+    (context.scratch + (layout.accumulators &+ t &* layout.accumulatorStride))
+      .assumingMemoryBound(to: Accumulator.self)
+  }
+
   private func accumulate(
     _ t: Int, _ row: Int, _ n: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
-    _ sums: UnsafeMutableRawPointer, _ total: inout Accumulator, _ context: RunContext
+    _ context: RunContext
   ) {
-    let terminal = terminals[t]
+    let terminal = (terminals.base + t).pointee
     let source = pointers[terminal.register]
+    let total = accumulator(t, context)
     if terminal.kind == .everything {
-      let count = terminal.isPerRow ? n : n * columns
-      add(terminal, source, count, &total)
+      add(terminal, source, terminal.isPerRow ? n : n * columns, &total.pointee)
       return
     }
-    let size = terminal.type.size
-    let combine: Opcode =
-      terminal.opcode == .sum ? .add : terminal.opcode == .max ? .maximum : .minimum
+    let sums = UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead
+    let bytes = columns &* terminal.type.size
+    let combine = terminal.combiner
     for k in 0..<n {
-      let line = source + k * columns * size
-      let inPeriod = (row + k) % terminal.period
-      if inPeriod == 0 || !total.isStarted {
-        memcpy(sums, line, columns * size)
-        total.isStarted = true
+      let line = source + k &* bytes
+      if total.pointee.rest == 0 {
+        // A chunk begins with a result row or, where there are partial results, inside the only one.
+        memcpy(sums, line, bytes)
+        total.pointee.rest = terminal.period
       } else {
         Tile.run(
           combine, type: terminal.type, to: terminal.type, dst: sums, a: sums, b: line, c: nil,
           count: columns)
       }
-      if inPeriod == terminal.period - 1, !hasPartials(terminal) {
+      total.pointee.rest &-= 1
+      if total.pointee.rest == 0, !hasPartials(terminal) {
         let result = (row + k) / terminal.period
-        memcpy(context.address(terminal.place) + result * columns * size, sums, columns * size)
+        memcpy(context.address(terminal.place) + result * bytes, sums, bytes)
       }
     }
   }
@@ -254,38 +257,38 @@ extension LoopKernel {
     total.isStarted = true
   }
 
-  private func finishChunk(
-    _ t: Int, _ chunk: Int, _ sums: UnsafeMutableRawPointer, _ total: Accumulator,
-    _ context: RunContext
-  ) {
-    let terminal = terminals[t]
+  private func finishChunk(_ t: Int, _ chunk: Int, _ context: RunContext) {
+    let terminal = (terminals.base + t).pointee
     if rows == 0 {
       // The sum of nothing; the recorder lets no other reduction of nothing through.
       memset(context.address(terminal.place), 0, terminal.resultCount * terminal.type.size)
       return
     }
-    let bytes = terminal.kind == .everything ? 8 : columns * terminal.type.size
+    let total = accumulator(t, context)
     if hasPartials(terminal) {
+      let bytes = partialBytes(terminal)
       let slot = context.address(terminal.partials) + chunk * ArenaAllocator.rounded(bytes)
-      if terminal.kind == .everything {
-        if terminal.type.isFloating {
-          slot.storeBytes(of: total.double, as: Double.self)
-        } else {
-          slot.storeBytes(of: total.int, as: Int64.self)
-        }
+      if terminal.kind == .columns {
+        memcpy(slot, UnsafeRawPointer(total) + ScratchLayout.accumulatorHead, bytes)
+      } else if terminal.type.isFloating {
+        slot.storeBytes(of: total.pointee.double, as: Double.self)
       } else {
-        memcpy(slot, sums, bytes)
+        slot.storeBytes(of: total.pointee.int, as: Int64.self)
       }
     } else if terminal.kind == .everything {
-      total.store(terminal.type, context.address(terminal.place))
+      total.pointee.store(terminal.type, context.address(terminal.place))
     }
+  }
+
+  private func partialBytes(_ terminal: Terminal) -> Int {
+    terminal.kind == .everything ? 8 : columns * terminal.type.size
   }
 
   /// Combines the chunks' partial results in ascending order.
   func finish(_ context: RunContext) {
     for t in 0..<terminals.count where hasPartials(terminals[t]) {
       let terminal = terminals[t]
-      let bytes = terminal.kind == .everything ? 8 : columns * terminal.type.size
+      let bytes = partialBytes(terminal)
       let step = ArenaAllocator.rounded(bytes)
       let first = context.address(terminal.partials)
       if terminal.kind == .everything {
@@ -307,11 +310,9 @@ extension LoopKernel {
         }
         total.store(terminal.type, context.address(terminal.place))
       } else {
-        let combine: Opcode =
-          terminal.opcode == .sum ? .add : terminal.opcode == .max ? .maximum : .minimum
         for chunk in 1..<chunkCount {
           Tile.run(
-            combine, type: terminal.type, to: terminal.type, dst: first, a: first,
+            terminal.combiner, type: terminal.type, to: terminal.type, dst: first, a: first,
             b: first + chunk * step, c: nil, count: columns)
         }
         memcpy(context.address(terminal.place), first, bytes)

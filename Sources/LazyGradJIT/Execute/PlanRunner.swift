@@ -35,19 +35,24 @@ package enum PlanRunner {
     let scratch = memory.pointer + ArenaAllocator.rounded(plan.arenaBytes)
     if threads == 1 {
       let context = RunContext(bases: binding.bases, scalars: binding.scalars, scratch: scratch)
-      for step in plan.steps {
-        switch step {
-        case .loop(let index):
-          let kernel = plan.kernels[index]
-          for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
-          if kernel.needsFinish { kernel.finish(context) }
-        case .move(let index): plan.moves[index].run(context)
-        }
-      }
+      runSerial(plan, context)
     } else {
       runParallel(plan, binding, scratch, work, threads)
     }
     withExtendedLifetime(memory) {}
+  }
+
+  private static func runSerial(_ plan: Plan, _ context: RunContext) {
+    for i in 0..<plan.steps.count {
+      switch plan.steps[i] {
+      case .loop(let reference):
+        reference._withUnsafeGuaranteedRef { kernel in
+          for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
+          if kernel.needsFinish { kernel.finish(context) }
+        }
+      case .move(let index): plan.moves[index].run(context)
+      }
+    }
   }
 
   /// Enters Dispatch once; each worker walks all kernels and claims chunks by a counter.
@@ -73,11 +78,11 @@ package enum PlanRunner {
         scratch: shared.scratch + worker * work)
       for (i, piece) in pieces.enumerated() {
         let counter = shared.counters + i
-        let count = piece.count(plan)
+        let count = piece.count
         while true {
           let chunk = counter.pointee.claimed.wrappingAdd(1, ordering: .relaxed).oldValue
           if chunk >= count { break }
-          piece.run(plan, chunk, context)
+          piece.run(chunk, context)
           counter.pointee.done.wrappingAdd(1, ordering: .releasing)
         }
         var spins = 0
@@ -147,35 +152,33 @@ extension Storage {
 }
 
 extension Plan {
-  /// Scratch bytes that one thread needs.
-  var workBytes: Int { kernels.reduce(0) { max($0, $1.workBytes) } + 64 }
-
   /// What workers go through in step: each is finished before the next begins.
-  enum Piece {
-    case chunks(Int)
-    case finish(Int)
-    case move(Int)
+  fileprivate enum Piece {
+    case chunks(LoopKernel)
+    case finish(LoopKernel)
+    case move(MoveKernel)
 
-    func count(_ plan: Plan) -> Int {
-      if case .chunks(let index) = self { return plan.kernels[index].chunkCount }
+    var count: Int {
+      if case .chunks(let kernel) = self { return kernel.chunkCount }
       return 1
     }
 
-    func run(_ plan: Plan, _ chunk: Int, _ context: RunContext) {
+    func run(_ chunk: Int, _ context: RunContext) {
       switch self {
-      case .chunks(let index): plan.kernels[index].run(chunk: chunk, context)
-      case .finish(let index): plan.kernels[index].finish(context)
-      case .move(let index): plan.moves[index].run(context)
+      case .chunks(let kernel): kernel.run(chunk: chunk, context)
+      case .finish(let kernel): kernel.finish(context)
+      case .move(let kernel): kernel.run(context)
       }
     }
   }
 
-  var pieces: [Piece] {
-    steps.flatMap { step -> [Piece] in
+  fileprivate var pieces: [Piece] {
+    steps.array.flatMap { step -> [Piece] in
       switch step {
-      case .loop(let index):
-        kernels[index].needsFinish ? [.chunks(index), .finish(index)] : [.chunks(index)]
-      case .move(let index): [.move(index)]
+      case .loop(let reference):
+        let kernel = reference.takeUnretainedValue()
+        return kernel.needsFinish ? [.chunks(kernel), .finish(kernel)] : [.chunks(kernel)]
+      case .move(let index): return [.move(moves[index])]
       }
     }
   }

@@ -131,12 +131,13 @@ extension Layout {
 
 extension Tape {
   /// The shape that two recorded values broadcast to; they are known to fit.
-  @inline(__always)
-  package func broadcastShape(_ x: UInt32, _ y: UInt32) -> LayoutID {
-    broadcastShape(shape: nodes[Int(x)].shape, y)
+  @inlinable @inline(__always)
+  public func broadcastShape(_ x: UInt32, _ y: UInt32) -> LayoutID {
+    let shape = nodes[Int(x)].shape
+    return nodes[Int(y)].shape == shape ? shape : broadcastShape(shape: shape, y)
   }
 
-  package func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
+  public func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
     state.pointee.broadcasts.shape(shape, nodes[Int(y)].shape).unsafelyUnwrapped
   }
 

@@ -10,7 +10,8 @@ extension Tape {
 
   /// Marks that the graph through a node has been cleared: operations recorded before now may not
   /// be differentiated through it any more, later ones may start from it.
-  package func markCleared(_ id: UInt32) {
+  @inlinable
+  public func markCleared(_ id: UInt32) {
     nodes[Int(id)].state.remove(.tracked)
     nodes[Int(id)].state.insert(.cleared)
     if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].link = state.pointee.count }

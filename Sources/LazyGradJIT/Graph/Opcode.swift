@@ -90,6 +90,16 @@ extension Opcode {
     return UnsafePointer(rows)
   }()
 
+  /// What recording asks of a row, one byte each: the type rule, and bit 7 for a derivative.
+  static func makeRecordingTable() -> UnsafePointer<UInt8> {
+    let table = UnsafeMutablePointer<UInt8>.allocate(capacity: Opcode.allCases.count)
+    for opcode in Opcode.allCases {
+      let info = row(opcode)
+      table[Int(opcode.rawValue)] = info.typeRule.rawValue | (info.isDifferentiable ? 128 : 0)
+    }
+    return UnsafePointer(table)
+  }
+
   private static func row(_ opcode: Opcode) -> OpInfo {
     func row(
       _ name: String, _ arity: Int, _ opClass: OpClass, _ rule: TypeRule = .same,

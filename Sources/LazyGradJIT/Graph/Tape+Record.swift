@@ -104,16 +104,20 @@ extension Tape {
   }
 
   @inline(__always)
+  private func typeRule(_ opcode: Opcode) -> UInt8 {
+    state.pointee.recording[Int(opcode.rawValue)] & 127
+  }
+
+  @inline(__always)
   private func resultOperandType(_ opcode: Opcode, _ type: ScalarType) -> ScalarType {
-    opcode.info.typeRule == .floating && !type.isFloating ? .float64 : type
+    !type.isFloating && typeRule(opcode) == TypeRule.floating.rawValue ? .float64 : type
   }
 
   @inline(__always)
   private func unary(_ opcode: Opcode, _ operand: UInt32, _ mode: RecordMode) -> SlotRef {
-    let info = opcode.info
     let type = resultOperandType(opcode, self[operand].type)
     let a = converted(operand, to: type, mode)
-    let result: ScalarType = info.typeRule == .bool ? .bool : type
+    let result: ScalarType = typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type
     return finish(opcode, result, self[a].shape, a, Tape.none, Tape.none, mode)
   }
 
@@ -126,7 +130,7 @@ extension Tape {
     let a = converted(x, to: type, mode)
     let b = converted(y, to: type, mode)
     return finish(
-      opcode, opcode.info.typeRule == .bool ? .bool : type, shape, a, b, Tape.none, mode)
+      opcode, typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type, shape, a, b, Tape.none, mode)
   }
 
   private func ternary(
@@ -161,12 +165,18 @@ extension Tape {
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
-      opcode.info.isDifferentiable && type.isFloating ? traits.intersection(.variable) : .none
+      type.isFloating && state.pointee.recording[Int(opcode.rawValue)] & 128 != 0
+      ? traits.intersection(.variable) : .none
     let id = append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
       traits: traits, state: mode.state)
-    state.pointee.pendingBytes &+= LayoutTable.elementCount(shape) &* type.size
+    state.pointee.pendingBytes &+= elementCount(shape) &* type.size
     return makeSlot(id)
+  }
+
+  @inline(__always)
+  private func elementCount(_ shape: LayoutID) -> Int {
+    state.pointee.layoutFacts[Int(shape >> 12)].unsafelyUnwrapped[Int(shape & 4095)].count
   }
 
   // MARK: Everything else

@@ -88,8 +88,9 @@ extension Tape {
     if node != 0 {
       unhold(node &- 1)
       slot.pointee.node = 0
+      // The last handle takes everything with it, at once where that pays.
+      if state.pointee.heldNodes == 0, resetIfWorthwhile() { return }
       if nodes[Int(node &- 1)].uses == 0 { free(node &- 1) }
-      if state.pointee.heldNodes == 0 { resetIfWorthwhile() }
     } else {
       detachStorage(slot)
     }
@@ -210,8 +211,10 @@ extension Tape {
   /// Starts the arena again once nothing points into it. Small arenas are left for later, so that
   /// a lone operation that is dropped at once does not pay for new leaf records every time.
   @inline(__always)
-  private func resetIfWorthwhile() {
-    if state.pointee.count >= 64, state.pointee.inFlight == 0 { reset() }
+  private func resetIfWorthwhile() -> Bool {
+    guard state.pointee.count >= 64, state.pointee.inFlight == 0 else { return false }
+    reset()
+    return true
   }
 
   /// Forgets every record. Nothing may point at a node; leaf records are given up.

@@ -58,13 +58,18 @@ public struct TapeState: ~Copyable {
   /// Plans of this tape that are running with the lock released.
   package var inFlight = 0
   /// Whether some node in the arena was cleared by a backward pass.
-  package var hasCleared = false
+  public var hasCleared = false
   /// Bytes that the window's nodes would need if each were in memory.
   public var pendingBytes = 0
   /// Nodes with a leaf record's count on a storage, or a reference to it.
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
   var freeSlots = RawList<SlotRef>()
+  /// Tables that recording looks into, here because a global one is asked for through a call.
+  let recording = Opcode.makeRecordingTable()
+  let layoutFacts = LayoutTable.factChunks
+  /// Nodes that a backward pass has reached and not visited yet.
+  public var reached = 0
   var broadcasts = BroadcastCache()
   var unbroadcasts = UnbroadcastCache()
   var products = ProductCache()

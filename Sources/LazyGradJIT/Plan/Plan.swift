@@ -12,9 +12,9 @@ package struct Place: Equatable, Sendable {
 /// A finished plan.
 package final class Plan: @unchecked Sendable {
   package let kernels: [LoopKernel]
-  /// Kernels that move data instead of computing it stand between the loops; in execution order.
-  package let steps: [Step]
   package let moves: [MoveKernel]
+  /// Loops, and between them kernels that move data instead of computing it; in execution order.
+  package let steps: Frozen<Step>
   /// Bytes of scratch memory that live as long as a run.
   package let arenaBytes: Int
   /// Positions in the graph that the run leaves in memory of their own.
@@ -23,9 +23,13 @@ package final class Plan: @unchecked Sendable {
   package let cost: Cost
   /// Whether some kernel can be split.
   package let hasParallelWork: Bool
+  /// Scratch bytes that one thread needs.
+  let workBytes: Int
 
-  package enum Step: Sendable {
-    case loop(Int)
+  package enum Step: @unchecked Sendable {
+    /// One of `kernels`, which keeps it alive.
+    case loop(Unmanaged<LoopKernel>)
+    /// The number of one of `moves`.
     case move(Int)
   }
 
@@ -48,13 +52,16 @@ package final class Plan: @unchecked Sendable {
   ) {
     self.kernels = kernels
     self.moves = moves
-    self.steps = steps
+    self.steps = Frozen(steps)
     self.arenaBytes = arenaBytes
     self.outputs = outputs
     self.leafCount = leafCount
     self.cost = cost
     hasParallelWork = kernels.contains { $0.chunkCount > 1 }
+    workBytes = kernels.reduce(64) { max($0, $1.layout.byteCount) }
   }
+
+  deinit { steps.destroy() }
 
   package var kernelCount: Int { steps.count }
 }
@@ -77,11 +84,16 @@ package final class LoopKernel: @unchecked Sendable {
   package let code: Frozen<Instruction>
   package let stores: Frozen<Store>
   package let terminals: Frozen<Terminal>
-  package let product: Product?
+  /// Meaningful where `hasProduct`.
+  package let product: Product
+  package let hasProduct: Bool
   package let terms: Frozen<Product.Term>
   /// Element offsets of the terms' operands for every product of a batch.
   package let batchOffsets: Frozen<Int>
-  package let scratchBytes: Int
+  /// Whether some register holds a run-time scalar.
+  let hasSplats: Bool
+  /// How a thread's scratch memory is used.
+  let layout: ScratchLayout
   /// For the dump: the graph positions that were fused.
   package let nodes: [Int32]
 
@@ -100,10 +112,15 @@ package final class LoopKernel: @unchecked Sendable {
     self.code = Frozen(code)
     self.stores = Frozen(stores)
     self.terminals = Frozen(terminals)
-    self.product = product
+    self.product =
+      product ?? Product(type: .float32, m: 0, n: 0, register: 0, wholeChunk: false)
+    hasProduct = product != nil
     self.terms = Frozen(terms)
     self.batchOffsets = Frozen(batchOffsets)
-    self.scratchBytes = scratchBytes
+    hasSplats = loads.contains { $0.kind == .splat }
+    layout = ScratchLayout(
+      registers: registers.count, terms: terms.count, terminals: terminals.count, columns: columns,
+      scratchBytes: scratchBytes)
     self.nodes = nodes
   }
 
@@ -188,6 +205,9 @@ package final class LoopKernel: @unchecked Sendable {
     package var place: Place
     /// Per-chunk results, where there is more than one chunk.
     package var partials: Place
+
+    /// The operation that combines two partial results.
+    var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }
   }
 
   /// The matrix product that fills a register before a block is computed.

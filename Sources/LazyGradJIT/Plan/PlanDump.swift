@@ -7,10 +7,12 @@ extension Plan {
       "plan: \(graph.nodes.count) nodes, \(kernelCount) kernels, \(leafCount) inputs, "
       + "\(outputs.count) outputs, arena \(arenaBytes) B, "
       + "reads \(cost.bytesRead) B, writes \(cost.bytesWritten) B\n"
-    for (i, step) in steps.enumerated() {
+    for (i, step) in steps.array.enumerated() {
       switch step {
-      case .loop(let index): text += "  k\(i) \(kernels[index].summary(graph))\n"
-        if details { text += kernels[index].listing() }
+      case .loop(let reference):
+        let kernel = reference.takeUnretainedValue()
+        text += "  k\(i) \(kernel.summary)\n"
+        if details { text += kernel.listing() }
       case .move(let index): text += "  k\(i) move \(moves[index].summary)\n"
       }
     }
@@ -19,9 +21,9 @@ extension Plan {
 }
 
 extension LoopKernel {
-  fileprivate func summary(_ graph: Graph) -> String {
+  fileprivate var summary: String {
     var parts: [String] = []
-    if let product {
+    if hasProduct {
       let lengths = terms.array.map { String($0.k) }
       let ks = lengths.count > 4 ? "\(lengths[0]) x \(lengths.count)" : lengths.joined(separator: "+")
       parts.append("matmul \(product.m)x\(product.n) k \(ks)")

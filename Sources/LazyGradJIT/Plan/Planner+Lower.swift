@@ -24,8 +24,9 @@ extension Planner {
         cost.bytesWritten += move.count * move.type.size
         cost.nanoseconds += Double(move.count) * 0.5
       } else {
-        steps.append(.loop(kernels.count))
-        kernels.append(builder.build(g))
+        let kernel = builder.build(g)
+        steps.append(.loop(Unmanaged.passUnretained(kernel)))
+        kernels.append(kernel)
       }
     }
     cost.bytesRead += builder.bytesRead
