@@ -61,7 +61,8 @@ extension Tensor {
   /// For a view it is a view of its base's gradient.
   public var grad: Tensor? {
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }
-    if let base = baseTensor, base.slot.pointee.gradient != nil, let whole = base.grad {
+    if slot.pointee.hasUnitGradient { return Tensor.ones(shape, dtype: dtype, constant: true) }
+    if let base = baseTensor, let whole = base.grad {
       return whole.view(layout: viewLayout, offset: viewOffset)
     }
     return nil
@@ -145,13 +146,16 @@ private struct GraphWalk {
     if tape.state.pointee.hasCleared { try check(ids) }
 
     tape.state.pointee.reached = 0
+    var ones = Tape.none
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
       if head.isConstant {
         clearConstant(id)
         continue
       }
-      pass.add(id, seedNode(seed, id))
+      let g = seedNode(seed, id)
+      if seed == nil { ones = g }
+      pass.add(id, g)
     }
     var collected: [UInt32: UInt32] = [:]
     if case .only(let variables) = collect {
@@ -165,7 +169,12 @@ private struct GraphWalk {
         tape.state.pointee.reached &-= 1
         let g = tape.inWindow(adjoint &- 1)
         switch collect {
-        case .replace: attach(id, g, accumulate: false)
+        case .replace:
+          if g == ones {
+            markUnit(id)
+          } else {
+            attach(id, g, accumulate: false)
+          }
         case .accumulate: attach(id, g, accumulate: true)
         case .only: if collected[id] != nil { collected[id] = g }
         }
@@ -216,10 +225,19 @@ private struct GraphWalk {
     return tape[g].slot != nil || opcode == .leaf || opcode == .scalar ? pass.emit(.copy, g) : g
   }
 
+  private func markUnit(_ id: UInt32) {
+    guard let slot = tape[id].slot else { return }
+    tape.dropGradient(slot)
+    slot.pointee.hasUnitGradient = true
+  }
+
   private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool) {
     guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
     var result = g
-    if let old = slot.pointee.gradient {
+    if slot.pointee.hasUnitGradient {
+      if accumulate { result = pass.emit(.add, pass.number(1, id), g) }
+      slot.pointee.hasUnitGradient = false
+    } else if let old = slot.pointee.gradient {
       if accumulate { result = pass.emit(.add, tape.operand(old), g) }
       tape.dropGradient(slot)
     }

@@ -160,7 +160,9 @@ extension Tensor {
   @inline(__always)
   func use() {
     if kind == .view { refresh() }
-    if slot.pointee.gradient != nil, Scope.isTracking { nullGradient() }
+    if slot.pointee.gradient != nil || slot.pointee.hasUnitGradient, Scope.isTracking {
+      nullGradient()
+    }
   }
 
   @inline(never)

@@ -48,6 +48,7 @@ private struct Work {
   let scalars: [UInt32]
   let roots: [UInt32]
   let cone: [UInt32]
+  let held: [UInt32]
   /// What the ids are relative to.
   let base: UInt32
 }
@@ -85,7 +86,8 @@ extension Tape {
         try run(
           Work(
             plan: plan, leaves: extraction.leaves, scalars: extraction.scalars,
-            roots: extraction.roots, cone: extraction.cone, base: 0), &kernelTime)
+            roots: extraction.roots, cone: extraction.cone, held: extraction.held, base: 0),
+          &kernelTime)
         stack.removeLast()
       }
     }
@@ -131,7 +133,7 @@ extension Tape {
     else { return nil }
     return Work(
       plan: known.plan, leaves: known.leaves, scalars: known.scalars, roots: known.roots,
-      cone: known.cone, base: start)
+      cone: known.cone, held: known.settled, base: start)
   }
 
   /// Compares the words themselves: a hash alone would be a wrong answer waiting.
@@ -193,7 +195,7 @@ extension Tape {
         plan: plan, words: words, events: state.pointee.events.array, held: held,
         requested: ids.map { $0 &- start }, leaves: e.leaves.map { $0 &- start },
         scalars: e.scalars.map { $0 &- start }, roots: e.roots.map { $0 &- start },
-        cone: e.cone.map { $0 &- start }),
+        cone: e.cone.map { $0 &- start }, settled: e.held.map { $0 &- start }),
       key: key)
   }
 
@@ -290,12 +292,16 @@ extension Tape {
       node.pointee.state.insert(.owns)
       state.pointee.owners.append(id)
     }
-    for relative in work.cone { commit(work.base &+ relative) }
+    for relative in work.held { commit(work.base &+ relative) }
+    // Nothing points into the arena any more: it is about to be reset as a whole.
     if state.pointee.heldNodes == 0, state.pointee.inFlight == 0 { return }
+    for relative in work.cone { commit(work.base &+ relative) }
     for relative in work.cone {
       let id = work.base &+ relative
       let node = nodes + Int(id)
       if node.pointee.state.isDisjoint(with: .tracked, .dead) {
+        // A view that something pending reads has its value in its operand.
+        if node.pointee.opcode == .view, node.pointee.uses != 0 { continue }
         dropOperands(id)
         if node.pointee.uses == 0, node.pointee.slot == nil { state.pointee.work.append(id) }
       }

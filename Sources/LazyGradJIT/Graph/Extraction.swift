@@ -11,6 +11,8 @@ struct Extraction {
   var roots: [UInt32] = []
   /// Pending nodes that the plan evaluates, ascending.
   var cone: [UInt32] = []
+  /// Those of the cone that somebody holds.
+  var held: [UInt32] = []
   /// Nodes from before that must be evaluated first.
   var prior: [UInt32] = []
 }
@@ -127,6 +129,7 @@ extension Tape {
     for coneID in result.cone {
       let id = Int(coneID)
       let node = nodes[id]
+      if node.slot != nil { result.held.append(coneID) }
       if node.opcode == .view, isGiven(coneID - node.a) { continue }
       var entry = GraphNode(node.opcode, node.type, shape: node.shape, attribute: node.attribute)
       if node.opcode == .scalar {

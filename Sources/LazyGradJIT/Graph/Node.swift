@@ -108,6 +108,9 @@ public struct Slot {
   package var shape: LayoutID
   package var type: ScalarType
   package var isVariable: Bool
+  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
+  /// them, so that a loss does not hold a part of the graph.
+  package var hasUnitGradient = false
   /// The gradient's handle.
   package var gradient: UnsafeMutablePointer<Slot>?
 }

@@ -75,6 +75,7 @@ extension Tape {
 
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
+    slot.pointee.hasUnitGradient = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       releaseGradient(gradient)

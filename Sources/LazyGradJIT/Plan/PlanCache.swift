@@ -156,10 +156,12 @@ final class WindowPlan: Sendable {
   let scalars: [UInt32]
   let roots: [UInt32]
   let cone: [UInt32]
+  /// The nodes of the cone that are held.
+  let settled: [UInt32]
 
   init(
     plan: Plan, words: [UInt64], events: [UInt64], held: [UInt32], requested: [UInt32],
-    leaves: [UInt32], scalars: [UInt32], roots: [UInt32], cone: [UInt32]
+    leaves: [UInt32], scalars: [UInt32], roots: [UInt32], cone: [UInt32], settled: [UInt32]
   ) {
     self.plan = plan
     self.words = words
@@ -170,5 +172,6 @@ final class WindowPlan: Sendable {
     self.scalars = scalars
     self.roots = roots
     self.cone = cone
+    self.settled = settled
   }
 }

@@ -7,7 +7,7 @@ extension Planner {
   /// operation on the same bits gives the same bits. Roots keep their own memory.
   mutating func simplify() {
     let n = graph.nodes.count
-    var known = Repetitions(n)
+    let known = Repetitions(n)
     defer { known.destroy() }
     for i in 0..<n {
       let node = entries[i].node
@@ -110,8 +110,8 @@ private struct Repetitions {
     var cAttribute: UInt64
     var offset: Int
   }
-  private var slots: UnsafeMutablePointer<Int32>
-  private var keys: UnsafeMutablePointer<Key>
+  private let slots: UnsafeMutablePointer<Int32>
+  private let keys: UnsafeMutablePointer<Key>
   private let mask: Int
 
   init(_ n: Int) {
