@@ -12,7 +12,8 @@ let package = Package(
     .target(name: "LazyGradJIT"),
     .target(name: "LazyGrad", dependencies: ["LazyGradJIT"]),
     .executableTarget(
-      name: "lgbench", dependencies: ["LazyGrad"], resources: [.embedInCode("Resources/sample.txt")]),
+      name: "lgbench", dependencies: ["LazyGrad"], resources: [.embedInCode("Resources/sample.txt")]
+    ),
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(

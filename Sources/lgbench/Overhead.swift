@@ -81,41 +81,39 @@ struct OverheadBenchmark {
     ]
   }
 
-  /// The time of `backward()` over the nodes that it records, for chains of additions and products.
+  /// The time of `backward()` over the nodes that it records: for a chain of products, which is one
+  /// node per step and so mostly the walk, and for the recurrent network.
   private func backwardNodes(seconds: Double) -> [[String]] {
     let x = Tensor(NDArray([0, 1, 2, 3] as [Float], shape: [4]))
     let c = constant()
-    func pass(_ next: (Tensor) -> Tensor) -> (nanoseconds: Double, nodes: Double) {
+    let network = RNNModel(.medium)
+    func chain() -> Tensor {
       var y = x
-      for _ in 0..<Self.chainLength { y = next(y) }
-      let before = LazyGradEngine.counters
-      let start = now()
-      y.backward()
-      let elapsed = Double(now() - start)
-      let nodes = Double(LazyGradEngine.counters.nodesRecorded) - Double(before.nodesRecorded)
-      x.nullGradient()
-      return (elapsed, nodes)
+      for _ in 0..<Self.chainLength { y = y * c }
+      return y
     }
     var rows: [[String]] = []
-    for (name, next) in [
-      ("additions", { $0 + c }), ("products", { $0 * c }),
-    ] as [(String, (Tensor) -> Tensor)] {
+    for (name, record) in [
+      ("1000 products", chain), ("W1 M", network.recordLoss),
+    ] as [(String, () -> Tensor)] {
       var perNode = Samples()
-      var perOperation = Samples()
       var nodes = 0.0
       let start = now()
       repeat {
-        let result = pass(next)
-        nodes = result.nodes
-        perNode.values.append(result.nanoseconds / max(result.nodes, 1))
-        perOperation.values.append(result.nanoseconds / Double(Self.chainLength))
+        let head = record()
+        let before = LazyGradEngine.counters.nodesRecorded
+        let began = now()
+        head.backward()
+        let elapsed = Double(now() - began)
+        nodes = Double(LazyGradEngine.counters.nodesRecorded - before)
+        perNode.values.append(elapsed / nodes)
+        x.nullGradient()
+        network.parameters.forEach { $0.nullGradient() }
       } while Double(now() - start) < seconds * 1e9 / 2
       rows.append(
-        add("backward of \(name), per node recorded", perNode, perOperation: true))
-      rows.append(
         add(
-          "backward of \(name), per operation (\(Format.count(nodes)) nodes for"
-            + " \(Self.chainLength))", perOperation, perOperation: true))
+          "backward of \(name), per node of \(Format.count(nodes)) recorded", perNode,
+          perOperation: true))
     }
     return rows
   }

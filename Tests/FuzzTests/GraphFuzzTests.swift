@@ -1,5 +1,6 @@
-// The engine against the oracle on random graphs, with one thread and with two. A failure prints
-// the seed and a graph that has been shrunk to what is needed to fail.
+// The engine against the oracle on random graphs, with one thread and with two (however small the
+// work), on memory that is full of NaNs before each run. A failure prints the seed and a graph that
+// has been shrunk to what is needed to fail.
 
 import Foundation
 import LazyGradJIT
@@ -20,7 +21,8 @@ import Testing
       let graph = graphCase.graph
       func run(threads: Int) throws -> [Int: Storage] {
         try PlanRunner.run(
-          graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads)
+          graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads,
+          parallelThreshold: 0, poisons: true)
       }
       let one: [Int: Storage]
       let two: [Int: Storage]

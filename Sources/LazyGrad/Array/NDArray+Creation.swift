@@ -16,9 +16,7 @@ extension NDArray {
   /// - Complexity: copies every element once.
   public convenience init<Values: NestedArray>(_ values: Values, dtype: DType? = nil) {
     do throws(TensorError) {
-      var shape: [Int] = []
-      values._appendShape(to: &shape)
-      try values._check(shape: shape, axis: 0)
+      let shape = try Self.check(values)
       self.init(shape: shape, dtype: dtype, from: Values.Scalar.dtype, operation: "NDArray") {
         var cursor = $0
         Values._store([values], to: &cursor)
@@ -26,6 +24,15 @@ extension NDArray {
     } catch {
       stop(error.operation, error.message)
     }
+  }
+
+  /// The shape of nested arrays that are not ragged.
+  @discardableResult
+  static func check(_ values: some NestedArray) throws(TensorError) -> [Int] {
+    var shape: [Int] = []
+    values._appendShape(to: &shape)
+    try values._check(shape: shape, axis: 0)
+    return shape
   }
 
   /// Makes an array from elements in C order and a shape.

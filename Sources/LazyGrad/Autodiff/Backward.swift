@@ -60,11 +60,9 @@ extension Tensor {
   ///
   /// For a view it is a view of its base's gradient.
   public var grad: Tensor? {
+    if let base = baseTensor { return base.grad?.view(layout: viewLayout, offset: viewOffset) }
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }
     if slot.pointee.hasUnitGradient { return Tensor.ones(shape, dtype: dtype, constant: true) }
-    if let base = baseTensor, let whole = base.grad {
-      return whole.view(layout: viewLayout, offset: viewOffset)
-    }
     return nil
   }
 
@@ -73,6 +71,17 @@ extension Tensor {
     let tape = Tape.hold(slot)
     tape.dropGradient(slot)
     tape.unlock()
+  }
+
+  /// Forgets how this tensor and everything that it depends on were computed.
+  ///
+  /// Values and gradients stay; the arrays that only this graph locked are free again. What else
+  /// was computed from a part of it can't be differentiated through that part any more.
+  /// - Complexity: O(the graph); runs nothing.
+  public func clearGraph() {
+    if kind == .poisoned { return }
+    refresh()
+    Differentiation.clear(self)
   }
 }
 
@@ -118,14 +127,22 @@ enum Differentiation {
     // Everything that takes part comes onto one tape before that is locked.
     var all = heads + seeds.compactMap { $0 }
     if case .only(let variables) = collect { all += variables }
-    for tensor in all.dropFirst() { Tape.bring(all[0].slot, tensor.slot) }
-    let tape = Tape.hold(all[0].slot)
+    let tape = Tape.hold(all: all.map(\.slot))
     defer { tape.unlock() }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
     let walk = GraphWalk(
       pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
       retainsGraph: retainsGraph)
     return try walk.run(heads, seeds, collect)
+  }
+}
+
+extension Differentiation {
+  static func clear(_ head: Tensor) {
+    let tape = Tape.hold(head.slot)
+    defer { tape.unlock() }
+    let pass = BackwardPass(tape: tape, createsGraph: false, state: RecordMode.plain.state)
+    GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
 }
 
@@ -138,6 +155,7 @@ private struct GraphWalk {
   func run(
     _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
   ) throws(InvalidBackprop) -> [Tensor] {
+    let start = tape.count
     var ids: [UInt32] = []
     for head in heads where !head.isConstant || retainsGraph == false {
       ids.append(tape.nodeOrLeaf(head.slot))
@@ -150,7 +168,8 @@ private struct GraphWalk {
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
       if head.isConstant {
-        clearConstant(id)
+        // A constant has no gradients, but its graph is cleared.
+        if !retainsGraph { clear(below: id) }
         continue
       }
       let g = seedNode(seed, id)
@@ -189,7 +208,7 @@ private struct GraphWalk {
       if id == 0 { break }
       id -= 1
     }
-    tape.releaseCleared(released)
+    tape.releaseCleared(released, since: start)
     guard case .only(let variables) = collect else { return [] }
     return variables.map { variable in
       let id = tape.nodeOrLeaf(variable.slot)
@@ -241,7 +260,7 @@ private struct GraphWalk {
       if accumulate { result = pass.emit(.add, tape.operand(old), g) }
       tape.dropGradient(slot)
     }
-    slot.pointee.gradient = tape.makeSlot(handle(result))
+    tape.setGradient(slot, handle(result))
   }
 
   private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {
@@ -258,22 +277,23 @@ private struct GraphWalk {
 
   // MARK: Clearing and checking
 
-  /// A constant has no gradients, but its graph is cleared.
-  private func clearConstant(_ head: UInt32) {
-    if retainsGraph { return }
+  /// Clears the graph of a node without differentiating it.
+  func clear(below head: UInt32) {
+    let start = tape.count
     var released: [UInt32] = []
     var marked: Set<UInt32> = [head]
-    var heap = [head]
-    while let id = heap.popLast() {
+    var work = [head]
+    while let id = work.popLast() {
+      if let source = tape.importedNode(id), marked.insert(source).inserted { work.append(source) }
       guard tape[id].state.contains(.tracked) else { continue }
       for operand in [tape.a(id), tape.b(id), tape.c(id)]
       where operand != id && marked.insert(operand).inserted {
-        heap.append(operand)
+        work.append(operand)
       }
       tape.markCleared(id)
       if tape[id].state.contains(.evaluated) { released.append(id) }
     }
-    tape.releaseCleared(released)
+    tape.releaseCleared(released, since: start)
   }
 
   /// Looks for cleared parts before anything changes.

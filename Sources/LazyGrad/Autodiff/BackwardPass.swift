@@ -137,8 +137,8 @@ struct BackwardPass {
       return emit(.sum, type: tape[x].type, shape: shape, x, attribute: attribute)
     }
     let target = LayoutTable.shared[shape]
-    let lead = layout(x).rank - target.rank
-    if lead < 0 || layout(x).count < target.count { return expanded(x, to: shape) }
+    // Not a matter of counts: the sum over an axis without elements has more of them.
+    if layout(x).broadcastStrides(to: target.dims) != nil { return expanded(x, to: shape) }
     var dims = layout(x).dims
     var result = x
     let runs = Layout.summedRuns(from: dims, to: target.dims)

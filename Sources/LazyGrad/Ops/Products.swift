@@ -38,7 +38,7 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   let y = right.dtype == type ? right : right.cast(to: type)
   x.use()
   y.use()
-  guard let (_, count) = LayoutTable.contiguousStrides(batch + [m, n]), count <= Int.max / 16 else {
+  if !fitsMemory(batch + [m, n]) {
     return fail("matmul", "the result of \(a.shape) x \(b.shape) has too many elements", [a, b])
   }
   let product = Tensor(

@@ -78,6 +78,10 @@ extension Tensor {
   /// The tensor repeated to a larger shape; a view, which can't be updated in place.
   public func broadcast(to shape: [Int]) -> Tensor {
     if let poison = poisoned(self) { return poison }
+    if shape.count > LayoutTable.maxRank {
+      return fail(
+        "broadcast", "expected at most \(LayoutTable.maxRank) axes, got \(shape.count)", [self])
+    }
     guard let strides = ownLayout.layout.broadcastStrides(to: shape),
       !shape.contains(where: { $0 < 0 }), LayoutTable.contiguousStrides(shape) != nil
     else {
@@ -164,11 +168,20 @@ extension Tensor {
     let numbers = Tensor(indices, dtype: .int64, constant: true)
     use()
     let dims = indices.shape + shape.dropFirst()
+    if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
+      return fail("takeRows", "the result would have shape \(dims)", [self])
+    }
     return Tensor(
       Tape.general(
         .gatherRows, slot, numbers.slot, type: slot.pointee.type,
         shape: LayoutTable.shared.intern(dims: dims), mode: Scope.mode))
   }
+}
+
+/// Whether the bytes of a result of a shape can be counted at all.
+func fitsMemory(_ dims: [Int]) -> Bool {
+  guard let (_, count) = LayoutTable.contiguousStrides(dims) else { return false }
+  return count <= Int.max / 16
 }
 
 /// Puts tensors one behind the other along an axis along which alone they may differ.
@@ -182,6 +195,8 @@ public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
     return fail("concatenate", "axis \(axis) is out of range for shape \(first.shape)", tensors)
   }
   var type = first.dtype
+  var whole = first.shape
+  whole[position] = 0
   for tensor in tensors {
     var expected = first.shape
     if tensor.rank == first.rank { expected[position] = tensor.shape[position] }
@@ -191,6 +206,11 @@ public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
         "shapes differ along more than axis \(axis): \(first.shape) and \(tensor.shape)", tensors)
     }
     type = DType.promoted(type, tensor.dtype)
+    let (length, overflow) = whole[position].addingReportingOverflow(expected[position])
+    whole[position] = length
+    if overflow || !fitsMemory(whole) {
+      return fail("concatenate", "the result has too many elements for memory", tensors)
+    }
   }
   var pieces = tensors.map { $0.dtype == type ? $0 : $0.cast(to: type) }
   if pieces.count == 1 { return +pieces[0] }

@@ -17,7 +17,9 @@ extension Tensor {
   ) {
     let type = dtype ?? array.dtype
     if constant == false, !type.isFloating {
-      stop("Tensor", "integer and bool tensors are constants, got constant: false for \(type)")
+      let message = "integer and bool tensors are constants, got constant: false for \(type)"
+      self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
+      return
     }
     let source =
       type != array.dtype ? array.astype(type) : copy ? array.copy() : array
@@ -28,6 +30,12 @@ extension Tensor {
   public convenience init<Values: NestedArray>(
     _ values: Values, dtype: DType? = nil, constant: Bool? = nil
   ) {
+    do throws(TensorError) {
+      try NDArray.check(values)
+    } catch {
+      self.init(poison: LazyGrad.poison(error))
+      return
+    }
     self.init(NDArray(values, dtype: dtype), constant: constant, copy: false)
   }
 
@@ -62,6 +70,13 @@ extension Tensor {
   public static func full<Scalar: TensorScalar>(
     _ shape: [Int], _ value: Scalar, dtype: DType? = nil, constant: Bool? = nil
   ) -> Tensor { filled(shape, value, dtype ?? Scalar.dtype, constant, "full") }
+
+  /// One number in the shape and type of another tensor, with its constness.
+  public static func full(
+    like tensor: Tensor, _ value: some TensorScalar, constant: Bool? = nil
+  ) -> Tensor {
+    filled(tensor.shape, value, tensor.dtype, constant ?? tensor.isConstant, "full")
+  }
 
   /// Zeros like a host array: a variable if the type is floating.
   public static func zeros(like array: NDArray, constant: Bool? = nil) -> Tensor {
@@ -107,7 +122,8 @@ extension Tensor {
 
   /// A tensor with the same value and memory of its own, cut off from the graph.
   public func detached(constant: Bool? = nil) -> Tensor {
-    Tensor(array, constant: constant ?? isConstant)
+    if let poison = poisoned(self) { return poison }
+    return Tensor(array, constant: constant ?? isConstant)
   }
 }
 

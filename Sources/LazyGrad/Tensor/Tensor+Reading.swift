@@ -12,8 +12,24 @@ extension Tensor {
     return self
   }
 
+  /// Whether there is nothing to read because the tensor is poisoned. A `catchingTensorErrors`
+  /// scope then throws at its end; elsewhere the program ends here.
+  func isPoisonedRead() -> Bool {
+    guard let poison else { return false }
+    guard let box = Scope.current.errors else {
+      stop(poison.error.operation, poison.error.message)
+    }
+    box.note(poison.error)
+    return true
+  }
+
+  /// What reading gives where there is no value and an error will be thrown: not-a-number, or 0.
+  private static func placeholder<Scalar: TensorScalar>(_ type: Scalar.Type) -> Scalar {
+    NDArray(type.dtype.isFloating ? Double.nan : 0, dtype: type.dtype).item(as: type)
+  }
+
   private func force(_ operation: String) {
-    if let poison { stop(poison.error.operation, poison.error.message) }
+    if isPoisonedRead() { return }
     refresh()
     do throws(StorageError) { try Engine.force(slot) } catch { stop(operation, describe(error)) }
   }
@@ -28,7 +44,7 @@ extension Tensor {
     defer { tape.unlock() }
     if slot.pointee.node != 0 {
       let id = slot.pointee.node - 1
-      if tape[id].state.contains([.tracked, .guarded]) { tape.handOut(id) }
+      tape.handOut(id)
       let value = tape.location(of: id)
       return NDArray(
         storage: value.storage.takeUnretainedValue(), layout: value.layout, offset: value.offset,
@@ -52,8 +68,11 @@ extension Tensor {
 
   /// The only element, as a Swift number.
   public func item<Scalar: TensorScalar>(as type: Scalar.Type) -> Scalar {
-    if let poison { stop(poison.error.operation, poison.error.message) }
-    if count != 1 { stop("item", "expected exactly one element, got shape \(shape)") }
+    if isPoisonedRead() { return Self.placeholder(type) }
+    if count != 1 {
+      _ = fail("item", "expected exactly one element, got shape \(shape)", [self])
+      return Self.placeholder(type)
+    }
     return array.item(as: type)
   }
 
@@ -79,8 +98,7 @@ public func eval(_ tensors: Tensor...) { eval(tensors) }
 /// Computes several tensors in one plan.
 public func eval(_ tensors: [Tensor]) {
   for tensor in tensors {
-    if let poison = tensor.poison { stop(poison.error.operation, poison.error.message) }
-    tensor.refresh()
+    if !tensor.isPoisonedRead() { tensor.refresh() }
   }
   do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
     stop("eval", describe(error))

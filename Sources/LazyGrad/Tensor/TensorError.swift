@@ -68,12 +68,18 @@ final class Poison {
 /// of the program elsewhere.
 @inline(never)
 func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> Tensor {
-  let error = TensorError(operation: operation, message: message, shapes: operands.map(\.shape))
+  Tensor(
+    poison: poison(
+      TensorError(operation: operation, message: message, shapes: operands.map(\.shape))))
+}
+
+/// What poisons the result of a call that can't be carried out, where that is caught.
+func poison(_ error: TensorError) -> Poison {
   guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
     stop(error.operation, error.message)
   }
   box.note(error)
-  return Tensor(poison: Poison(error))
+  return Poison(error)
 }
 
 /// The first poisoned tensor among operands, which the result then is as well.

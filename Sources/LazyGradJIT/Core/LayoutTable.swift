@@ -65,7 +65,8 @@ package final class LayoutTable: Sendable {
 
   private let state = Mutex(State())
   /// Chunks of unowned references; each chunk is published before an id in it is handed out.
-  private nonisolated(unsafe) let chunks: UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
+  private nonisolated(unsafe) let chunks:
+    UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
   /// The few facts that the record path needs, for readers that must not pay for a reference to the
   /// object.
   struct Facts: ~Copyable {
@@ -81,11 +82,12 @@ package final class LayoutTable: Sendable {
       self.shape = shape
     }
   }
-  private nonisolated(unsafe) static let facts: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> = {
-    let chunks = UnsafeMutablePointer<UnsafeMutablePointer<Facts>?>.allocate(capacity: chunkCount)
-    chunks.initialize(repeating: nil, count: chunkCount)
-    return chunks
-  }()
+  private nonisolated(unsafe) static let facts: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> =
+    {
+      let chunks = UnsafeMutablePointer<UnsafeMutablePointer<Facts>?>.allocate(capacity: chunkCount)
+      chunks.initialize(repeating: nil, count: chunkCount)
+      return chunks
+    }()
 
   private init() {
     chunks = .allocate(capacity: Self.chunkCount)

@@ -28,7 +28,8 @@ package enum Settings {
   package static let threads: Int =
     max(1, number("LAZYGRAD_THREADS") ?? ProcessInfo.processInfo.activeProcessorCount)
 
-  package static let memoryLimit: Int = number("LAZYGRAD_MEMORY_LIMIT").map { max($0, 0) } ?? 1 << 46
+  package static let memoryLimit: Int =
+    number("LAZYGRAD_MEMORY_LIMIT").map { max($0, 0) } ?? 1 << 46
 
   package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
 }

@@ -59,14 +59,19 @@ package final class StoragePool: Sendable {
     taken.add(1, ordering: .relaxed)
     let index = Self.sizeClass(byteCount)
     let capacity = Self.capacity(ofClass: index)
+    guard inUse.load(ordering: .relaxed) <= bound - capacity else {
+      throw .outOfMemory(byteCount: byteCount, limit: bound)
+    }
     let reused = shelves[index].blocks.withLock { Block(pointer: $0.pointers.popLast()) }
     if let block = reused.pointer {
       cached.subtract(capacity, ordering: .relaxed)
       inUse.add(capacity, ordering: .relaxed)
       return (block, capacity)
     }
-    guard inUse.load(ordering: .relaxed) <= bound - capacity,
-      let block = allocate(capacity) ?? { trim(); return allocate(capacity) }()
+    guard let block = allocate(capacity)
+        ?? {
+          trim(); return allocate(capacity)
+        }()
     else { throw .outOfMemory(byteCount: byteCount, limit: bound) }
     inUse.add(capacity, ordering: .relaxed)
     return (block, capacity)

@@ -84,10 +84,10 @@ extension Engine {
   /// The plan that forcing these handles would run, as text.
   package static func explain(_ slots: [SlotRef]) -> String {
     var result = ""
-    for slot in slots where slot.pointee.node != 0 {
+    for slot in slots {
       let tape = Tape.hold(slot)
       defer { tape.unlock() }
-      let ids = slots.filter { $0.pointee.node != 0 && $0.pointee.tape == tape }
+      let ids = slots.filter { $0.unlockedTape == tape && $0.pointee.node != 0 }
         .map { $0.pointee.node &- 1 }.filter { !tape.isGiven($0) }
       if ids.isEmpty { continue }
       let extraction = tape.extract(ids)
@@ -134,28 +134,29 @@ extension Tape {
     var result: [UInt32] = []
     for i in 0..<n where !nodes[i].state.contains(.dead) {
       let id = UInt32(i)
-      if nodes[i].opcode == .leaf {
-        if nodes[i].storage != nil {
-          depends[i] = isOver(storage, id)
-        } else if nodes[i].link != 0 {
-          depends[i] = depends[Int(nodes[i].link) - 1]
-        }
+      if nodes[i].storage != nil {
+        depends[i] = isOver(storage, id)
         continue
       }
-      if isGiven(id) { continue }
+      if nodes[i].opcode == .leaf {
+        if nodes[i].link != 0 { depends[i] = depends[Int(nodes[i].link) - 1] }
+        continue
+      }
       for operand in [a(id), b(id), c(id)] where operand != id && depends[Int(operand)] {
         depends[i] = true
       }
-      if depends[i], nodes[i].slot != nil { result.append(id) }
+      if depends[i], nodes[i].slot != nil, !isGiven(id) { result.append(id) }
     }
     return result
   }
 
-  /// Notes that a tracked value's memory is now also a host array's.
+  /// Notes that a value's memory is now also a host array's.
   package func handOut(_ id: UInt32) {
+    var id = id
+    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
     let node = nodes + Int(id)
-    guard node.pointee.opcode != .view, let storage = node.pointee.storage,
-      node.pointee.opcode != .leaf, !node.pointee.state.contains(.handedOut)
+    guard let storage = node.pointee.storage, node.pointee.opcode != .leaf,
+      !node.pointee.state.contains(.handedOut)
     else { return }
     node.pointee.state.insert(.handedOut)
     countReader(storage)

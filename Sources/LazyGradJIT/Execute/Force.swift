@@ -17,11 +17,12 @@ package enum Engine {
   /// more is never in memory.
   /// - Throws: `StorageError`; the graph is then as before, so it can be tried again.
   package static func force(_ slots: [SlotRef]) throws(StorageError) {
-    for first in slots where first.pointee.node != 0 {
+    for first in slots {
       let tape = Tape.hold(first)
       defer { tape.unlock() }
+      if first.pointee.node == 0 { continue }
       var ids: [UInt32] = []
-      for slot in slots where slot.pointee.node != 0 && slot.pointee.tape == tape {
+      for slot in slots where slot.unlockedTape == tape && slot.pointee.node != 0 {
         let id = slot.pointee.node &- 1
         if !tape.isGiven(id) { ids.append(id) }
       }
@@ -32,7 +33,6 @@ package enum Engine {
   /// Computes the value of one handle.
   @inline(__always)
   package static func force(_ slot: SlotRef) throws(StorageError) {
-    if slot.pointee.node == 0 { return }
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
     if slot.pointee.node == 0 { return }
@@ -117,7 +117,8 @@ extension Tape {
   // MARK: Whole windows
 
   private func windowKey(_ ids: [UInt32]) -> UInt64 {
-    var key = TapeHash.mix(state.pointee.hash ^ UInt64(state.pointee.count &- state.pointee.windowStart))
+    var key = TapeHash.mix(
+      state.pointee.hash ^ UInt64(state.pointee.count &- state.pointee.windowStart))
     key = TapeHash.mix(key ^ state.pointee.heldHash)
     for id in ids { key = TapeHash.mix(key ^ UInt64(id &- state.pointee.windowStart)) }
     return key
@@ -147,7 +148,8 @@ extension Tape {
     for (k, event) in known.events.enumerated() where state.pointee.events[k] != event {
       return false
     }
-    for id in known.held where nodes[Int(start &+ id)].slot == nil || nodes[Int(start &+ id)].opcode == .leaf {
+    for id in known.held
+    where nodes[Int(start &+ id)].slot == nil || nodes[Int(start &+ id)].opcode == .leaf {
       return false
     }
     let first = nodes + Int(start)
@@ -257,14 +259,14 @@ extension Tape {
     var result: [OutputMemory] = []
     result.reserveCapacity(work.roots.count)
     var shared = 0
-    for (i, root) in work.roots.enumerated() where nodes[Int(work.base &+ root)].slot == nil {
+    for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
     }
     let block = shared > 0 ? try Storage(byteCount: shared) : nil
     var offset = 0
     for (i, root) in work.roots.enumerated() {
       let bytes = work.plan.outputs[i].byteCount
-      if nodes[Int(work.base &+ root)].slot == nil {
+      if isPacked(work.base &+ root) {
         result.append(OutputMemory(storage: Unmanaged.passRetained(block!), byteOffset: offset))
         offset += ArenaAllocator.rounded(bytes)
       } else {
@@ -280,6 +282,13 @@ extension Tape {
     return result
   }
 
+  /// Whether a result shares a block with others: nobody holds it, and its record has room for the
+  /// place.
+  @inline(__always)
+  private func isPacked(_ id: UInt32) -> Bool {
+    nodes[Int(id)].slot == nil && !Node.keepsPayload(nodes[Int(id)].opcode)
+  }
+
   /// Writes results back: values into their nodes, finished handles off the tape, and what nothing
   /// needs any more is freed.
   private func commit(_ work: Work, _ outputs: [OutputMemory]) {
@@ -287,7 +296,9 @@ extension Tape {
       let id = work.base &+ root
       let node = nodes + Int(id)
       node.pointee.storage = outputs[i].storage
-      node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
+      if !Node.keepsPayload(node.pointee.opcode) {
+        node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
+      }
       node.pointee.state.insert(.evaluated)
       node.pointee.state.insert(.owns)
       state.pointee.owners.append(id)

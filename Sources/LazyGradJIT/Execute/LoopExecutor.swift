@@ -68,7 +68,7 @@ extension LoopKernel {
       let place = register.pointee.place
       pointers[r] =
         register.pointee.isDirect
-        ? context.bases[Int(place.base)] + (place.byteOffset &+ firstRow &* register.pointee.rowBytes)
+        ? context.address(place) + firstRow &* register.pointee.rowBytes
         : base + place.byteOffset
     }
     if hasSplats { splat(min(blockRows, endRow &- firstRow), pointers, context) }
@@ -297,12 +297,16 @@ extension LoopKernel {
           let slot = first + chunk * step
           if terminal.type.isFloating {
             let x = slot.load(as: Double.self)
-            if terminal.opcode == .sum { total.double += x } else {
+            if terminal.opcode == .sum {
+              total.double += x
+            } else {
               total.merge(x, isMax: terminal.opcode == .max)
             }
           } else {
             let x = slot.load(as: Int64.self)
-            if terminal.opcode == .sum { total.int &+= x } else {
+            if terminal.opcode == .sum {
+              total.int &+= x
+            } else {
               total.merge(x, isMax: terminal.opcode == .max)
             }
           }

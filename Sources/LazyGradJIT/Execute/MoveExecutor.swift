@@ -70,7 +70,9 @@ extension MoveKernel {
     _ layout: Unmanaged<Layout>, _ size: Int, _ from: UnsafeMutableRawPointer,
     _ to: UnsafeMutableRawPointer
   ) {
-    layout._withUnsafeGuaranteedRef { Strided.copy(elementSize: size, from: from, layout: $0, to: to) }
+    layout._withUnsafeGuaranteedRef {
+      Strided.copy(elementSize: size, from: from, layout: $0, to: to)
+    }
   }
 
   /// Runs `body` on the elements in C order, copied where they are not.

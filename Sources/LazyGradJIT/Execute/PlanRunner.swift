@@ -64,11 +64,10 @@ package enum PlanRunner {
     _ plan: Plan, _ binding: Binding, _ scratch: UnsafeMutableRawPointer, _ work: Int,
     _ threads: Int
   ) {
-    let pieces = plan.pieces
-    let counters = UnsafeMutablePointer<PieceCounter>.allocate(capacity: pieces.count)
-    for i in 0..<pieces.count { (counters + i).initialize(to: PieceCounter()) }
+    let counters = UnsafeMutablePointer<StepCounter>.allocate(capacity: plan.steps.count)
+    for i in 0..<plan.steps.count { (counters + i).initialize(to: StepCounter()) }
     defer {
-      counters.deinitialize(count: pieces.count)
+      counters.deinitialize(count: plan.steps.count)
       counters.deallocate()
     }
     let shared = Shared(counters: counters, binding: binding, scratch: scratch)
@@ -76,32 +75,50 @@ package enum PlanRunner {
       let context = RunContext(
         bases: shared.binding.bases, scalars: shared.binding.scalars,
         scratch: shared.scratch + worker * work)
-      for (i, piece) in pieces.enumerated() {
-        let counter = shared.counters + i
-        let count = piece.count
-        while true {
-          let chunk = counter.pointee.claimed.wrappingAdd(1, ordering: .relaxed).oldValue
-          if chunk >= count { break }
-          piece.run(chunk, context)
-          counter.pointee.done.wrappingAdd(1, ordering: .releasing)
-        }
-        var spins = 0
-        while counter.pointee.done.load(ordering: .acquiring) < count {
-          spins += 1
-          if spins > 2000 { yieldThread() }
+      for i in 0..<plan.steps.count {
+        switch plan.steps[i] {
+        case .loop(let reference):
+          reference._withUnsafeGuaranteedRef { kernel in
+            shared.counters[i].share(
+              kernel.chunkCount, { kernel.run(chunk: $0, context) },
+              then: kernel.needsFinish ? { kernel.finish(context) } : nil)
+          }
+        case .move(let index):
+          shared.counters[i].share(1, { _ in plan.moves[index].run(context) }, then: nil)
         }
       }
     }
   }
 
-  private struct PieceCounter: ~Copyable {
-    let claimed = Atomic<Int>(0)
-    let done = Atomic<Int>(0)
+  /// One kernel's progress. Whoever finishes the last chunk combines the partial results.
+  private struct StepCounter: ~Copyable {
+    private let claimed = Atomic<Int>(0)
+    private let done = Atomic<Int>(0)
+
+    @inline(__always)
+    func share(_ count: Int, _ run: (Int) -> Void, then finish: (() -> Void)?) {
+      while true {
+        let chunk = claimed.wrappingAdd(1, ordering: .relaxed).oldValue
+        if chunk >= count { break }
+        run(chunk)
+        let finished = done.wrappingAdd(1, ordering: .acquiringAndReleasing).newValue
+        if finished == count, let finish {
+          finish()
+          done.wrappingAdd(1, ordering: .releasing)
+        }
+      }
+      let goal = finish == nil ? count : count + 1
+      var spins = 0
+      while done.load(ordering: .acquiring) < goal {
+        spins += 1
+        if spins > 2000 { yieldThread() }
+      }
+    }
   }
 
   /// What the workers share; each writes its own part.
   private struct Shared: @unchecked Sendable {
-    let counters: UnsafeMutablePointer<PieceCounter>
+    let counters: UnsafeMutablePointer<StepCounter>
     let binding: Binding
     let scratch: UnsafeMutableRawPointer
   }
@@ -148,38 +165,5 @@ extension Storage {
   /// Fills the block with ones: NaN in every floating type.
   fileprivate func poison() {
     pointer.initializeMemory(as: UInt8.self, repeating: 0xFF, count: byteCount + StoragePool.slack)
-  }
-}
-
-extension Plan {
-  /// What workers go through in step: each is finished before the next begins.
-  fileprivate enum Piece {
-    case chunks(LoopKernel)
-    case finish(LoopKernel)
-    case move(MoveKernel)
-
-    var count: Int {
-      if case .chunks(let kernel) = self { return kernel.chunkCount }
-      return 1
-    }
-
-    func run(_ chunk: Int, _ context: RunContext) {
-      switch self {
-      case .chunks(let kernel): kernel.run(chunk: chunk, context)
-      case .finish(let kernel): kernel.finish(context)
-      case .move(let kernel): kernel.run(context)
-      }
-    }
-  }
-
-  fileprivate var pieces: [Piece] {
-    steps.array.flatMap { step -> [Piece] in
-      switch step {
-      case .loop(let reference):
-        let kernel = reference.takeUnretainedValue()
-        return kernel.needsFinish ? [.chunks(kernel), .finish(kernel)] : [.chunks(kernel)]
-      case .move(let index): return [.move(moves[index])]
-      }
-    }
   }
 }

@@ -137,6 +137,7 @@ extension Tape {
     return nodes[Int(y)].shape == shape ? shape : broadcastShape(shape: shape, y)
   }
 
+  /// The shape that a shape and a recorded value broadcast to; they are known to fit.
   public func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
     state.pointee.broadcasts.shape(shape, nodes[Int(y)].shape).unsafelyUnwrapped
   }
@@ -146,14 +147,29 @@ extension Tape {
     state.pointee.unbroadcasts.attribute(from: from, to: to)
   }
 
-  /// A view of a contiguous value with its last two axes swapped.
-  package func matrixTransposed(_ id: UInt32, keepsTraits: Bool, state nodeState: Node.State) -> UInt32 {
+  /// A view of a contiguous value with its last two axes swapped. The products of a recurrence ask
+  /// for that of their weights again and again, so a node of the window remembers it.
+  package func matrixTransposed(_ id: UInt32, keepsTraits: Bool, state nodeState: Node.State)
+    -> UInt32
+  {
     let layout = LayoutTable.matrixTransposed(nodes[Int(id)].shape)
     var traits: Node.Traits =
       keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : .none
     if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
-    return append(
+    let memo = nodes[Int(id)].memo
+    if memo > id, memo <= state.pointee.count {
+      let known = nodes + Int(memo &- 1)
+      if known.pointee.opcode == .view, known.pointee.a == memo &- 1 &- id,
+        known.pointee.attribute == layout, known.pointee.traits.rawValue == traits.rawValue,
+        known.pointee.state.isDisjoint(with: .dead, .cleared)
+      {
+        return memo &- 1
+      }
+    }
+    let view = append(
       .view, nodes[Int(id)].type, shape: LayoutTable.shape(layout), a: id, attribute: layout,
       traits: traits, state: nodeState)
+    nodes[Int(id)].memo = view &+ 1
+    return view
   }
 }

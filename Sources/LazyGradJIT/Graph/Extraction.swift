@@ -136,7 +136,9 @@ extension Tape {
         entry.slot = Int32(result.scalars.count)
         result.scalars.append(coneID)
       } else if node.a != 0 {
-        entry.a = node.opcode == .attach ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
+        entry.a =
+          node.opcode == .attach
+          ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
         if node.b != 0 { entry.b = Int32(position(id - Int(node.b))) }
         if node.c != 0 { entry.c = Int32(position(id - Int(node.c))) }
         if Node.isPayloadStatic(node.opcode, node.traits) {

@@ -24,11 +24,15 @@ extension Tape {
     return node.state.contains(.cleared) && (node.opcode == .leaf || reader < node.link)
   }
 
-  /// Lets go of what a cleared, evaluated node kept for its backward pass.
-  package func releaseCleared(_ ids: [UInt32]) {
+  /// Lets go of what a cleared, evaluated node kept for its backward pass, which began when there
+  /// were `start` records.
+  package func releaseCleared(_ ids: [UInt32], since start: UInt32) {
+    state.pointee.clearing = start..<state.pointee.count
     for id in ids where nodes[Int(id)].state.isDisjoint(with: .dead, .tracked) {
       if !nodes[Int(id)].state.contains(.evaluated) { continue }
       if nodes[Int(id)].slot != nil { settleValue(id) }
+      // A view that something pending reads has its value in its operand.
+      if nodes[Int(id)].opcode == .view, nodes[Int(id)].uses != 0 { continue }
       dropOperands(id)
       if nodes[Int(id)].uses == 0, nodes[Int(id)].slot == nil { state.pointee.work.append(id) }
     }
@@ -44,8 +48,15 @@ extension Tape {
   }
 
   /// Moves an evaluated, untracked value from its node into its handle.
+  ///
+  /// Where live operations read the node, their gradients must still find the handle: then the
+  /// record turns into the leaf record of the handle's value.
   func settleValue(_ id: UInt32) {
     guard let slot = nodes[Int(id)].slot, nodes[Int(id)].opcode != .leaf else { return }
+    let isRead = nodes[Int(id)].uses != 0 && nodes[Int(id)].traits.contains(.variable)
+    let isCleared = nodes[Int(id)].state.contains(.cleared)
+    // What was recorded after the graph was cleared may be differentiated down to this handle.
+    if isRead, isCleared, hasLaterReaders(id) { return }
     let value = self.value(of: id)
     slot.pointee.storage = value.storage.retain()
     slot.pointee.offset = value.offset
@@ -53,5 +64,48 @@ extension Tape {
     unhold(id)
     slot.pointee.node = 0
     slot.pointee.leaf = 0
+    if isRead, !isCleared {
+      becomeLeaf(id, slot)
+    } else if nodes[Int(id)].uses != 0 {
+      // What is pending on the node would see a write to the handle's array.
+      handOut(id)
+    }
+  }
+
+  /// Whether an operation from after the last clearing of a node reads it.
+  private func hasLaterReaders(_ id: UInt32) -> Bool {
+    var reader = nodes[Int(id)].link
+    if reader >= state.pointee.clearing.lowerBound {
+      reader = max(reader, state.pointee.clearing.upperBound)
+    }
+    while reader < state.pointee.count {
+      let node = nodes[Int(reader)]
+      if node.state.contains(.tracked), !node.state.contains(.dead),
+        (node.a != 0 && reader - node.a == id) || (node.b != 0 && reader - node.b == id)
+          || (node.c != 0 && reader - node.c == id)
+      {
+        return true
+      }
+      if node.opcode == .leaf, node.link == id + 1, !node.state.contains(.dead) { return true }
+      reader += 1
+    }
+    return false
+  }
+
+  /// Turns the record of a value that has moved into its handle into the leaf record for it.
+  private func becomeLeaf(_ id: UInt32, _ slot: SlotRef) {
+    dropOperands(id)
+    if nodes[Int(id)].storage != nil { dropValue(id) }
+    nodes[Int(id)].opcode = .leaf
+    nodes[Int(id)].state = .none
+    nodes[Int(id)].traits = nodes[Int(id)].traits.intersection(.variable)
+    nodes[Int(id)].attribute = slot.pointee.layout
+    nodes[Int(id)].payload = UInt64(slot.pointee.offset)
+    nodes[Int(id)].storage = slot.pointee.storage
+    nodes[Int(id)].slot = slot
+    nodes[Int(id)].link = 0
+    slot.pointee.leaf = id &+ 1
+    countReader(slot.pointee.storage!)
+    state.pointee.owners.append(id)
   }
 }

@@ -10,16 +10,23 @@
 /// The first 24 bytes less `state` are the node's signature word: operands are *relative*, so equal
 /// programs have equal words wherever they stand on the tape.
 public struct Node {
+  /// The operation.
   public var opcode: Opcode
+  /// The element type of the value.
   public var type: ScalarType
   /// What never changes and is part of the signature.
   public var traits: Traits
   /// What changes in a node's life and is not.
   public var state: State
+  /// The shape of the value: a contiguous layout.
   public var shape: LayoutID
+  /// What the operation needs beside operands; see `GraphNode.attribute`.
   public var attribute: UInt32
+  /// The distance back to the first operand; 0: there is none.
   public var a: UInt32
+  /// The distance back to the second operand.
   public var b: UInt32
+  /// The distance back to the third operand.
   public var c: UInt32
   /// The bits of a scalar, or an element offset (into the source of a view or region; into
   /// `storage` for a leaf and for an evaluated node).
@@ -37,8 +44,11 @@ public struct Node {
   /// The leaf record that stands for this node in the current window; checked when used.
   public var memo: UInt32
 
+  /// Facts about a node that never change.
   public struct Traits: OptionSet, Sendable {
+    /// The bits.
     public var rawValue: UInt8
+    /// Makes a set of its bits.
     @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// Gradients flow to and through it (in MyGrad's words: not constant).
     @inlinable public static var variable: Traits { Traits(rawValue: 1) }
@@ -47,20 +57,27 @@ public struct Node {
     /// A view whose source is in memory: its offset is bound at run time.
     @inlinable public static var leafView: Traits { Traits(rawValue: 2) }
 
+    /// Either.
     @inlinable @inline(__always)
     public func union(_ other: Traits) -> Traits { Traits(rawValue: rawValue | other.rawValue) }
+    /// Both.
     @inlinable @inline(__always)
     public func intersection(_ other: Traits) -> Traits {
       Traits(rawValue: rawValue & other.rawValue)
     }
+    /// Adds.
     @inlinable @inline(__always)
     public mutating func formUnion(_ other: Traits) { rawValue |= other.rawValue }
+    /// Whether all of `other` hold.
     @inlinable @inline(__always)
     public func contains(_ other: Traits) -> Bool { rawValue & other.rawValue == other.rawValue }
   }
 
+  /// Facts about a node that change during its life.
   public struct State: OptionSet, Sendable {
+    /// The bits.
     public var rawValue: UInt8
+    /// Makes a set of its bits.
     @inlinable public init(rawValue: UInt8) { self.rawValue = rawValue }
     /// None of them.
     @inlinable public static var none: State { State(rawValue: 0) }
@@ -76,19 +93,23 @@ public struct Node {
     @inlinable public static var dead: State { State(rawValue: 16) }
     /// Holds its own reference to `storage`.
     @inlinable public static var owns: State { State(rawValue: 32) }
-    /// Its memory was handed out as a host array while tracked and guarded.
+    /// Its memory may also be a host array's, and is counted as read by the graph.
     @inlinable public static var handedOut: State { State(rawValue: 64) }
 
     // The set operations on the record path, as bit operations: the generic ones are real calls.
 
+    /// Whether all of `other` hold.
     @inlinable @inline(__always)
     public func contains(_ other: State) -> Bool { rawValue & other.rawValue == other.rawValue }
+    /// Whether neither holds.
     @inlinable @inline(__always)
     public func isDisjoint(with a: State, _ b: State) -> Bool {
       rawValue & (a.rawValue | b.rawValue) == 0
     }
+    /// Adds.
     @inlinable @inline(__always)
     public mutating func insert(_ other: State) { rawValue |= other.rawValue }
+    /// Removes.
     @inlinable @inline(__always)
     public mutating func remove(_ other: State) { rawValue &= ~other.rawValue }
   }
@@ -97,6 +118,7 @@ public struct Node {
 /// What a user's tensor object points at: a node, or, once the value is known and no graph hangs on
 /// it, the value itself. Stable in memory; recycled by its tape.
 public struct Slot {
+  /// Stands first, so that it can be read atomically (`unlockedTape`).
   package var tape: Tape
   /// The node's id + 1; 0: the value is in `storage`, nothing is recorded.
   package var node: UInt32
@@ -113,6 +135,8 @@ public struct Slot {
   package var hasUnitGradient = false
   /// The gradient's handle.
   package var gradient: UnsafeMutablePointer<Slot>?
+  /// For a gradient's handle: whose gradient it is. The two are always on one tape.
+  package var owner: UnsafeMutablePointer<Slot>?
 }
 
 /// A user handle.

@@ -143,7 +143,8 @@ extension Opcode {
     case .add: return row("add", 2, .elementwise)
     case .sub: return row("subtract", 2, .elementwise)
     case .mul: return row("multiply", 2, .elementwise, a: .b, b: .a)
-    case .div: return row("divide", 2, .elementwise, .floating, expensive: true, a: .b, b: [.b, .output])
+    case .div:
+      return row("divide", 2, .elementwise, .floating, expensive: true, a: .b, b: [.b, .output])
     case .pow:
       return row("power", 2, .elementwise, expensive: true, a: [.a, .b], b: [.a, .output])
     case .maximum: return row("maximum", 2, .elementwise, a: [.a, .b], b: [.a, .b])

@@ -122,6 +122,7 @@ extension Tape {
     return id
   }
 
+  /// The leaf record that stands for a node of an earlier window in this one.
   @inline(never)
   public func imported(_ id: UInt32) -> UInt32 {
     if nodes[Int(id)].opcode == .scalar {
@@ -187,7 +188,7 @@ extension Tape {
       let source = value(of: id &- node.a)
       return (source.storage, node.attribute, source.offset + Int(node.payload))
     default:
-      return (node.storage!, node.shape, Int(node.payload))
+      return (node.storage!, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload))
     }
   }
 
@@ -230,6 +231,13 @@ extension Node {
   ) -> UInt64 {
     UInt64(opcode.rawValue) | UInt64(type.rawValue) << 8 | UInt64(traits.rawValue) << 16
       | UInt64(shape) << 32
+  }
+
+  /// Whether the payload of a record with a value still says where its region begins, which its
+  /// derivative rule reads, so that the value begins where its storage does.
+  @inline(__always)
+  static func keepsPayload(_ opcode: Opcode) -> Bool {
+    opcode == .setRegion || opcode == .addRegion
   }
 
   /// Whether the payload decides what the plan does, rather than being bound when it runs.

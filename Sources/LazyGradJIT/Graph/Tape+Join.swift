@@ -1,82 +1,119 @@
 // Bringing operands into one tape. Usually they are there already; when a task has moved between
 // threads, its tensors may have been recorded on several tapes, and those become one.
 
+import Synchronization
+
+extension SlotRef {
+  /// The tape of a handle, for who does not hold that tape's lock yet: another thread may be
+  /// merging it away.
+  @inline(__always)
+  var unlockedTape: Tape {
+    let bits = UnsafeRawPointer(self).assumingMemoryBound(to: Atomic<UInt>.self)
+      .pointee.load(ordering: .relaxed)
+    return Tape(state: UnsafeMutablePointer<TapeState>(bitPattern: bits).unsafelyUnwrapped)
+  }
+
+  /// Moves a handle to a tape. The locks of the old and of the new one are held.
+  fileprivate func setTape(_ tape: Tape) {
+    UnsafeRawPointer(self).assumingMemoryBound(to: Atomic<UInt>.self)
+      .pointee.store(UInt(bitPattern: tape.state), ordering: .relaxed)
+  }
+}
+
 extension Tape {
   /// Locks the tape of a handle. Another thread may merge that tape away between reading it and
   /// getting the lock, so it is read again under the lock.
   @inline(__always)
   package static func hold(_ x: SlotRef) -> Tape {
     while true {
-      let tape = x.pointee.tape
+      let tape = x.unlockedTape
       tape.lock()
       if x.pointee.tape == tape { return tape }
       tape.unlock()
     }
   }
 
-  /// The tape that all operands are on, after joining their tapes where they were not.
+  /// Locks the tape that all operands are on, after joining their tapes where they were not.
   @inline(__always)
-  static func join(_ x: SlotRef, _ y: SlotRef?, _ z: SlotRef?) -> Tape {
-    let tape = x.pointee.tape
-    if y == nil || y!.pointee.tape == tape, z == nil || z!.pointee.tape == tape { return tape }
-    return joinSlowly(x, y, z)
-  }
-
-  @inline(never)
-  private static func joinSlowly(_ x: SlotRef, _ y: SlotRef?, _ z: SlotRef?) -> Tape {
-    for other in [y, z] {
-      if let other { merge(other, x) }
-    }
-    return x.pointee.tape
-  }
-
-  /// Brings two handles to one tape.
-  package static func bring(_ x: SlotRef, _ y: SlotRef) {
-    if x.pointee.tape != y.pointee.tape { merge(x, y) }
-  }
-
-  /// Brings two handles to one tape.
-  private static func merge(_ x: SlotRef, _ y: SlotRef) {
+  static func hold(_ x: SlotRef, _ y: SlotRef?, _ z: SlotRef?) -> Tape {
     while true {
-      let a = x.pointee.tape
-      let b = y.pointee.tape
+      let tape = hold(x)
+      if y == nil || y!.unlockedTape == tape, z == nil || z!.unlockedTape == tape { return tape }
+      tape.unlock()
+      join([x, y, z].compactMap { $0 })
+    }
+  }
+
+  /// Locks the one tape that any number of handles are on, after joining their tapes.
+  package static func hold(all slots: [SlotRef]) -> Tape {
+    while true {
+      let tape = hold(slots[0])
+      if slots.allSatisfy({ $0.unlockedTape == tape }) { return tape }
+      tape.unlock()
+      join(slots)
+    }
+  }
+
+  /// Brings handles to one tape. Other threads may part them again before it is locked.
+  @inline(never)
+  private static func join(_ slots: [SlotRef]) {
+    for slot in slots.dropFirst() { merge(slot, into: slots[0], isPair: slots.count == 2) }
+  }
+
+  /// Brings a handle to the tape of another. That one moves alone only where that leaves nobody
+  /// behind that was brought to it before; otherwise with everything that is on its tape.
+  private static func merge(_ x: SlotRef, into y: SlotRef, isPair: Bool) {
+    while true {
+      let a = x.unlockedTape
+      let b = y.unlockedTape
       if a == b { return }
       // Always in the order of addresses, so that two merges can't wait for each other.
       let (first, second) = a.state < b.state ? (a, b) : (b, a)
       first.lock()
       second.lock()
-      defer {
-        second.unlock()
-        first.unlock()
+      var isDone = false
+      if x.pointee.tape == a, y.pointee.tape == b {
+        isDone = true
+        if a.isFree(x) {
+          b.adopt(x)
+        } else if isPair || b.state.pointee.heldNodes == 0, b.isFree(y) {
+          a.adopt(y)
+        } else if a.state.pointee.inFlight == 0 {
+          b.absorb(a)
+        } else if b.state.pointee.inFlight == 0 {
+          a.absorb(b)
+        } else {
+          isDone = false
+        }
       }
-      if x.pointee.tape != a || y.pointee.tape != b { continue }
-      if a.isFree(x) {
-        b.adopt(x)
-      } else if b.isFree(y) {
-        a.adopt(y)
-      } else if a.state.pointee.inFlight == 0 {
-        b.absorb(a)
-      } else if b.state.pointee.inFlight == 0 {
-        a.absorb(b)
-      } else {
-        continue
-      }
-      return
+      second.unlock()
+      first.unlock()
+      if isDone { return }
+      yieldThread()
     }
   }
 
-  /// Whether a handle holds a plain value that nothing recorded on this tape reads.
+  /// Whether a handle, with the gradients that hang on it, holds plain values that nothing recorded
+  /// on this tape reads.
   private func isFree(_ slot: SlotRef) -> Bool {
-    if slot.pointee.node != 0 || slot.pointee.gradient != nil { return false }
-    guard let leaf = liveLeaf(slot) else { return true }
-    if self[leaf].uses != 0 { return false }
-    retire(leaf)
-    return true
+    var next: SlotRef? = slot
+    while let slot = next {
+      if slot.pointee.node != 0 { return false }
+      if let leaf = liveLeaf(slot), self[leaf].uses != 0 { return false }
+      next = slot.pointee.gradient
+    }
+    return slot.pointee.owner == nil
   }
 
   private func adopt(_ slot: SlotRef) {
-    slot.pointee.tape = self
-    slot.pointee.leaf = 0
+    let old = slot.pointee.tape
+    var next: SlotRef? = slot
+    while let slot = next {
+      if let leaf = old.liveLeaf(slot) { old.retire(leaf) }
+      slot.setTape(self)
+      slot.pointee.leaf = 0
+      next = slot.pointee.gradient
+    }
   }
 
   /// Moves every record of another tape behind this tape's own. Distances between records stay, so
@@ -91,10 +128,9 @@ extension Tape {
       if node.link != 0 { node.link += base }
       if node.memo != 0 { node.memo = 0 }
       if let slot = node.slot, !node.state.contains(.dead) {
-        slot.pointee.tape = self
+        moveFamily(of: slot)
         if slot.pointee.node != 0 {
           slot.pointee.node = id + 1
-          adoptGradients(of: slot)
         } else {
           slot.pointee.leaf = id + 1
         }
@@ -108,14 +144,11 @@ extension Tape {
       }
       (nodes + Int(id)).initialize(to: node)
     }
-    // Gradients hang on leaf handles as well.
-    for i in Int(base)..<Int(base + n) {
-      if let slot = nodes[i].slot, nodes[i].opcode == .leaf { adoptGradients(of: slot) }
-    }
     state.pointee.count = base + n
     state.pointee.live += other.state.pointee.live
     state.pointee.heldNodes += other.state.pointee.heldNodes
     state.pointee.hasCleared = state.pointee.hasCleared || other.state.pointee.hasCleared
+    state.pointee.clearing = 0..<0
     other.state.pointee.heldNodes = 0
     other.state.pointee.owners.removeAll()
     other.state.pointee.count = 0
@@ -124,11 +157,15 @@ extension Tape {
     beginWindow()
   }
 
-  private func adoptGradients(of slot: SlotRef) {
-    var next = slot.pointee.gradient
-    while let gradient = next {
-      gradient.pointee.tape = self
-      next = gradient.pointee.gradient
+  /// Moves a handle, its gradients and what it is a gradient of: those may have no record here that
+  /// they would be found by, and are always on one tape.
+  private func moveFamily(of slot: SlotRef) {
+    var first = slot
+    while let owner = first.pointee.owner { first = owner }
+    var next: SlotRef? = first
+    while let slot = next {
+      if slot.pointee.tape != self { slot.setTape(self) }
+      next = slot.pointee.gradient
     }
   }
 }

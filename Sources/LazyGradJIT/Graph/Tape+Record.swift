@@ -68,20 +68,22 @@ extension Tape {
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, mode: RecordMode
   ) -> SlotRef? {
-    let tape = join(x, y, z)
-    tape.lock()
+    let tape = hold(x, y, z)
     defer { tape.unlock() }
     guard let y else {
       let a = tape.operand(x)
       return tape.unary(opcode, a, mode)
     }
     var shape = tape.shape(x, y)
-    if let z, let both = shape { shape = tape.state.pointee.broadcasts.shape(both, z.pointee.shape) }
+    if let z, let both = shape {
+      shape = tape.state.pointee.broadcasts.shape(both, z.pointee.shape)
+    }
     guard let shape else { return nil }
     let a = tape.operand(x)
     let b = tape.operand(y)
     if let z { return tape.ternary(opcode, a, b, tape.operand(z), shape, mode) }
-    return tape.binary(opcode, a, b, shape, ScalarType.promoted(x.pointee.type, y.pointee.type), mode)
+    return tape.binary(
+      opcode, a, b, shape, ScalarType.promoted(x.pointee.type, y.pointee.type), mode)
   }
 
   /// Records an operation between a handle and a Swift number.
@@ -130,7 +132,8 @@ extension Tape {
     let a = converted(x, to: type, mode)
     let b = converted(y, to: type, mode)
     return finish(
-      opcode, typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type, shape, a, b, Tape.none, mode)
+      opcode, typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type, shape, a, b, Tape.none,
+      mode)
   }
 
   private func ternary(
@@ -186,8 +189,7 @@ extension Tape {
   /// - Returns: nil where the operands are anything else, or don't fit.
   package static func matrixProduct(_ x: SlotRef, _ y: SlotRef, mode: RecordMode) -> SlotRef? {
     if x.pointee.type != y.pointee.type { return nil }
-    let tape = join(x, y, nil)
-    tape.lock()
+    let tape = hold(x, y, nil)
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.products.shape(x.pointee.shape, y.pointee.shape) else {
       return nil
@@ -202,8 +204,7 @@ extension Tape {
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, type: ScalarType,
     shape: LayoutID, attribute: UInt32 = 0, payload: UInt64 = 0, mode: RecordMode
   ) -> SlotRef {
-    let tape = join(x, y, z)
-    tape.lock()
+    let tape = hold(x, y, z)
     defer { tape.unlock() }
     let a = tape.operand(x)
     let b = y.map { tape.operand($0) } ?? Tape.none
@@ -284,8 +285,7 @@ extension Tape {
   ///
   /// Whatever was recorded on the old value keeps it. The handle stays constant if it was.
   package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
-    let tape = join(slot, fresh, nil)
-    tape.lock()
+    let tape = hold(slot, fresh, nil)
     defer { tape.unlock() }
     let node = fresh.pointee.node
     if slot.pointee.node != 0 {
@@ -314,10 +314,11 @@ extension Tape {
 
   /// Another handle for a handle's value, sharing its memory.
   package static func share(_ slot: SlotRef) -> SlotRef {
+    let tape = hold(slot)
     if slot.pointee.node != 0 {
+      tape.unlock()
       return view(slot, mode: .plain) { ($0.dims, $0.strides, 0) }!
     }
-    let tape = hold(slot)
     defer { tape.unlock() }
     return tape.makeSlot(
       storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
@@ -368,12 +369,16 @@ extension Tape {
 
   // MARK: Operands by id
 
+  /// The id of the first operand; the node's own where there is none.
   @inlinable @inline(__always)
   public func a(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].a }
+  /// The id of the second operand; the node's own where there is none.
   @inlinable @inline(__always)
   public func b(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].b }
+  /// The id of the third operand; the node's own where there is none.
   @inlinable @inline(__always)
   public func c(_ id: UInt32) -> UInt32 { id &- nodes[Int(id)].c }
+  /// Whether the node has operands.
   @inlinable @inline(__always)
   public func hasOperands(_ id: UInt32) -> Bool { nodes[Int(id)].a != 0 }
 }

@@ -16,7 +16,7 @@ extension Tape {
       to: Slot(
         tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: node.pointee.shape,
         shape: node.pointee.shape, type: node.pointee.type,
-        isVariable: node.pointee.traits.contains(.variable), gradient: nil))
+        isVariable: node.pointee.traits.contains(.variable), gradient: nil, owner: nil))
     state.pointee.heldNodes &+= 1
     if id >= state.pointee.windowStart {
       state.pointee.heldInWindow &+= 1
@@ -34,7 +34,7 @@ extension Tape {
       to: Slot(
         tape: self, node: 0, leaf: 0, storage: storage, offset: offset, layout: layout,
         shape: LayoutTable.shared[layout].shapeID, type: type, isVariable: isVariable,
-        gradient: nil))
+        gradient: nil, owner: nil))
     return slot
   }
 
@@ -78,8 +78,18 @@ extension Tape {
     slot.pointee.hasUnitGradient = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
+      // A backward pass that does this goes on using ids: the arena must not start again.
+      state.pointee.inFlight += 1
       releaseGradient(gradient)
+      state.pointee.inFlight -= 1
     }
+  }
+
+  /// Hangs a node on a handle as its gradient.
+  package func setGradient(_ slot: SlotRef, _ id: UInt32) {
+    let gradient = makeSlot(id)
+    gradient.pointee.owner = slot
+    slot.pointee.gradient = gradient
   }
 
   /// Takes the value away from a handle.
@@ -228,9 +238,11 @@ extension Tape {
       dropValue(owners[i])
     }
     state.pointee.owners.removeAll()
+    state.pointee.work.removeAll()
     state.pointee.count = 0
     state.pointee.live = 0
     state.pointee.hasCleared = false
+    state.pointee.clearing = 0..<0
     beginWindow()
   }
 
@@ -293,5 +305,6 @@ extension Tape {
     for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
     state.pointee.count = next
     state.pointee.live = Int(next)
+    state.pointee.clearing = next..<next
   }
 }

@@ -23,11 +23,14 @@ import Synchronization
 /// in the window. A window is forced at most once as a whole; then the next one begins, and when
 /// no handle points into the arena any more it starts again from 0.
 public struct Tape: Equatable, @unchecked Sendable {
+  /// The stored state, read and written under the lock.
   public let state: UnsafeMutablePointer<TapeState>
 
+  /// The arena.
   @inlinable @inline(__always)
   public var nodes: UnsafeMutablePointer<Node> { state.pointee.nodes }
 
+  /// The record of an id.
   @inlinable
   public subscript(id: UInt32) -> Node {
     @inline(__always) unsafeAddress { UnsafePointer(state.pointee.nodes + Int(id)) }
@@ -38,7 +41,9 @@ public struct Tape: Equatable, @unchecked Sendable {
 /// The stored state of a tape. Everything is read and written under `lock`.
 public struct TapeState: ~Copyable {
   let lock = Atomic<UInt32>(0)
+  /// The arena.
   public var nodes: UnsafeMutablePointer<Node>
+  /// Records in use, dead ones included.
   public var count: UInt32 = 0
   var capacity: UInt32
   /// Where the current window begins.
@@ -59,6 +64,8 @@ public struct TapeState: ~Copyable {
   package var inFlight = 0
   /// Whether some node in the arena was cleared by a backward pass.
   public var hasCleared = false
+  /// The records that the last backward pass wrote.
+  var clearing: Range<UInt32> = 0..<0
   /// Bytes that the window's nodes would need if each were in memory.
   public var pendingBytes = 0
   /// Nodes with a leaf record's count on a storage, or a reference to it.

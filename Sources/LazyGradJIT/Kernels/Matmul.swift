@@ -47,7 +47,7 @@ extension Matmul {
     let strip = 4 * V.width
     if n >= strip {
       let limit = m >= 16 ? 32768 : 1 << 20
-      for index in 0..<tiles.segmentCount where spans(tiles.segments[index], V.self) > limit {
+      for index in 0..<tiles.segmentCount where spans(tiles.segments[index], V.self) >= limit {
         if m >= 16 { blockedProduct(tiles, m: m, n: n) } else { thinProduct(tiles, m: m, n: n) }
         return
       }

@@ -107,12 +107,16 @@ extension LoopBuilder {
     var chunk = rounded(max(32_768 / width, 1), to: unit)
     if let product {
       let perRow = 2 * product.n * terms.reduce(0) { $0 + $1.k }
-      chunk = rounded(max(80_000 / max(perRow, 1), 4), to: max(unit, 4))
+      // Few rows read all of the right operand for little work: tall products get tall chunks.
+      let least = rows >= 512 ? 64 : rows >= 64 ? 32 : 4
+      chunk = rounded(max(80_000 / max(perRow, 1), least), to: max(unit, 4))
       if code.isEmpty, stores.isEmpty, terminals.isEmpty {
         block = chunk
       } else {
-        block = rounded(max(4096 / width, 16), to: unit)
-        if width * block > 16_384 { self.product!.wholeChunk = registers[product.register].isDirect }
+        block = min(rounded(max(4096 / width, 16), to: unit), chunk)
+        if width * block > 16_384 {
+          self.product!.wholeChunk = registers[product.register].isDirect
+        }
       }
     }
     // At most 64 chunks: more would not be balanced any better.

@@ -235,7 +235,9 @@ package final class LoopKernel: @unchecked Sendable {
 
 /// A kernel that moves elements.
 package struct MoveKernel: @unchecked Sendable {
-  package enum Kind: Sendable { case copy, gatherRows, scatterAddRows, setRegion, addRegion, concat }
+  package enum Kind: Sendable {
+    case copy, gatherRows, scatterAddRows, setRegion, addRegion, concat
+  }
   package var kind: Kind
   package var type: ScalarType
   package var node: Int
@@ -263,8 +265,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var blocks = 0
 }
 
-/// Elements at a fixed address, owned by the object that made it. Walking an `Array` in a class costs
-/// a retain and a release each time; kernels of sixteen elements would feel it.
+/// Elements at a fixed address, owned by the object that made it. Walking an `Array` in a class
+/// costs a retain and a release each time; kernels of sixteen elements would feel it.
 package struct Frozen<Element>: @unchecked Sendable {
   package let base: UnsafeMutablePointer<Element>
   package let count: Int

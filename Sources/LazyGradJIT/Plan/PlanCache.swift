@@ -98,9 +98,9 @@ package final class PlanCache: Sendable {
 
   /// The window that was seen before with this key and passes `verify`.
   func window(_ key: UInt64, _ verify: (WindowPlan) -> Bool) -> WindowPlan? {
-    state.withLock { state in
-      state.windows[state.collides ? 0 : key]?.first(where: verify)
-    }
+    // Compared outside of the lock: windows are long, and other tasks look theirs up meanwhile.
+    let candidates = state.withLock { state in state.windows[state.collides ? 0 : key] }
+    return candidates?.first(where: verify)
   }
 
   func remember(_ window: WindowPlan, key: UInt64) {

@@ -25,7 +25,8 @@ extension LoopKernel {
     var parts: [String] = []
     if hasProduct {
       let lengths = terms.array.map { String($0.k) }
-      let ks = lengths.count > 4 ? "\(lengths[0]) x \(lengths.count)" : lengths.joined(separator: "+")
+      let ks =
+        lengths.count > 4 ? "\(lengths[0]) x \(lengths.count)" : lengths.joined(separator: "+")
       parts.append("matmul \(product.m)x\(product.n) k \(ks)")
     }
     var names: [String] = []

@@ -124,9 +124,7 @@ extension Planner {
       for c in chain.dropFirst() { join(Int(chains[c]), g, as: .full) }
     }
     for c in chain { noteReads(Int(chains[c]), g) }
-    if kind ?? .full == .full {
-      for c in chain { mergeInputGroups(Int(chains[c])) }
-    }
+    for c in chain { mergeInputGroups(Int(chains[c])) }
   }
 
   /// Puts the put-off nodes that can be computed in one loop with node `i` on the chain, operands
@@ -136,8 +134,8 @@ extension Planner {
       let operand = input(i, k)
       let p = operand.position
       guard entries[p].putOff > 0 else { continue }
-      if operand.source.isLinear, operand.count == entries[i].count, entries[p].count == operand.count
-      {
+      let count = entries[i].count
+      if operand.source.isLinear, operand.count == count, entries[p].count == count {
         collect(p)
         chains.append(Int32(p))
       } else {
@@ -202,19 +200,25 @@ extension Planner {
     for k in 0..<inputCount(i) {
       let operand = input(i, k)
       guard Int(entries[operand.position].group) == g else { continue }
-      guard operand.source.isLinear else { return false }
-      switch (entries[operand.position].kind, kind) {
-      case (.full, .full), (.perRow, .perRow):
-        // Element by element: the operand must not be broadcast along the way.
-        if operand.count != entries[i].count { return false }
-      case (.perRow, .full):
-        if !isRowBroadcast(operand.shape, to: entries[i].node.shape, columns: groups[g].columns) {
-          return false
-        }
-      default: return false
-      }
+      if !isReadable(operand, by: i, as: kind, columns: groups[g].columns) { return false }
     }
     return true
+  }
+
+  /// Whether an operand could be read in the loop that computes it, of so many columns, by a value
+  /// of this kind.
+  private func isReadable(
+    _ operand: Input, by i: Int, as kind: ValueKind, columns: Int
+  ) -> Bool {
+    if !operand.source.isLinear { return false }
+    switch (entries[operand.position].kind, kind) {
+    case (.full, .full), (.perRow, .perRow):
+      // Element by element: the operand must not be broadcast along the way.
+      return operand.count == entries[i].count
+    case (.perRow, .full):
+      return isRowBroadcast(operand.shape, to: entries[i].node.shape, columns: columns)
+    default: return false
+    }
   }
 
   /// Whether broadcasting repeats each element of `shape` along one row of `columns`.
@@ -259,8 +263,8 @@ extension Planner {
       }
       if h == g { continue }
       let isPlain =
-        elementwise && operand.source.isLinear && entries[p].kind == .full
-        && entries[i].kind == .full && operand.count == count
+        elementwise
+        && isReadable(operand, by: i, as: entries[i].kind, columns: groups[h].columns)
       let edge = Int32(edges.count)
       edges.append(Edge(reader: Int32(g), next: -1, isPlain: isPlain))
       append(edge, edge, to: h)
@@ -277,16 +281,13 @@ extension Planner {
     groups[h].lastEdge = last
   }
 
-  /// Pulls the other groups that a full value reads into its own, where nothing stands between.
+  /// Pulls the other groups that a value reads into its own, where nothing stands between.
   private mutating func mergeInputGroups(_ i: Int) {
     for k in 0..<inputCount(i) {
       let operand = input(i, k)
       let g = Int(entries[i].group)
       let h = Int(entries[operand.position].group)
-      guard h >= 0, h != g, operand.source.isLinear, entries[operand.position].kind == .full,
-        operand.count == entries[i].count
-      else { continue }
-      if canMerge(h, into: g) { merge(h, into: g) }
+      if h >= 0, h != g, canMerge(h, into: g) { merge(h, into: g) }
     }
   }
 

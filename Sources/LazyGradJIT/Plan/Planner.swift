@@ -7,8 +7,9 @@
 
 /// Plans one graph.
 ///
-/// What is known of the positions stands in plain tables of trivial records, which are never copied:
-/// a training step has thousands of positions, and planning it must not take longer than running it.
+/// What is known of the positions stands in plain tables of trivial records, which are never
+/// copied: a training step has thousands of positions, and planning it must not take longer than
+/// running it.
 struct Planner {
   let graph: Graph
   /// Positions of the graph, then the copies that the planner adds.
@@ -93,7 +94,7 @@ struct Planner {
     let offset: Int
   }
 
-  /// What becomes one kernel. A kernel's number is also its place in the order of execution: a group
+  /// What becomes one kernel. A group's number is also its place in the order of execution: a group
   /// reads only groups with smaller numbers.
   struct Group {
     enum Kind { case loop, move, dead }
@@ -117,7 +118,7 @@ struct Planner {
   struct Edge {
     var reader: Int32
     var next: Int32
-    /// Element by element, so that the two can become one loop.
+    /// In the order of the reader's loop, so that the two can become one.
     var isPlain: Bool
   }
 

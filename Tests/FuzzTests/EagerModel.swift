@@ -1,0 +1,339 @@
+// The naive model that random tensor programs are held against: every operation is carried out at
+// once on plain arrays of numbers, and gradients come from a reverse walk over objects. Knows
+// nothing of the engine.
+
+import Foundation
+
+/// One value of the model and how it came about.
+final class EagerNode {
+  let dims: [Int]
+  var values: [Double]
+  /// Whether gradients flow to and through it.
+  var isVariable: Bool
+  /// What it was computed from, with a function from its gradient to the parent's.
+  var parents: [(node: EagerNode, pullback: ([Double]) -> [Double])]
+  let time: Int
+  /// When a backward pass cleared the graph here.
+  var clearedAt: Int?
+
+  init(
+    _ dims: [Int], _ values: [Double], isVariable: Bool, time: Int,
+    parents: [(node: EagerNode, pullback: ([Double]) -> [Double])] = []
+  ) {
+    self.dims = dims
+    self.values = values
+    self.isVariable = isVariable
+    self.time = time
+    self.parents = parents
+  }
+}
+
+/// A function of one or more numbers with its partial derivatives.
+struct ScalarFunction {
+  let value: ([Double]) -> Double
+  /// The derivative by one argument; is given the arguments and the result.
+  let partial: (Int, [Double], Double) -> Double
+}
+
+/// Computes at once, in the precision of `isSingle`.
+final class EagerModel {
+  let isSingle: Bool
+  private(set) var time = 0
+  var isTracking = true
+  /// The largest magnitude that has occurred: errors are judged against it.
+  private(set) var scale = 1.0
+  /// Whether a value was not finite.
+  private(set) var isBroken = false
+
+  init(isSingle: Bool) { self.isSingle = isSingle }
+
+  private func rounded(_ values: [Double]) -> [Double] {
+    for x in values {
+      if x.isFinite { scale = Swift.max(scale, abs(x)) } else { isBroken = true }
+    }
+    return isSingle ? values.map { Double(Float($0)) } : values
+  }
+
+  private func make(
+    _ dims: [Int], _ values: [Double],
+    _ parents: [(node: EagerNode, pullback: ([Double]) -> [Double])]
+  ) -> EagerNode {
+    time += 1
+    let isVariable = parents.contains { $0.node.isVariable }
+    return EagerNode(
+      dims, rounded(values), isVariable: isVariable, time: time,
+      parents: isTracking ? parents.filter { $0.node.isVariable } : [])
+  }
+
+  func leaf(_ dims: [Int], _ values: [Double], isVariable: Bool) -> EagerNode {
+    time += 1
+    return EagerNode(dims, rounded(values), isVariable: isVariable, time: time)
+  }
+
+  // MARK: Shapes
+
+  static func count(_ dims: [Int]) -> Int { dims.reduce(1, *) }
+
+  static func strides(_ dims: [Int]) -> [Int] {
+    var result = [Int](repeating: 1, count: dims.count)
+    for axis in dims.indices.dropLast().reversed() {
+      result[axis] = result[axis + 1] * dims[axis + 1]
+    }
+    return result
+  }
+
+  /// Every index of a shape in C order.
+  static func indices(_ dims: [Int]) -> [[Int]] {
+    var result: [[Int]] = [[]]
+    for n in dims { result = result.flatMap { head in (0..<n).map { head + [$0] } } }
+    return result
+  }
+
+  static func broadcast(_ a: [Int], _ b: [Int]) -> [Int]? {
+    let rank = Swift.max(a.count, b.count)
+    let x = [Int](repeating: 1, count: rank - a.count) + a
+    let y = [Int](repeating: 1, count: rank - b.count) + b
+    var result: [Int] = []
+    for (m, n) in zip(x, y) {
+      if m != n, m != 1, n != 1 { return nil }
+      result.append(m == 1 ? n : m)
+    }
+    return result
+  }
+
+  /// For every element of `to` the element of `from` that it repeats.
+  static func broadcastMap(_ from: [Int], to: [Int]) -> [Int] {
+    let lead = to.count - from.count
+    let steps = strides(from)
+    return indices(to).map { index in
+      from.indices.reduce(0) { $0 + (from[$1] == 1 ? 0 : index[lead + $1] * steps[$1]) }
+    }
+  }
+
+  // MARK: Operations
+
+  /// Picks elements by their numbers: every view, repetition and row selection is one of these.
+  func gather(_ x: EagerNode, _ map: [Int], _ dims: [Int]) -> EagerNode {
+    let n = x.values.count
+    return make(
+      dims, map.map { x.values[$0] },
+      [
+        (
+          x,
+          { g in
+            var result = [Double](repeating: 0, count: n)
+            for (k, place) in map.enumerated() { result[place] += g[k] }
+            return result
+          }
+        )
+      ])
+  }
+
+  /// The base with the elements of a map replaced.
+  func replaced(_ base: EagerNode, _ map: [Int], by value: EagerNode) -> EagerNode {
+    var values = base.values
+    for (k, place) in map.enumerated() { values[place] = value.values[k] }
+    return make(
+      base.dims, values,
+      [
+        (
+          base,
+          { g in
+            var result = g
+            for place in map { result[place] = 0 }
+            return result
+          }
+        ), (value, { g in map.map { g[$0] } }),
+      ])
+  }
+
+  /// An elementwise function with broadcasting; nil where the shapes don't fit.
+  func map(_ operands: [EagerNode], _ f: ScalarFunction) -> EagerNode? {
+    var dims = operands[0].dims
+    for x in operands {
+      guard let both = Self.broadcast(dims, x.dims) else { return nil }
+      dims = both
+    }
+    let maps = operands.map { Self.broadcastMap($0.dims, to: dims) }
+    let n = Self.count(dims)
+    // Arguments are read when they are needed, so a pullback sees what host writes have left.
+    func arguments(_ k: Int) -> [Double] { operands.indices.map { operands[$0].values[maps[$0][k]] } }
+    let result = make(dims, (0..<n).map { f.value(arguments($0)) }, [])
+    result.isVariable = operands.contains { $0.isVariable }
+    if !isTracking { return result }
+    for (position, operand) in operands.enumerated() where operand.isVariable {
+      result.parents.append(
+        (
+          operand,
+          { [unowned result] g in
+            var sum = [Double](repeating: 0, count: operand.values.count)
+            for k in 0..<n {
+              sum[maps[position][k]] += g[k] * f.partial(position, arguments(k), result.values[k])
+            }
+            return sum
+          }
+        ))
+    }
+    return result
+  }
+
+  /// For every element the number of the group that it belongs to when `axis` is reduced.
+  static func groups(_ dims: [Int], axis: Int?) -> (map: [Int], kept: [Int]) {
+    guard let axis else {
+      return ([Int](repeating: 0, count: count(dims)), dims.map { _ in 1 })
+    }
+    var kept = dims
+    kept[axis] = 1
+    return (broadcastMap(kept, to: dims), kept)
+  }
+
+  func sum(_ x: EagerNode, axis: Int?, keepDims: Bool) -> EagerNode {
+    let (map, kept) = Self.groups(x.dims, axis: axis)
+    var values = [Double](repeating: 0, count: Self.count(kept))
+    for (k, group) in map.enumerated() { values[group] += x.values[k] }
+    return make(
+      Self.reducedDims(x.dims, axis, keepDims), values, [(x, { g in map.map { g[$0] } })])
+  }
+
+  func max(_ x: EagerNode, axis: Int?, keepDims: Bool) -> EagerNode {
+    let (map, kept) = Self.groups(x.dims, axis: axis)
+    let groupCount = Self.count(kept)
+    func winners() -> [Int] {
+      var best = [Int](repeating: -1, count: groupCount)
+      for (k, group) in map.enumerated()
+      where best[group] < 0 || x.values[k] > x.values[best[group]] {
+        best[group] = k
+      }
+      return best
+    }
+    return make(
+      Self.reducedDims(x.dims, axis, keepDims), winners().map { x.values[$0] },
+      [
+        (
+          x,
+          { g in
+            var result = [Double](repeating: 0, count: map.count)
+            for (group, k) in winners().enumerated() { result[k] = g[group] }
+            return result
+          }
+        )
+      ])
+  }
+
+  static func reducedDims(_ dims: [Int], _ axis: Int?, _ keepDims: Bool) -> [Int] {
+    if keepDims { return groups(dims, axis: axis).kept }
+    guard let axis else { return [] }
+    var result = dims
+    result.remove(at: axis)
+    return result
+  }
+
+  /// The product of two matrices.
+  func matmul(_ a: EagerNode, _ b: EagerNode) -> EagerNode {
+    let (m, k, n) = (a.dims[0], a.dims[1], b.dims[1])
+    var values = [Double](repeating: 0, count: m * n)
+    for i in 0..<m {
+      for j in 0..<n {
+        for l in 0..<k { values[i * n + j] += a.values[i * k + l] * b.values[l * n + j] }
+      }
+    }
+    return make(
+      [m, n], values,
+      [
+        (
+          a,
+          { g in
+            (0..<(m * k)).map { e in
+              (0..<n).reduce(0) { $0 + g[e / k * n + $1] * b.values[e % k * n + $1] }
+            }
+          }
+        ),
+        (
+          b,
+          { g in
+            (0..<(k * n)).map { e in
+              (0..<m).reduce(0) { $0 + a.values[$1 * k + e / n] * g[$1 * n + e % n] }
+            }
+          }
+        ),
+      ])
+  }
+
+  /// Softmax, or its logarithm, along the last axis.
+  func softmax(_ x: EagerNode, logarithm: Bool) -> EagerNode {
+    let columns = x.dims.last!
+    let rows = x.values.count / columns
+    var y = x.values
+    for row in 0..<rows {
+      let range = (row * columns)..<((row + 1) * columns)
+      let top = x.values[range].max()!
+      let total = x.values[range].reduce(0) { $0 + exp($1 - top) }
+      for k in range {
+        y[k] = logarithm ? x.values[k] - top - log(total) : exp(x.values[k] - top) / total
+      }
+    }
+    let p = logarithm ? y.map { exp($0) } : y
+    return make(
+      x.dims, y,
+      [
+        (
+          x,
+          { g in
+            var result = g
+            for row in 0..<rows {
+              let range = (row * columns)..<((row + 1) * columns)
+              let dot = range.reduce(0) { $0 + (logarithm ? g[$1] : g[$1] * p[$1]) }
+              for k in range { result[k] = logarithm ? g[k] - p[k] * dot : p[k] * (g[k] - dot) }
+            }
+            return result
+          }
+        )
+      ])
+  }
+
+  // MARK: Gradients
+
+  /// Whether a backward pass would run into a part that an earlier one has cleared.
+  func isBlocked(_ head: EagerNode) -> Bool {
+    reachable(head).contains { node in
+      node.clearedAt == nil
+        && node.parents.contains { $0.node.clearedAt.map { $0 >= node.time } ?? false }
+    }
+  }
+
+  /// The nodes that a gradient of `head` reaches, newest first.
+  private func reachable(_ head: EagerNode) -> [EagerNode] {
+    var seen: Set<ObjectIdentifier> = [ObjectIdentifier(head)]
+    var work = [head]
+    var result: [EagerNode] = []
+    while let node = work.popLast() {
+      result.append(node)
+      if node.clearedAt != nil { continue }
+      for parent in node.parents where seen.insert(ObjectIdentifier(parent.node)).inserted {
+        work.append(parent.node)
+      }
+    }
+    return result.sorted { $0.time > $1.time }
+  }
+
+  /// The gradient of the sum of `head` with respect to everything that it depends on.
+  func backward(_ head: EagerNode, retainsGraph: Bool) -> [ObjectIdentifier: [Double]] {
+    var gradients = [
+      ObjectIdentifier(head): [Double](repeating: 1, count: head.values.count)
+    ]
+    let order = reachable(head)
+    for node in order where node.clearedAt == nil {
+      guard let g = gradients[ObjectIdentifier(node)] else { continue }
+      for parent in node.parents {
+        let id = ObjectIdentifier(parent.node)
+        let part = rounded(parent.pullback(g))
+        gradients[id] = gradients[id].map { zip($0, part).map(+) } ?? part
+      }
+    }
+    if !retainsGraph {
+      time += 1
+      for node in order { node.clearedAt = time }
+    }
+    return gradients
+  }
+}

@@ -1,0 +1,243 @@
+// Every documented end of the program, in a process of its own: that it ends, and what it says.
+
+import LazyGrad
+import Testing
+
+#if os(Linux) || os(macOS)
+  /// Whether what a process wrote on standard error contains a text.
+  private func says(_ result: ExitTest.Result?, _ text: String) -> Bool {
+    String(decoding: result?.standardErrorContent ?? [], as: UTF8.self).contains(text)
+  }
+
+  @Suite("Ends of the program")
+  struct ExitTests {
+    @Test("matmul")
+    func product() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = matmul(Tensor.zeros([3, 4]), Tensor.zeros([5, 2]))
+      }
+      #expect(
+        says(result, "LazyGrad: matmul: inner dimensions differ: [3, 4] x [5, 2] (4 and 5)"))
+    }
+
+    @Test("Operands that do not broadcast")
+    func broadcasting() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, 3]) + Tensor.zeros([2])
+      }
+      #expect(says(result, "add: expected shapes that broadcast together, got [2, 3] and [2]"))
+    }
+
+    @Test("item")
+    func item() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, 3]).item()
+      }
+      #expect(says(result, "item: expected exactly one element, got shape [2, 3]"))
+    }
+
+    @Test("An index out of range")
+    func index() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, 3])[2]
+      }
+      #expect(says(result, "LazyGrad: subscript: "))
+    }
+
+    @Test("An index of an array out of range")
+    func arrayIndex() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = NDArray.zeros([2, 3])[0, -4]
+      }
+      #expect(says(result, "LazyGrad: subscript: ") && says(result, "-4"))
+    }
+
+    @Test("A setter on a locked array")
+    func locked() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let x = NDArray([1.0, 2])
+        let y = x * Tensor([3.0, 4])
+        x[0] = NDArray(5.0)
+        _ = y
+      }
+      #expect(says(result, "subscript: the array is locked"))
+      #expect(says(result, "held by multiply"))
+    }
+
+    @Test("A setter on a read-only array")
+    func readOnly() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let x = NDArray([1.0, 2])
+        try! x.setWriteable(false)
+        x[0] = NDArray(5.0)
+      }
+      #expect(says(result, "subscript: the array is read-only"))
+    }
+
+    @Test("reshaped")
+    func reshaped() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, 3]).reshaped([4, -1])
+      }
+      #expect(says(result, "reshaped: 6 elements of shape [2, 3] don't fit [4, -1]"))
+    }
+
+    @Test("An axis")
+    func axis() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, 3]).sum(axis: 2)
+      }
+      #expect(says(result, "sum: axis 2 is out of range for shape [2, 3]"))
+    }
+
+    @Test("A seed of a wrong shape")
+    func seed() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        Tensor.ones([2, 3]).backward(Tensor([1.0, 2]))
+      }
+      #expect(
+        says(result, "backward: expected a seed that broadcasts to shape [2, 3], got shape [2]"))
+    }
+
+    @Test("A second pass through a cleared graph")
+    func cleared() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let x = Tensor([1.0, 2])
+        let shared = x * x
+        let (a, b) = (shared * 2, shared * 3)
+        a.backward()
+        b.backward()
+      }
+      #expect(says(result, "backward: part of the graph below 'multiply' was cleared"))
+    }
+
+    @Test("Labels")
+    func labels() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = softmaxCrossEntropy(Tensor.zeros([2, 3]), NDArray([0, 3]))
+      }
+      #expect(says(result, "softmaxCrossEntropy: label 3 is out of range for 3 classes"))
+    }
+
+    @Test("Ragged nested arrays")
+    func ragged() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor([[1.0, 2], [3]])
+      }
+      #expect(says(result, "ragged nested array: expected length 2 along axis 1, got 1"))
+    }
+
+    @Test("Integers as variables")
+    func variables() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor([1, 2], constant: false)
+      }
+      #expect(says(result, "Tensor: integer and bool tensors are constants, got constant: false"))
+    }
+
+    @Test("Sizes")
+    func sizes() async {
+      let negative = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = Tensor.zeros([2, -1])
+      }
+      #expect(says(negative, "zeros: expected lengths of at least 0, got shape [2, -1]"))
+      let huge = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        _ = NDArray.zeros([.max, 2])
+      }
+      #expect(says(huge, "more elements than memory can hold"))
+    }
+
+    @Test("An update of the wrong type or shape")
+    func updates() async {
+      let type = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let x = Tensor([1, 2])
+        x += 0.5
+      }
+      #expect(says(type, "+=: elements of type float64 can't be put into int64"))
+      let shape = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let x = Tensor([1.0, 2])
+        x[0..<1] = Tensor([1.0, 2])
+      }
+      #expect(says(shape, "subscript: shape [2] does not fit into shape [1]"))
+    }
+
+    @Test("Elements of another type")
+    func elements() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        try! NDArray([1.0]).withMutableElements(as: Float.self) { _ in }
+      }
+      #expect(says(result, "withMutableElements: expected elements of type float64, got Float"))
+    }
+
+    @Test("A poisoned tensor that is read outside of the scope")
+    func poisoned() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        var bad: Tensor?
+        try? catchingTensorErrors { bad = Tensor([1.0])[3] }
+        _ = bad!.item()
+      }
+      #expect(says(result, "LazyGrad: subscript: "))
+    }
+
+    // MARK: The process-wide switch, which other tests must not see
+
+    @Test("The guard's process-wide switch")
+    func switches() async {
+      await #expect(processExitsWith: .success) {
+        func isLocked() -> Bool {
+          let x = NDArray([1.0, 2])
+          let y = x * Tensor([3.0, 4])
+          return withExtendedLifetime(y) { !x.isWriteable }
+        }
+        precondition(isMemoryGuardActive && isLocked())
+        turnMemoryGuardingOff()
+        precondition(!isMemoryGuardActive && !isLocked())
+        precondition(memGuardOn { isMemoryGuardActive && isLocked() })
+        precondition(!isMemoryGuardActive)
+        turnMemoryGuardingOn()
+        precondition(isMemoryGuardActive && isLocked())
+        precondition(memGuardOff { !isMemoryGuardActive && !isLocked() })
+      }
+    }
+  }
+#endif

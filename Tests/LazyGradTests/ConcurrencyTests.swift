@@ -1,0 +1,215 @@
+// Tensors and tasks: what moves between threads, what runs side by side, and what must not leak.
+// `.ci/tsan` runs this suite under Thread Sanitizer.
+
+import Foundation
+import LazyGrad
+import Testing
+
+@Suite struct ConcurrencyTests {
+  /// Carries something that belongs to one task at a time to the next one.
+  private struct Sent<Value>: @unchecked Sendable {
+    let value: Value
+  }
+
+  /// A small recurrent model, trained for some steps; yields between operations if asked to.
+  private static func train(seed: Int, steps: Int, hops: Bool) async -> [Float] {
+    func matrix(_ rows: Int, _ columns: Int, _ salt: Int) -> Tensor {
+      let values = (0..<(rows * columns)).map { i in
+        Float((i * 7 + salt * 13 + seed * 31) % 17 - 8) / 16
+      }
+      return Tensor(NDArray(values, shape: [rows, columns]))
+    }
+    func hop() async { if hops { await Task.yield() } }
+    var weights = [matrix(4, 6, 1), matrix(6, 6, 2), matrix(6, 3, 3)]
+    let inputs = (0..<4).map { matrix(2, 4, 4 + $0) }
+    let labels = NDArray([seed % 3, (seed + 1) % 3])
+    var losses: [Float] = []
+    for _ in 0..<steps {
+      var h = Tensor.zeros([2, 6], constant: true)
+      for x in inputs {
+        let a = matmul(x, weights[0])
+        await hop()
+        h = tanh(a + matmul(h, weights[1]))
+        await hop()
+      }
+      let loss = softmaxCrossEntropy(matmul(h, weights[2]), labels)
+      await hop()
+      loss.backward()
+      await hop()
+      losses.append(loss.item(as: Float.self))
+      weights = weights.map { w in noAutodiff { w - 0.1 * w.grad! } }
+      await hop()
+    }
+    return losses + weights.flatMap { $0.elements(as: Float.self) }
+  }
+
+  @Test func twoTasksHopThreads() async {
+    let alone = await Self.train(seed: 1, steps: 5, hops: false)
+    let other = await Self.train(seed: 2, steps: 5, hops: false)
+    for _ in 0..<10 {
+      async let first = Task.detached { await Self.train(seed: 1, steps: 5, hops: true) }.value
+      async let second = Task.detached { await Self.train(seed: 2, steps: 5, hops: true) }.value
+      let results = await (first, second)
+      #expect(results.0 == alone)
+      #expect(results.1 == other)
+    }
+  }
+
+  @Test func eightModelsTrainSideBySide() async {
+    var expected: [[Float]] = []
+    for seed in 0..<8 { expected.append(await Self.train(seed: seed, steps: 20, hops: false)) }
+    for hops in [false, true] {
+      await withTaskGroup(of: (Int, [Float]).self) { group in
+        for seed in 0..<8 {
+          group.addTask { (seed, await Self.train(seed: seed, steps: 20, hops: hops)) }
+        }
+        for await (seed, result) in group { #expect(result == expected[seed]) }
+      }
+    }
+  }
+
+  /// Runs `body` on a thread of its own, which ends with it.
+  private static func onNewThread<R>(_ body: @escaping @Sendable () -> R) -> R {
+    let box = Box<R>()
+    let done = DispatchSemaphore(value: 0)
+    let thread = Thread {
+      box.value = body()
+      done.signal()
+    }
+    thread.start()
+    done.wait()
+    return box.value!
+  }
+
+  private final class Box<R>: @unchecked Sendable {
+    var value: R?
+  }
+
+  @Test func tensorsOutliveTheThreadThatMadeThem() {
+    for _ in 0..<20 {
+      let sent = Self.onNewThread {
+        let x = Tensor([1.0, 2, 3])
+        let y = x * 2 + 1
+        return Sent(value: (x, y, Tensor.full([3], 4.0)))
+      }
+      let (x, y, z) = sent.value
+      let sum = (y * z).sum()
+      sum.backward()
+      #expect(sum.item() == 60)
+      #expect(x.grad!.elements(as: Double.self) == [8, 8, 8])
+    }
+  }
+
+  @Test func operationsJoinWhatTwoThreadsRecorded() {
+    let w = Tensor([2.0, 3])
+    for round in 0..<20 {
+      // Pending on three threads, with gradients on one of them.
+      let here = w * Double(round)
+      let there = Self.onNewThread { () -> Sent<(Tensor, Tensor)> in
+        let v = Tensor([5.0, 7])
+        (v * v).backward()
+        return Sent(value: (v, exp(v * 0)))
+      }.value
+      let (v, e) = there
+      let third = Self.onNewThread { Sent(value: Tensor.full([2], 1.5)) }.value
+      let chosen = `where`(third .> 1, here * e, v)
+      #expect(v.grad == nil)
+      let total = (chosen + v).sum()
+      total.backward()
+      #expect(total.item() == Double(round) * 5 + 12)
+      #expect(w.grad!.elements(as: Double.self) == [Double(round), Double(round)])
+      #expect(v.grad!.elements(as: Double.self) == [1, 1])
+    }
+  }
+
+  @Test func aGradientStaysWithItsTensorWhenTapesJoin() {
+    for _ in 0..<20 {
+      let (x, keep) = Self.onNewThread { () -> Sent<(Tensor, Tensor)> in
+        let x = Tensor([1.0, 2])
+        let hidden = tanh(x)
+        (hidden * hidden).backward()
+        hidden.eval()
+        return Sent(value: (x, hidden))
+      }.value
+      // The gradients are pending on the other thread's tape; a use without autodiff keeps them.
+      let pending = Tensor.full([2], 2.0)
+      let product = noAutodiff { keep * pending }
+      #expect(product.elements(as: Double.self) == [2 * Foundation.tanh(1), 2 * Foundation.tanh(2)])
+      let h = Foundation.tanh(1.0)
+      #expect(abs(keep.grad!.elements(as: Double.self)[0] - 2 * h) < 1e-15)
+      #expect(abs(x.grad!.elements(as: Double.self)[0] - 2 * h * (1 - h * h)) < 1e-15)
+      keep.nullGradient()
+      #expect(x.grad != nil)
+    }
+  }
+
+  @Test func scopesStayWithTheirTask() async {
+    let x = Tensor([3.0])
+    let isOpen = DispatchSemaphore(value: 0)
+    let isDone = DispatchSemaphore(value: 0)
+    let blocker = Thread {
+      noAutodiff {
+        memGuardOff {
+          isOpen.signal()
+          isDone.wait()
+        }
+      }
+    }
+    blocker.start()
+    Self.wait(isOpen)
+    #expect(isMemoryGuardActive)
+    let y = x * x
+    y.backward()
+    #expect(x.grad!.item() == 6)
+    isDone.signal()
+
+    await noAutodiff {
+      await Task.yield()
+      let inherited = await Task { Tensor([1.0]).isTrackedWhenUsed }.value
+      #expect(!inherited)
+      let detached = await Task.detached { Tensor([1.0]).isTrackedWhenUsed }.value
+      #expect(detached)
+    }
+    #expect(Tensor([1.0]).isTrackedWhenUsed)
+  }
+
+  private static func wait(_ semaphore: DispatchSemaphore) { semaphore.wait() }
+
+  @Test func hostArraysAreLockedFromEveryThread() {
+    let array = NDArray([1.0, 2])
+    let x = Tensor(array, copy: false)
+    let y = x * x
+    let sent = Sent(value: array)
+    let isLocked = Self.onNewThread { !sent.value.isWriteable }
+    #expect(isLocked)
+    y.backward()
+    #expect(Self.onNewThread { sent.value.isWriteable })
+    // The gradient is pending and reads the array: a write from elsewhere computes it first.
+    Self.onNewThread { try? sent.value.fill(100.0) }
+    #expect(x.grad!.elements(as: Double.self) == [2, 4])
+  }
+
+  @Test func manyThreadsShareOneTape() {
+    // One thread makes the parameters of all, so that all record on its tape.
+    let models = (0..<4).map { k in Sent(value: Tensor.full([8, 8], Double(k + 1) / 64)) }
+    DispatchQueue.concurrentPerform(iterations: 4) { k in
+      let w = models[k].value
+      var x = Tensor.full([8, 8], 1.0)
+      for _ in 0..<200 {
+        x = matmul(x, w) * 0.5 + 1
+        if Int(x.elements(as: Double.self)[0] * 1024) % 3 == 0 { x = x + 0.0 }
+      }
+      let expected = 1 / (1 - 0.5 * 8 * Double(k + 1) / 64)
+      let value = x.elements(as: Double.self)[5]
+      precondition(abs(value - expected) < 1e-9, "model \(k): \(value) instead of \(expected)")
+    }
+  }
+}
+
+extension Tensor {
+  /// Whether an operation here and now is recorded for differentiation.
+  fileprivate var isTrackedWhenUsed: Bool {
+    (self * 2).backward()
+    return grad != nil
+  }
+}
