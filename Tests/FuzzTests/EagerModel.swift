@@ -157,7 +157,9 @@ final class EagerModel {
     let maps = operands.map { Self.broadcastMap($0.dims, to: dims) }
     let n = Self.count(dims)
     // Arguments are read when they are needed, so a pullback sees what host writes have left.
-    func arguments(_ k: Int) -> [Double] { operands.indices.map { operands[$0].values[maps[$0][k]] } }
+    func arguments(_ k: Int) -> [Double] {
+      operands.indices.map { operands[$0].values[maps[$0][k]] }
+    }
     let result = make(dims, (0..<n).map { f.value(arguments($0)) }, [])
     result.isVariable = operands.contains { $0.isVariable }
     if !isTracking { return result }

@@ -68,7 +68,9 @@ struct TensorProgramGenerator {
   }
 
   private mutating func dims() -> [Int] {
-    random.pick([[], [1], [5], [3], [3, 5], [1, 5], [3, 1], [5, 3], [4, 4], [2, 3, 5], [17], [0, 3]])
+    random.pick([
+      [], [1], [5], [3], [3, 5], [1, 5], [3, 1], [5, 3], [4, 4], [2, 3, 5], [17], [0, 3],
+    ])
   }
 
   /// Multiples of 1/64: exact in both precisions, with ties now and then.

@@ -136,6 +136,22 @@ struct AutodiffTests {
     #expect(values(x[1...][1...].grad) == [6])
   }
 
+  @Test("Views lead to their base after a backward pass and after noAutodiff")
+  func reconnected() {
+    let x = Tensor([1.0, 2, 3])
+    let v = noAutodiff { x[0..<2] }
+    (v * v).backward()
+    #expect(values(x.grad) == [2, 4, 0] && values(v.grad) == [2, 4])
+    let y = x * 1
+    let part = y[0..<2]
+    (y * 2).backward()
+    (part * 3).backward()
+    #expect(values(y.grad) == [3, 3, 0] && values(part.grad) == [3, 3])
+    #expect(values(x.grad) == [2, 2, 2])
+    _ = part + 1
+    #expect(values(part.grad) == [3, 3])
+  }
+
   @Test("A gradient that nobody reads is not computed")
   func unread() {
     let x = Tensor([1.0, 2])

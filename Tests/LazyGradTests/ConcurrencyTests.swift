@@ -134,7 +134,8 @@ import Testing
       // The gradients are pending on the other thread's tape; a use without autodiff keeps them.
       let pending = Tensor.full([2], 2.0)
       let product = noAutodiff { keep * pending }
-      #expect(product.elements(as: Double.self) == [2 * Foundation.tanh(1), 2 * Foundation.tanh(2)])
+      #expect(
+        product.elements(as: Double.self) == [2 * Foundation.tanh(1), 2 * Foundation.tanh(2)])
       let h = Foundation.tanh(1.0)
       #expect(abs(keep.grad!.elements(as: Double.self)[0] - 2 * h) < 1e-15)
       #expect(abs(x.grad!.elements(as: Double.self)[0] - 2 * h * (1 - h * h)) < 1e-15)

@@ -55,11 +55,13 @@ struct ErrorTests {
       ("max", { m.max(axis: -3) }), ("min", { m.min(axis: 2) }), ("argmax", { m.argmax(axis: 5) }),
       ("var", { m.var(axis: 2) }), ("softmax", { softmax(m, axis: 2) }),
       ("logSoftmax", { logSoftmax(m, axis: -3) }), ("logSumExp", { logSumExp(m, axis: 2) }),
-      ("expandedDims", { m.expandedDims(at: 4) }), ("concatenate", { concatenate([m, m], axis: 2) }),
+      ("expandedDims", { m.expandedDims(at: 4) }),
+      ("concatenate", { concatenate([m, m], axis: 2) }),
       ("stack", { stack([m, m], axis: 3) }),
     ] as [(String, () -> Tensor)] {
       let text = message { _ = body() }
-      #expect(text.hasPrefix("\(name): axis ") && text.contains("out of range for shape [2, 3]"), "\(text)")
+      #expect(text.hasPrefix("\(name): axis "), "\(text)")
+      #expect(text.contains("out of range for shape [2, 3]"), "\(text)")
     }
     #expect(message { _ = m.sum(axes: [1, -1]) } == "sum: axis -1 is named twice in [1, -1]")
     #expect(
@@ -80,7 +82,9 @@ struct ErrorTests {
   func shapes() {
     #expect(
       message { _ = m.reshaped([4, 2]) } == "reshaped: 6 elements of shape [2, 3] don't fit [4, 2]")
-    for shape in [[-1, -1], [4, -1], [-2, 3], [0, -1], [.max, .max, -1], [.max, 2], [-1, -6]] {
+    for shape in [
+      [-1, -1], [4, -1], [-2, 3], [0, -1], [.max, .max, -1], [.max, 2], [-1, -6],
+    ] {
       #expect(message { _ = m.reshaped(shape) }.contains("don't fit \(shape)"), "\(shape)")
     }
     #expect(
@@ -135,13 +139,15 @@ struct ErrorTests {
 
   @Test("Joining")
   func joining() {
-    #expect(message { _ = concatenate([]) } == "concatenate: expected at least one tensor, got none")
+    #expect(
+      message { _ = concatenate([]) } == "concatenate: expected at least one tensor, got none")
     #expect(message { _ = stack([]) } == "stack: expected at least one tensor, got none")
     #expect(
       message { _ = concatenate([m, m.transposed()]) }
         == "concatenate: shapes differ along more than axis 0: [2, 3] and [3, 2]")
     #expect(message { _ = stack([m, m[0]]) } == "stack: shapes differ: [2, 3] and [3]")
-    #expect(message { _ = concatenate([m[0, 0], m[0, 0]]) }.hasPrefix("concatenate: axis 0 is out"))
+    #expect(
+      message { _ = concatenate([m[0, 0], m[0, 0]]) }.hasPrefix("concatenate: axis 0 is out"))
   }
 
   @Test("Types, values and seeds")
@@ -169,9 +175,8 @@ struct ErrorTests {
       message { m += Tensor.ones([2, 2, 3], dtype: .float64) }
         == "+=: shape [2, 2, 3] does not fit into shape [2, 3]")
     #expect(
-      message { Tensor(1.0).broadcast(to: [2])[0] = Tensor(2.0) } == "no error"
-        || message { Tensor(1.0).broadcast(to: [2]).assign(Tensor(2.0)) }
-          == "assign: a tensor that was broadcast can't be updated in place")
+      message { Tensor(1.0).broadcast(to: [2]).assign(Tensor(2.0)) }
+        == "assign: a tensor that was broadcast can't be updated in place")
   }
 
   @Test("Labels")
@@ -187,7 +192,8 @@ struct ErrorTests {
         == "softmaxCrossEntropy: expected integer labels, got float64")
     #expect(
       message { _ = softmaxCrossEntropy(m[0], NDArray([0, 1])) }
-        == "softmaxCrossEntropy: expected logits [rows, classes] and labels [rows], got [3] and [2]")
+        == "softmaxCrossEntropy: expected logits [rows, classes] and labels [rows], "
+        + "got [3] and [2]")
     #expect(message { _ = softmaxCrossEntropy(m, NDArray([0])) }.contains("got [2, 3] and [1]"))
     #expect(
       message { _ = softmaxCrossEntropy(Tensor.zeros([0, 3]), NDArray([Int]())) } == "no error")
@@ -220,7 +226,8 @@ struct ErrorTests {
   @Test("Poisoned tensors stay poisoned through every operation and can be read")
   func poison() {
     let operations: [(Tensor) -> Tensor] = [
-      { -$0 }, { exp($0) }, { $0 + 1 }, { 1 - $0 }, { $0 * m }, { m / $0 }, { $0 ** 2 }, { 2 ** $0 },
+      { -$0 }, { exp($0) }, { $0 + 1 }, { 1 - $0 }, { $0 * m }, { m / $0 }, { $0 ** 2 },
+      { 2 ** $0 },
       { $0 .== m }, { maximum($0, 0) }, { `where`(Tensor(true), $0, m) },
       { `where`($0, m, m) }, { $0.clip(0, 1) }, { $0.cast(to: .float32) }, { $0.sum() },
       { $0.sum(axis: 3) }, { $0.mean(axes: [1, 2]) }, { $0.max(axis: 1) }, { $0.argmax() },
@@ -231,8 +238,19 @@ struct ErrorTests {
       { stack([m, $0]) }, { stack([$0, m]) }, { softmax($0) }, { logSoftmax($0, axis: 1) },
       { logSumExp($0, axis: 1) }, { softmaxCrossEntropy($0, NDArray([0])) },
       { gradients(of: $0, withRespectTo: [m])[0] }, { gradients(of: m, withRespectTo: [$0])[0] },
-      { $0.detached() }, { $0 += m; return $0 }, { $0[0] = m; return $0 }, { $0.eval() },
-      { $0.backward(); return $0 }, { $0.clearGraph(); return $0 },
+      { $0.detached() },
+      {
+        $0 += m; return $0
+      },
+      {
+        $0[0] = m; return $0
+      }, { $0.eval() },
+      {
+        $0.backward(); return $0
+      },
+      {
+        $0.clearGraph(); return $0
+      },
     ]
     for (k, operation) in operations.enumerated() {
       #expect(throws: TensorError.self, "operation \(k)") {

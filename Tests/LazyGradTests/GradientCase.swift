@@ -308,6 +308,8 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
     .init(.attach, "softmax, axis 0", [[3, 2]], in: both) { softmax($0[0], axis: 0) },
     .init(.attach, "softmax, middle axis", [[2, 3, 2]], in: both) { softmax($0[0], axis: 1) },
     .init(.attach, "softmax of a vector", [[4]], in: both) { softmax($0[0]) },
+    .init(.attach, "softmax of a scalar", [[]], in: both) { softmax($0[0]) * $0[0] },
+    .init(.attach, "logSoftmax of a scalar", [[]], in: both) { logSoftmax($0[0], axis: 0) + $0[0] },
     .init(.attach, "logSoftmax", [[2, 3]], in: both) { logSoftmax($0[0]) },
     .init(.attach, "logSoftmax, axis 0", [[3, 2]], in: both) { logSoftmax($0[0], axis: 0) },
     .init(.attach, "logSumExp", [[2, 3]], in: both) { logSumExp($0[0]) },

@@ -29,7 +29,7 @@ struct GuardTests {
     #expect(z.elements(as: Double.self) == [0, 1, 2])
   }
 
-  @Test("With the guard off the write goes through: the documented corruption", arguments: [false, true])
+  @Test("With the guard off the write goes through", arguments: [false, true])
   func unguarded(_ readsFirst: Bool) throws {
     try memGuardOff {
       let x = NDArray.arange(3.0)
@@ -76,7 +76,7 @@ struct GuardTests {
     }
   }
 
-  @Test("A write to the array of a result changes nothing that is pending on it", arguments: [false, true])
+  @Test("A write to a result's array changes nothing pending", arguments: [false, true])
   func pendingOnResults(_ tracks: Bool) throws {
     func program() throws {
       let x = Tensor([1.0, 2])

@@ -10,7 +10,8 @@ struct TensorPrintingTests {
     #expect("\(Tensor([1.0, 2.5]))" == "Tensor([1. , 2.5])")
     #expect("\(Tensor([[1, 2], [3, 4]]))" == "Tensor([[1, 2],\n        [3, 4]])")
     #expect("\(Tensor(3.0) * 2)" == "Tensor(6.)")
-    #expect("\(Tensor([1.0, 2, 3, 4]).reshaped([2, 2]).transposed())" == "Tensor([[1., 3.],\n        [2., 4.]])")
+    let turned = Tensor([1.0, 2, 3, 4]).reshaped([2, 2]).transposed()
+    #expect("\(turned)" == "Tensor([[1., 3.],\n        [2., 4.]])")
     #expect("\(Tensor([Float(1)]))" == "Tensor([1.], dtype=float32)")
     #expect("\(Tensor([true]) .== Tensor([true]))" == "Tensor([ True])")
   }

@@ -5,24 +5,58 @@ internal import LazyGradJIT
 
 extension Tensor {
   /// Adds in place; the tensor keeps its shape, type and constness, and all views see the result.
-  public static func += (a: Tensor, b: Tensor) { a.update("+=", a + b) }
+  public static func += (a: inout Tensor, b: Tensor) { a.update("+=", a + b) }
   /// Adds a number in place.
-  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", a + b) }
+  public static func += (a: inout Tensor, b: some TensorScalar) { a.update("+=", a + b) }
   /// Subtracts in place.
-  public static func -= (a: Tensor, b: Tensor) { a.update("-=", a - b) }
+  public static func -= (a: inout Tensor, b: Tensor) { a.update("-=", a - b) }
   /// Subtracts a number in place.
-  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", a - b) }
+  public static func -= (a: inout Tensor, b: some TensorScalar) { a.update("-=", a - b) }
   /// Multiplies in place.
-  public static func *= (a: Tensor, b: Tensor) { a.update("*=", a * b) }
+  public static func *= (a: inout Tensor, b: Tensor) { a.update("*=", a * b) }
   /// Multiplies by a number in place.
-  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", a * b) }
+  public static func *= (a: inout Tensor, b: some TensorScalar) { a.update("*=", a * b) }
   /// Divides in place.
-  public static func /= (a: Tensor, b: Tensor) { a.update("/=", a / b) }
+  public static func /= (a: inout Tensor, b: Tensor) { a.update("/=", a / b) }
   /// Divides by a number in place.
+  public static func /= (a: inout Tensor, b: some TensorScalar) { a.update("/=", a / b) }
+  /// Raises to a power in place.
+  public static func **= (a: inout Tensor, b: Tensor) { a.update("**=", a ** b) }
+  /// Raises to a power in place.
+  public static func **= (a: inout Tensor, b: some TensorScalar) { a.update("**=", a ** b) }
+
+  // The object changes, not the variable, so a `let` can be updated too. What can be assigned to
+  // takes the operators above: `x[[0, 2]] += 1` works on a copy, which the setter must store.
+
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func += (a: Tensor, b: Tensor) { a.update("+=", a + b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", a + b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func -= (a: Tensor, b: Tensor) { a.update("-=", a - b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", a - b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func *= (a: Tensor, b: Tensor) { a.update("*=", a * b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", a * b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
+  public static func /= (a: Tensor, b: Tensor) { a.update("/=", a / b) }
+  /// The same on a constant reference.
+  @_disfavoredOverload
   public static func /= (a: Tensor, b: some TensorScalar) { a.update("/=", a / b) }
-  /// Raises to a power in place.
+  /// The same on a constant reference.
+  @_disfavoredOverload
   public static func **= (a: Tensor, b: Tensor) { a.update("**=", a ** b) }
-  /// Raises to a power in place.
+  /// The same on a constant reference.
+  @_disfavoredOverload
   public static func **= (a: Tensor, b: some TensorScalar) { a.update("**=", a ** b) }
 
   /// Sets every element from a tensor that broadcasts to this one's shape.

@@ -72,7 +72,9 @@ enum Composite: UInt32 {
   ) -> Tensor {
     if let poison = poisoned(x) { return poison }
     let input = x.dtype.isFloating ? x : x.cast(to: .float64)
-    if x.rank == 0 { return axis == -1 || axis == 0 ? body(input.reshaped([1])).reshaped([]) : outOfRange(composite, x, axis) }
+    if x.rank == 0, axis == -1 || axis == 0 {
+      return alongLast(composite, input.reshaped([1]), -1, body).reshaped([])
+    }
     if axis >= x.rank || axis < -x.rank { return outOfRange(composite, x, axis) }
     if x.shape[axis < 0 ? axis + x.rank : axis] == 0 { return +input }
     let last = x.rank - 1

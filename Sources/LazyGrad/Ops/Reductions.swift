@@ -117,7 +117,8 @@ extension Tensor {
       let final =
         isLast && !keepDims
         ? kept.indices.filter { !chosen.contains($0) }.map { kept[$0] } : kept
-      result = result.reduceNode(opcode, outer, length, inner, LayoutTable.shared.intern(dims: final))
+      result = result.reduceNode(
+        opcode, outer, length, inner, LayoutTable.shared.intern(dims: final))
     }
     return result
   }

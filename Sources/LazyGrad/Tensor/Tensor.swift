@@ -75,7 +75,11 @@ public final class Tensor {
   /// A program that records without ever reading is run piece by piece, so that it can't exhaust
   /// memory.
   @inline(never)
-  private func forceFullWindow() { _ = eval() }
+  private func forceFullWindow() {
+    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch {
+      stop("eval", describe(error))
+    }
+  }
 
   /// The base, for a view.
   @inline(__always)
@@ -87,14 +91,18 @@ public final class Tensor {
     kind == .poisoned ? unsafeDowncast(relation.unsafelyUnwrapped, to: Poison.self) : nil
   }
 
-  /// Brings a view up to date with in-place updates of its base.
+  /// Brings a view up to date with in-place updates of its base, and connects it to its base again
+  /// where a backward pass or `noAutodiff` has cut the way for gradients.
   @inline(__always)
   func refresh() {
     if kind == .view { refreshView() }
   }
 
   private func refreshView() {
-    guard let base = baseTensor, base.version != version else { return }
+    guard let base = baseTensor,
+      base.version != version
+        || (slot.pointee.isVariable && Scope.isTracking && Tape.isCutOffView(slot))
+    else { return }
     version = base.version
     let fresh = base.recordView(viewLayout, viewOffset)
     Tape.replace(slot, with: fresh)
@@ -138,8 +146,9 @@ extension Tensor: CustomStringConvertible, CustomDebugStringConvertible {
   /// Shape, type and state, without running anything.
   public var debugDescription: String {
     if let poison { return "Tensor(poisoned: \(poison.error))" }
-    let state = slot.pointee.node == 0 ? "evaluated" : "recorded"
-    return "Tensor(shape: \(shape), dtype: \(dtype), \(isConstant ? "constant" : "variable"), \(state))"
+    let state = Engine.isEvaluated(slot) ? "evaluated" : "recorded"
+    let kind = isConstant ? "constant" : "variable"
+    return "Tensor(shape: \(shape), dtype: \(dtype), \(kind), \(state))"
   }
 }
 

@@ -57,6 +57,13 @@ extension Engine {
     }
   }
 
+  /// Whether a handle's value is in memory.
+  package static func isEvaluated(_ slot: SlotRef) -> Bool {
+    let tape = Tape.hold(slot)
+    defer { tape.unlock() }
+    return slot.pointee.node == 0 || tape.isGiven(slot.pointee.node &- 1)
+  }
+
   // MARK: Questions about a storage
 
   /// The names of the live guarded operations that read or produced a storage, in order.

@@ -30,6 +30,15 @@ package enum Engine {
     }
   }
 
+  /// Computes everything that is held and pending on a handle's tape: what keeps a program that
+  /// never reads from growing without bound.
+  package static func forceHeld(with slot: SlotRef) throws(StorageError) {
+    let tape = Tape.hold(slot)
+    defer { tape.unlock() }
+    let ids = tape.heldPending()
+    if !ids.isEmpty { try tape.force(ids) }
+  }
+
   /// Computes the value of one handle.
   @inline(__always)
   package static func force(_ slot: SlotRef) throws(StorageError) {
@@ -51,6 +60,8 @@ private struct Work {
   let held: [UInt32]
   /// What the ids are relative to.
   let base: UInt32
+  /// Leaf records that stand for nodes of the cone, newest first.
+  var imports: [UInt32] = []
 }
 
 extension Tape {
@@ -64,37 +75,39 @@ extension Tape {
     } else {
       let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
       let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids) : nil
-      var stack = [ids]
-      while let top = stack.last {
-        let pending = top.filter { !isGiven($0) }
-        if pending.isEmpty {
-          stack.removeLast()
-          continue
-        }
-        let extraction = extract(pending)
-        if !extraction.prior.isEmpty {
-          stack.append(extraction.prior)
-          continue
-        }
-        let (plan, isHit) = PlanCache.shared.plan(for: extraction.graph)
-        if isHit {
-          state.pointee.counters.planHits += 1
-        } else {
-          state.pointee.counters.planMisses += 1
-        }
-        if let windowKey { remember(windowKey, ids, extraction, plan) }
-        try run(
-          Work(
-            plan: plan, leaves: extraction.leaves, scalars: extraction.scalars,
-            roots: extraction.roots, cone: extraction.cone, held: extraction.held, base: 0),
-          &kernelTime)
-        stack.removeLast()
+      let extraction = extract(ids)
+      let (plan, isHit) = PlanCache.shared.plan(for: extraction.graph)
+      if isHit {
+        state.pointee.counters.planHits += 1
+      } else {
+        state.pointee.counters.planMisses += 1
       }
+      if let windowKey { remember(windowKey, ids, extraction, plan) }
+      try run(
+        Work(
+          plan: plan, leaves: extraction.leaves, scalars: extraction.scalars,
+          roots: extraction.roots, cone: extraction.cone, held: extraction.held, base: 0,
+          imports: extraction.imports),
+        &kernelTime)
+    }
+    if state.pointee.readsPending, state.pointee.live > 1 << 16, state.pointee.inFlight == 0 {
+      // What is read window after window and never asked for would grow without bound.
+      let late = heldPending()
+      state.pointee.readsPending = false
+      if !late.isEmpty { try force(late) }
     }
     finishWindow()
     if Engine.measuresOverhead {
       state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
       state.pointee.counters.kernelNanoseconds += kernelTime
+    }
+  }
+
+  /// What the program holds and has not been computed.
+  fileprivate func heldPending() -> [UInt32] {
+    (0..<state.pointee.count).filter {
+      let node = nodes[Int($0)]
+      return node.slot != nil && node.opcode != .leaf && !node.state.contains(.dead) && !isGiven($0)
     }
   }
 
@@ -295,6 +308,11 @@ extension Tape {
     for (i, root) in work.roots.enumerated() {
       let id = work.base &+ root
       let node = nodes + Int(id)
+      if node.pointee.storage != nil || node.pointee.state.contains(.dead) {
+        // Another thread has computed it too, or has dropped it meanwhile.
+        outputs[i].storage.release()
+        continue
+      }
       node.pointee.storage = outputs[i].storage
       if !Node.keepsPayload(node.pointee.opcode) {
         node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
@@ -302,6 +320,11 @@ extension Tape {
       node.pointee.state.insert(.evaluated)
       node.pointee.state.insert(.owns)
       state.pointee.owners.append(id)
+    }
+    for leaf in work.imports.reversed() {
+      let source = nodes[Int(leaf)].link &- 1
+      takeAliased(source)
+      if isGiven(source) { bindImport(leaf) }
     }
     for relative in work.held { commit(work.base &+ relative) }
     // Nothing points into the arena any more: it is about to be reset as a whole.
@@ -324,10 +347,17 @@ extension Tape {
   private func commit(_ id: UInt32) {
     let node = nodes + Int(id)
     node.pointee.state.insert(.evaluated)
-    if node.pointee.opcode == .attach, node.pointee.storage == nil {
-      takeValue(of: id &- node.pointee.b, id)
-    }
+    takeAliased(id)
     if node.pointee.slot != nil, !node.pointee.state.contains(.tracked) { settleValue(id) }
+  }
+
+  /// Gives an alias, or the alias that a view looks at, its value.
+  @inline(__always)
+  private func takeAliased(_ id: UInt32) {
+    let alias = nodes[Int(id)].opcode == .view ? a(id) : id
+    if nodes[Int(alias)].opcode == .attach, nodes[Int(alias)].storage == nil {
+      takeValue(of: b(alias), alias)
+    }
   }
 
   /// An alias holds its operand's memory, where that is in memory at all.

@@ -11,10 +11,10 @@ struct Extraction {
   var roots: [UInt32] = []
   /// Pending nodes that the plan evaluates, ascending.
   var cone: [UInt32] = []
+  /// Leaf records, newest first, that stand for nodes of the cone.
+  var imports: [UInt32] = []
   /// Those of the cone that somebody holds.
   var held: [UInt32] = []
-  /// Nodes from before that must be evaluated first.
-  var prior: [UInt32] = []
 }
 
 extension Tape {
@@ -39,7 +39,6 @@ extension Tape {
     }
     var result = Extraction(graph: Graph(nodes: [], leafCount: 0, scalarCount: 0))
     let bottom = markCone(top, marks, &outstanding, &result)
-    if !result.prior.isEmpty { return result }
     result.cone.reverse()
     emit(bottom, top, marks, &result)
     return result
@@ -58,7 +57,12 @@ extension Tape {
         if node.pointee.opcode == .leaf {
           if node.pointee.storage == nil, node.pointee.link != 0 {
             let source = node.pointee.link &- 1
-            if isGiven(source) { bindImport(UInt32(id)) } else { result.prior.append(source) }
+            if isGiven(source) {
+              bindImport(UInt32(id))
+            } else {
+              result.imports.append(UInt32(id))
+              markImported(Int(source), by: id, marks, &outstanding)
+            }
           }
         } else if !isGiven(UInt32(id)) {
           result.cone.append(UInt32(id))
@@ -68,6 +72,29 @@ extension Tape {
       if outstanding == 0 || id == 0 { return id }
       id -= 1
     }
+  }
+
+  /// A pending node of an earlier window is cut out with the rest, as if no window had ended in
+  /// between: where windows end must not change a bit of any result.
+  private func markImported(
+    _ source: Int, by leaf: Int, _ marks: UnsafeMutablePointer<UInt32>, _ outstanding: inout Int
+  ) {
+    if marks[source] == 0 { outstanding += 1 }
+    marks[source] += 1
+    let isReadElsewhere = nodes[leaf].uses > marks[leaf] & Tape.countMask
+    if isReadElsewhere || marks[leaf] & (Tape.saved | Tape.requested) != 0 {
+      marks[source] |= Tape.saved
+    }
+  }
+
+  /// The node that a leaf record without memory stands for.
+  @inline(__always)
+  private func resolved(_ id: Int) -> Int {
+    var id = id
+    while nodes[id].opcode == .leaf, nodes[id].storage == nil, nodes[id].link != 0 {
+      id = Int(nodes[id].link) - 1
+    }
+    return id
   }
 
   @inline(__always)
@@ -112,7 +139,8 @@ extension Tape {
     out.reserveCapacity(result.cone.count + 16)
 
     /// The position of an operand; a given value becomes a leaf when it is first read.
-    func position(_ id: Int) -> Int {
+    func position(_ operand: Int) -> Int {
+      let id = resolved(operand)
       let known = local[id - bottom]
       if known >= 0 { return Int(known) }
       let node = nodes[id]
@@ -141,8 +169,15 @@ extension Tape {
           ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
         if node.b != 0 { entry.b = Int32(position(id - Int(node.b))) }
         if node.c != 0 { entry.c = Int32(position(id - Int(node.c))) }
-        if Node.isPayloadStatic(node.opcode, node.traits) {
+        if node.opcode == .view || Node.isPayloadStatic(node.opcode, node.traits) {
           entry.offset = Int(Int64(bitPattern: node.payload))
+        }
+        var source = resolved(id - Int(node.a))
+        while node.opcode == .view, nodes[source].opcode == .view {
+          // A window has ended between two views: the layout counts from where the first begins.
+          entry.offset += Int(Int64(bitPattern: nodes[source].payload))
+          source = resolved(source - Int(nodes[source].a))
+          entry.a = Int32(position(source))
         }
       }
       let reads = marks[id] & Tape.countMask

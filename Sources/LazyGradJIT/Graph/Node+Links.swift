@@ -24,6 +24,18 @@ extension Tape {
     return node.state.contains(.cleared) && (node.opcode == .leaf || reader < node.link)
   }
 
+  /// Whether gradients can't go from a view's record to that of its base.
+  package static func isCutOffView(_ slot: SlotRef) -> Bool {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    if slot.pointee.node == 0 { return true }
+    let id = slot.pointee.node &- 1
+    guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return true }
+    let base = tape.a(id)
+    if tape.isCutOff(base, from: id) { return true }
+    return tape.importedNode(base).map { tape.isCutOff($0, from: base) } ?? false
+  }
+
   /// Lets go of what a cleared, evaluated node kept for its backward pass, which began when there
   /// were `start` records.
   package func releaseCleared(_ ids: [UInt32], since start: UInt32) {

@@ -82,9 +82,10 @@ public struct TapeState: ~Copyable {
   var products = ProductCache()
   /// Where the running hash stood when something other than a record changed what a force does.
   var events = RawList<UInt64>()
-  var counters = TapeCounters()
+  package var counters = TapeCounters()
 
   init() {
+    precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
     capacity = 1024
     nodes = .allocate(capacity: 1024)
   }

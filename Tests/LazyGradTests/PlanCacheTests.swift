@@ -1,0 +1,106 @@
+// The plan cache seen from programs: what is recognised again, what must not be confused, and that
+// it stays bounded. Counters are the process's, so the suite runs one test at a time.
+
+import LazyGrad
+import LazyGradJIT
+import Testing
+
+@Suite(.serialized) struct PlanCacheTests {
+  /// Plans made on the calling thread's tape while `body` runs.
+  private func misses(_ body: () -> Void) -> Int {
+    let tape = Tape.current
+    let before = tape.locked { tape.state.pointee.counters.planMisses }
+    body()
+    return tape.locked { tape.state.pointee.counters.planMisses } - before
+  }
+
+  private func values(_ x: Tensor) -> [Double] { x.elements(as: Double.self) }
+
+  @Test func collidingKeysAreToldApart() {
+    PlanCache.shared.withCollidingKeys {
+      for _ in 0..<3 {
+        let x = Tensor([1.0, 2, 3])
+        let y = Tensor([4.0, 5, 6])
+        #expect(values(x * y) == [4, 10, 18])
+        #expect(values(x + y) == [5, 7, 9])
+        #expect(values(x * x) == [1, 4, 9])
+        #expect(values(x - y) == [-3, -3, -3])
+        #expect((x * y).sum().item() == 32)
+      }
+    }
+  }
+
+  @Test func aChangedScalarIsAHit() {
+    let x = Tensor([1.0, 2, 3])
+    _ = values((x * 3.0 + 1.0) * 0.5)
+    let missed = misses {
+      for k in 0..<5 {
+        let c = Double(k) + 0.25
+        #expect(values((x * c + 1.0) * 0.5) == [1, 2, 3].map { ($0 * c + 1) * 0.5 })
+      }
+    }
+    #expect(missed == 0)
+  }
+
+  @Test func heldAndDroppedIntermediatesBothComeOutRight() {
+    for _ in 0..<3 {
+      let x = Tensor([1.0, 2], constant: true)
+      let held = x * 7
+      let a = held + 1
+      #expect(values(a) == [8, 15])
+      #expect(values(held) == [7, 14])
+      #expect(values(x * 7 + 1) == [8, 15])
+    }
+  }
+
+  @Test func oneLeafTwiceIsNotTwoLeaves() {
+    for _ in 0..<3 {
+      let x = Tensor([2.0, 3])
+      let y = Tensor([5.0, 7])
+      #expect(values(x * x) == [4, 9])
+      #expect(values(x * y) == [10, 21])
+      #expect(values(y * x) == [10, 21])
+    }
+  }
+
+  private func step(_ w: Tensor, readsFirst: Bool) -> Double {
+    let x = Tensor([[0.5, -1.0], [2.0, 0.25]], constant: true)
+    let loss = tanh(matmul(x, w)).sum()
+    if readsFirst { _ = loss.item() }
+    loss.backward()
+    let result = loss.item()
+    noAutodiff { w -= w.grad! * 0.01 }
+    w.eval()
+    return result
+  }
+
+  @Test(arguments: [false, true])
+  func aWarmTrainingStepMissesNoPlan(readsFirst: Bool) {
+    let w = Tensor([[0.1, 0.2], [0.3, 0.4]])
+    for _ in 0..<2 { _ = step(w, readsFirst: readsFirst) }
+    #expect(misses { for _ in 0..<5 { _ = step(w, readsFirst: readsFirst) } } == 0)
+  }
+
+  @Test func plansDoNotDependOnWhereARecordStands() {
+    let x = Tensor([1.0, 2, 3])
+    let expected = values(exp(x * 0.5) - x)
+    let held = x + 9
+    for k in 0..<4 {
+      var garbage = x
+      for _ in 0..<k { garbage = garbage * 2 }
+      #expect(values(exp(x * 0.5) - x) == expected)
+    }
+    #expect(values(held) == [10, 11, 12])
+  }
+
+  @Test func tenThousandPlansStayBounded() {
+    let before = LazyGradEngine.bytesInUse
+    for n in 1...10_000 {
+      let x = Tensor.full([n % 2500 + 1], Double(n), dtype: .float64)
+      let y = n < 2500 ? x + 1 : n < 5000 ? x - 1 : n < 7500 ? x * 2 : -x
+      y.eval()
+    }
+    #expect(PlanCache.shared.count <= 512)
+    #expect(LazyGradEngine.bytesInUse - before < 1 << 22)
+  }
+}

@@ -1,0 +1,100 @@
+// Large graphs on small stacks, and loops whose memory must stay flat.
+
+import Foundation
+import LazyGrad
+import LazyGradJIT
+import Testing
+
+@Suite(.serialized) struct ScaleTests {
+  private final class Box: @unchecked Sendable {
+    var value: Double?
+  }
+
+  /// Runs `body` on a thread with a stack of 512 KiB.
+  private func onSmallStack(_ body: @escaping @Sendable () -> Double) -> Double {
+    let box = Box()
+    let done = DispatchSemaphore(value: 0)
+    let thread = Thread {
+      box.value = body()
+      done.signal()
+    }
+    thread.stackSize = 512 << 10
+    thread.start()
+    done.wait()
+    return box.value!
+  }
+
+  @Test func aMillionOperationsOnASmallStack() {
+    let slope = onSmallStack {
+      let x = Tensor([1.0])
+      var y = x
+      for _ in 0..<1_000_000 { y = y + 1e-6 }
+      y.backward()
+      precondition(abs(y.item() - 2) < 1e-6)
+      return x.grad!.item()
+    }
+    #expect(slope == 1)
+  }
+
+  @Test func aMillionKeptTensorsAreDroppedAtOnce() {
+    let last = onSmallStack {
+      var all = [Tensor([0.0])]
+      for _ in 0..<1_000_000 { all.append(all[all.count - 1] + 1) }
+      let last = all[all.count - 1].item()
+      all = []
+      return last
+    }
+    #expect(last == 1_000_000)
+  }
+
+  /// 2,000 steps by default; 100,000 with LAZYGRAD_LONG=1.
+  @Test func trainingStaysFlat() {
+    let isLong = ProcessInfo.processInfo.environment["LAZYGRAD_LONG"] == "1"
+    var weights = [[8, 16], [16, 16], [16, 4]].map { Tensor.full($0, 0.05, dtype: .float32) }
+    let x = Tensor.full([1, 8], 0.5, dtype: .float32, constant: true)
+    var marks: [(bytes: Int, records: Int, live: Int)] = []
+    let steps = isLong ? 100_000 : 2_000
+    for k in 0..<steps {
+      var h = Tensor.zeros([1, 16], constant: true)
+      for _ in 0..<50 { h = tanh(matmul(x, weights[0]) + matmul(h, weights[1])) }
+      let loss = softmaxCrossEntropy(matmul(h, weights[2]), NDArray([k % 4]))
+      loss.backward()
+      _ = loss.item()
+      weights = noAutodiff { weights.map { $0 - 0.01 * $0.grad! } }
+      if k == steps / 2 || k == steps - 1 {
+        let use = Engine.tapeUse
+        marks.append((LazyGradEngine.bytesInUse, use.records, use.live))
+      }
+    }
+    #expect(marks[1].bytes <= marks[0].bytes + 1 << 20)
+    #expect(marks[1].records <= marks[0].records + 100_000)
+    #expect(marks[1].live <= marks[0].live + 1_000)
+  }
+
+  @Test func loopsThatNeverReadStayBounded() {
+    var (a, b) = noAutodiff { (Tensor([0.0]) + 0, Tensor([0.0]) + 0) }
+    let held = a + 5
+    noAutodiff {
+      for _ in 0..<500_000 {
+        a = a + 1
+        b = b + 2
+      }
+    }
+    #expect(Engine.tapeUse.records < 1 << 18)
+    #expect(a.item() == 500_000)
+    #expect(b.item() == 1_000_000)
+    #expect(held.item() == 5)
+  }
+
+  @Test func anUnreadTotalStaysBounded() {
+    var total = Tensor([0.0], constant: true)
+    for _ in 0..<100_000 {
+      let loss = Tensor([2.0], constant: true) * 3
+      _ = loss.item()
+      total = total + loss
+    }
+    #expect(Engine.tapeUse.records < 1 << 18)
+    #expect(total.item() == 600_000)
+  }
+
+}
