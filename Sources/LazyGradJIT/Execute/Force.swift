@@ -90,11 +90,14 @@ extension Tape {
           imports: extraction.imports),
         &kernelTime)
     }
-    if state.pointee.readsPending, state.pointee.live > 1 << 16, state.pointee.inFlight == 0 {
+    if state.pointee.readsPending, state.pointee.live > state.pointee.lateLimit,
+      state.pointee.inFlight == 0
+    {
       // What is read window after window and never asked for would grow without bound.
       let late = heldPending()
       state.pointee.readsPending = false
       if !late.isEmpty { try force(late) }
+      state.pointee.lateLimit = max(1 << 16, 2 * state.pointee.live)
     }
     finishWindow()
     if Engine.measuresOverhead {

@@ -58,6 +58,8 @@ public struct TapeState: ~Copyable {
   var readsPending = false
   /// Handles that point at a node rather than at a value.
   var heldNodes = 0
+  /// The number of live records from which values that are carried on unread are computed.
+  var lateLimit = 1 << 16
   /// Records that are not dead.
   var live = 0
   /// Plans of this tape that are running with the lock released.
