@@ -42,7 +42,7 @@ extension Tensor {
     _ seed: Tensor? = nil, retainGraph: Bool = false, accumulate: Bool = false
   ) {
     if poisoned(self, seed) != nil || !Scope.isTracking { return }
-    refresh()
+    follow()
     if let seed, Layout.broadcast(seed.shape, shape) != shape {
       _ = fail(
         "backward", "expected a seed that broadcasts to shape \(shape), got shape \(seed.shape)")
@@ -80,7 +80,7 @@ extension Tensor {
   /// - Complexity: O(the graph); runs nothing.
   public func clearGraph() {
     if kind == .poisoned { return }
-    refresh()
+    follow()
     Differentiation.clear(self)
   }
 }
@@ -100,8 +100,8 @@ public func gradients(
   if let poison = ([target] + variables).first(where: { $0.kind == .poisoned }) {
     return variables.map { _ in poison }
   }
-  target.refresh()
-  variables.forEach { $0.refresh() }
+  target.follow()
+  variables.forEach { $0.follow() }
   do throws(InvalidBackprop) {
     return try Differentiation.run(
       [target], seeds: [nil], retainsGraph: true, createsGraph: createGraph,

@@ -88,7 +88,7 @@ extension Tensor {
       _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return
     }
-    base.refresh()
+    base.follow()
     base.nullGradient()
     let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
     part.use()
@@ -97,7 +97,7 @@ extension Tensor {
       attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
     Tape.replace(base.slot, with: fresh)
     base.version &+= 1
-    refresh()
+    follow()
   }
 
   /// NumPy's "same kind" rule: within floats, and from a lower kind to a higher one.
@@ -111,7 +111,7 @@ extension Tensor {
   /// The in-place update behind `x[indices] = value`.
   func setIndexed(_ indices: [IndexComponent], _ value: Tensor) {
     if kind == .poisoned || value.kind == .poisoned { return }
-    refresh()
+    follow()
     let own = kind == .view ? LayoutTable.shared[viewLayout] : layout
     do throws(TensorError) {
       switch try IndexResolution.resolve(

@@ -98,7 +98,7 @@ enum Composite: UInt32 {
 
   /// The same value without a way for gradients, on the same node or memory.
   static func constant(_ x: Tensor) -> Tensor {
-    x.refresh()
+    x.follow()
     return Tensor(Tape.constant(x.slot))
   }
 

@@ -6,16 +6,16 @@ extension Tensor {
   // MARK: Recording views
 
   /// Records this tensor's value under a layout over its elements in C order.
-  func recordView(_ layout: LayoutID, _ offset: Int) -> SlotRef {
+  func recordView(_ layout: LayoutID, _ offset: Int, _ mode: RecordMode = Scope.mode) -> SlotRef {
     let target = LayoutTable.shared[layout]
-    return Tape.view(slot, mode: Scope.mode) { current in
+    return Tape.view(slot, mode: mode) { current in
       current.isContiguous ? (target.dims, target.strides, offset) : nil
     }!
   }
 
   /// A view of this tensor's base with a layout over the base's elements.
   func view(layout: LayoutID, offset: Int) -> Tensor {
-    refresh()
+    follow()
     let base = baseTensor ?? self
     return Tensor(base.recordView(layout, offset), base: base, layout: layout, offset: offset)
   }

@@ -30,7 +30,7 @@ extension Tensor {
 
   private func force(_ operation: String) {
     if isPoisonedRead() { return }
-    refresh()
+    follow()
     do throws(StorageError) { try Engine.force(slot) } catch { stop(operation, describe(error)) }
   }
 
@@ -98,7 +98,7 @@ public func eval(_ tensors: Tensor...) { eval(tensors) }
 /// Computes several tensors in one plan.
 public func eval(_ tensors: [Tensor]) {
   for tensor in tensors {
-    if !tensor.isPoisonedRead() { tensor.refresh() }
+    if !tensor.isPoisonedRead() { tensor.follow() }
   }
   do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
     stop("eval", describe(error))

@@ -40,7 +40,7 @@ public final class Tensor {
     viewLayout = 0
     viewOffset = 0
     kind = .plain
-    if slot.pointee.tape.isWindowFull { forceFullWindow() }
+    if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
   init(_ slot: SlotRef, base: Tensor, layout: LayoutID, offset: Int) {
@@ -50,7 +50,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     version = base.version
-    if slot.pointee.tape.isWindowFull { forceFullWindow() }
+    if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
   /// Makes the object without looking whether the window is full.
@@ -98,14 +98,21 @@ public final class Tensor {
     if kind == .view { refreshView() }
   }
 
+  /// Brings a view up to date without joining it to its base's graph where it was cut off: for
+  /// heads, which are differentiated as they were recorded.
+  func follow() {
+    if let base = baseTensor, base.version != version { refreshView() }
+  }
+
   private func refreshView() {
     guard let base = baseTensor,
       base.version != version
         || (slot.pointee.isVariable && Scope.isTracking && Tape.isCutOffView(slot))
     else { return }
     version = base.version
-    let fresh = base.recordView(viewLayout, viewOffset)
-    Tape.replace(slot, with: fresh)
+    // A view is as differentiable as its base, whatever scope it happens to be looked at in.
+    let mode = RecordMode(tracking: true, guarding: Scope.mode.state.contains(.guarded))
+    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, mode))
   }
 }
 

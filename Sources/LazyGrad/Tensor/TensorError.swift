@@ -32,7 +32,7 @@ func stop(_ operation: String, _ message: @autoclosure () -> String) -> Never {
 
 /// Where a `catchingTensorErrors` scope keeps the first error.
 final class ErrorBox: Sendable {
-  private let first = Mutex<TensorError?>(nil)
+  private let first = Lock<TensorError?>(nil)
 
   var error: TensorError? { first.withLock { $0 } }
 

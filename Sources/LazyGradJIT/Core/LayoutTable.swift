@@ -63,7 +63,7 @@ package final class LayoutTable: Sendable {
     var count: UInt32 = 0
   }
 
-  private let state = Mutex(State())
+  private let state = Lock(State())
   /// Chunks of unowned references; each chunk is published before an id in it is handed out.
   private nonisolated(unsafe) let chunks:
     UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>

@@ -28,7 +28,7 @@ package final class StoragePool: Sendable {
     var pointers: [UnsafeMutableRawPointer] = []
   }
   private final class Shelf: Sendable {
-    let blocks = Mutex(Blocks())
+    let blocks = Lock(Blocks())
   }
 
   private let shelves = (0..<(4 * 56)).map { _ in Shelf() }

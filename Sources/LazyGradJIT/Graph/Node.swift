@@ -133,6 +133,8 @@ public struct Slot {
   /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
   /// them, so that a loss does not hold a part of the graph.
   package var hasUnitGradient = false
+  /// The window was full when this handle was made: it is to be run before more is recorded.
+  package var isWindowFull = false
   /// The gradient's handle.
   package var gradient: UnsafeMutablePointer<Slot>?
   /// For a gradient's handle: whose gradient it is. The two are always on one tape.

@@ -17,6 +17,7 @@ extension Tape {
         tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: node.pointee.shape,
         shape: node.pointee.shape, type: node.pointee.type,
         isVariable: node.pointee.traits.contains(.variable), gradient: nil, owner: nil))
+    if isWindowFull { slot.pointee.isWindowFull = true }
     state.pointee.heldNodes &+= 1
     if id >= state.pointee.windowStart {
       state.pointee.heldInWindow &+= 1

@@ -40,7 +40,6 @@ public struct Tape: Equatable, @unchecked Sendable {
 
 /// The stored state of a tape. Everything is read and written under `lock`.
 public struct TapeState: ~Copyable {
-  let lock = Atomic<UInt32>(0)
   /// The arena.
   public var nodes: UnsafeMutablePointer<Node>
   /// Records in use, dead ones included.
@@ -162,6 +161,24 @@ struct RawList<Element> {
 // MARK: - The lock
 
 extension Tape {
+  /// The lock stands before the state, in a cache line of its own: it is the one thing of a tape that
+  /// is touched without holding it.
+  @inline(__always)
+  private var lockWord: UnsafeMutablePointer<Atomic<UInt32>> {
+    (UnsafeMutableRawPointer(state) - Tape.lockBytes).assumingMemoryBound(to: Atomic<UInt32>.self)
+  }
+  private static var lockBytes: Int { 64 }
+
+  /// A new tape, in memory that is never given back.
+  private static func make() -> Tape {
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: lockBytes + MemoryLayout<TapeState>.size, alignment: 64)
+    memory.initializeMemory(as: Atomic<UInt32>.self, to: Atomic(0))
+    let state = (memory + lockBytes).bindMemory(to: TapeState.self, capacity: 1)
+    state.initialize(to: TapeState())
+    return Tape(state: state)
+  }
+
   /// Runs `body` with the tape to itself. Uncontended: one compare-and-swap and one store.
   @inline(__always)
   package func locked<R>(_ body: () -> R) -> R {
@@ -172,19 +189,19 @@ extension Tape {
 
   @inline(__always)
   package func lock() {
-    if !state.pointee.lock.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+    if !lockWord.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
     {
       lockSlowly()
     }
   }
 
   @inline(__always)
-  package func unlock() { state.pointee.lock.store(0, ordering: .releasing) }
+  package func unlock() { lockWord.pointee.store(0, ordering: .releasing) }
 
   @inline(never)
   private func lockSlowly() {
     var spins = 0
-    while !state.pointee.lock.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring)
+    while !lockWord.pointee.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring)
       .exchanged
     {
       spins += 1
@@ -200,7 +217,7 @@ extension Tape {
     var all: [Tape] = []
     var idle: [Tape] = []
   }
-  private static let registry = Mutex(Registry())
+  private static let registry = Lock(Registry())
 
   private static let key: pthread_key_t = {
     var key = pthread_key_t()
@@ -225,9 +242,7 @@ extension Tape {
     }
     let tape = registry.withLock { registry in
       if let idle = registry.idle.popLast() { return idle }
-      let state = UnsafeMutablePointer<TapeState>.allocate(capacity: 1)
-      state.initialize(to: TapeState())
-      let tape = Tape(state: state)
+      let tape = make()
       registry.all.append(tape)
       return tape
     }

@@ -27,7 +27,7 @@ package final class PlanCache: Sendable {
     /// For tests: every key is the same, so that only verification tells graphs apart.
     var collides = false
   }
-  private let state = Mutex(State())
+  private let state = Lock(State())
 
   /// The plan of a graph: remembered, or made now.
   package func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
