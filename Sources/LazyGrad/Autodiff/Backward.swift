@@ -48,6 +48,8 @@ extension Tensor {
         "backward", "expected a seed that broadcasts to shape \(shape), got shape \(seed.shape)")
       return
     }
+    // No graph hangs on it, and a view has no gradient but its base's.
+    if isUntracked { return }
     do throws(InvalidBackprop) {
       try Differentiation.run(
         [self], seeds: [seed], retainsGraph: retainGraph, createsGraph: false,

@@ -30,6 +30,9 @@ public final class Tensor {
   /// has caught up with.
   var version: UInt32 = 0
   let kind: Kind
+  /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
+  /// after later operations on it have. An in-place update gives it a new value, and ends that.
+  private(set) var isUntracked: Bool
 
   enum Kind: UInt8 { case plain, view, poisoned }
 
@@ -40,6 +43,7 @@ public final class Tensor {
     viewLayout = 0
     viewOffset = 0
     kind = .plain
+    isUntracked = false
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
@@ -49,6 +53,7 @@ public final class Tensor {
     viewLayout = layout
     viewOffset = offset
     kind = .view
+    isUntracked = !Scope.isTracking
     version = base.version
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
@@ -60,6 +65,7 @@ public final class Tensor {
     viewLayout = 0
     viewOffset = 0
     kind = .plain
+    isUntracked = false
   }
 
   init(poison: Poison) {
@@ -68,6 +74,7 @@ public final class Tensor {
     viewLayout = 0
     viewOffset = 0
     kind = .poisoned
+    isUntracked = false
   }
 
   deinit { Tape.release(slot) }
@@ -109,6 +116,7 @@ public final class Tensor {
       base.version != version
         || (slot.pointee.isVariable && Scope.isTracking && Tape.isCutOffView(slot))
     else { return }
+    if base.version != version { isUntracked = !Scope.isTracking }
     version = base.version
     // A view is as differentiable as its base, whatever scope it happens to be looked at in.
     let mode = RecordMode(tracking: true, guarding: Scope.mode.state.contains(.guarded))

@@ -181,8 +181,10 @@ extension Tape {
         }
       }
       let reads = marks[id] & Tape.countMask
+      // A number is in its record: whoever reads it later finds it there.
       let isWanted =
-        marks[id] & (Tape.requested | Tape.saved) != 0 || node.slot != nil || node.uses > reads
+        node.opcode != .scalar
+        && (marks[id] & (Tape.requested | Tape.saved) != 0 || node.slot != nil || node.uses > reads)
       if isWanted {
         if node.opcode == .view {
           markRoot(Int(entry.a), &out)

@@ -133,7 +133,8 @@ extension Tape {
     let memo = nodes[Int(id)].memo
     if memo > state.pointee.windowStart, memo <= state.pointee.count,
       nodes[Int(memo &- 1)].opcode == .leaf, nodes[Int(memo &- 1)].link == id &+ 1,
-      nodes[Int(memo &- 1)].state.isDisjoint(with: .dead, .cleared)
+      nodes[Int(memo &- 1)].state.isDisjoint(with: .dead, .cleared),
+      !isCutOff(id, from: memo &- 1)
     {
       return memo &- 1
     }
