@@ -68,7 +68,8 @@ package final class StoragePool: Sendable {
       inUse.add(capacity, ordering: .relaxed)
       return (block, capacity)
     }
-    guard let block = allocate(capacity)
+    guard
+      let block = allocate(capacity)
         ?? {
           trim(); return allocate(capacity)
         }()

@@ -189,8 +189,7 @@ extension Tape {
 
   @inline(__always)
   package func lock() {
-    if !lockWord.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
-    {
+    if !lockWord.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged {
       lockSlowly()
     }
   }
