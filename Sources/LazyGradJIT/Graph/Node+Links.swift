@@ -43,8 +43,10 @@ extension Tape {
     for id in ids where nodes[Int(id)].state.isDisjoint(with: .dead, .tracked) {
       if !nodes[Int(id)].state.contains(.evaluated) { continue }
       if nodes[Int(id)].slot != nil { settleValue(id) }
-      // A view that something pending reads has its value in its operand.
-      if nodes[Int(id)].opcode == .view, nodes[Int(id)].uses != 0 { continue }
+      // What something pending reads has its value in its operands: a view's is there, and one that
+      // was not kept is computed from them again.
+      let isElsewhere = nodes[Int(id)].opcode == .view || !isGiven(id)
+      if isElsewhere, nodes[Int(id)].uses != 0 { continue }
       dropOperands(id)
       if nodes[Int(id)].uses == 0, nodes[Int(id)].slot == nil { state.pointee.work.append(id) }
     }

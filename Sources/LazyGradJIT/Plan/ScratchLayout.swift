@@ -1,0 +1,22 @@
+// How a kernel divides a thread's scratch memory. Uses Core.
+
+/// Where the parts of a thread's scratch memory begin: pointers to the registers, segments of
+/// products, accumulators, registers.
+struct ScratchLayout {
+  static let accumulatorHead = 64
+  let segments: Int
+  let accumulators: Int
+  let accumulatorStride: Int
+  let registers: Int
+  let byteCount: Int
+
+  init(registers count: Int, terms: Int, terminals: Int, columns: Int, scratchBytes: Int) {
+    let rounded = ArenaAllocator.rounded
+    segments = rounded(count * 8)
+    accumulators = segments + rounded(terms * MemoryLayout<MatmulSegment>.stride)
+    // Vector kernels may touch up to the next multiple of 8 elements.
+    accumulatorStride = Self.accumulatorHead + rounded(columns * 8) + 64
+    registers = accumulators + terminals * accumulatorStride
+    byteCount = registers + rounded(scratchBytes) + 64
+  }
+}
