@@ -101,6 +101,6 @@ import Testing
       y.eval()
     }
     #expect(PlanCache.shared.count <= 512)
-    #expect(LazyGradEngine.bytesInUse - before < 1 << 22)
+    #expect(LazyGradEngine.bytesInUse - before < 1 << 26)
   }
 }
