@@ -56,11 +56,6 @@ extension Tape {
   /// Keeps a node without a handle alive.
   package func retainNode(_ id: UInt32) { nodes[Int(id)].uses &+= 1 }
 
-  package func releaseNode(_ id: UInt32) {
-    release(id)
-    freeWork()
-  }
-
   /// Moves an evaluated, untracked value from its node into its handle.
   ///
   /// Where live operations read the node, their gradients must still find the handle: then the

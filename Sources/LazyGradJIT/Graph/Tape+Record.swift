@@ -76,7 +76,7 @@ extension Tape {
     }
     var shape = tape.shape(x, y)
     if let z, let both = shape {
-      shape = tape.state.pointee.broadcasts.shape(both, z.pointee.shape)
+      shape = tape.state.pointee.broadcasts.broadcast(both, z.pointee.shape)
     }
     guard let shape else { return nil }
     let a = tape.operand(x)
@@ -102,7 +102,7 @@ extension Tape {
 
   @inline(__always)
   private func shape(_ x: SlotRef, _ y: SlotRef) -> LayoutID? {
-    state.pointee.broadcasts.shape(x.pointee.shape, y.pointee.shape)
+    state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
   }
 
   @inline(__always)
@@ -191,7 +191,7 @@ extension Tape {
     if x.pointee.type != y.pointee.type { return nil }
     let tape = hold(x, y, nil)
     defer { tape.unlock() }
-    guard let shape = tape.state.pointee.products.shape(x.pointee.shape, y.pointee.shape) else {
+    guard let shape = tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) else {
       return nil
     }
     let a = tape.operand(x)

@@ -78,9 +78,9 @@ public struct TapeState: ~Copyable {
   let layoutFacts = LayoutTable.factChunks
   /// Nodes that a backward pass has reached and not visited yet.
   public var reached = 0
-  var broadcasts = BroadcastCache()
-  var unbroadcasts = UnbroadcastCache()
-  var products = ProductCache()
+  var broadcasts = ShapePairCache()
+  var unbroadcasts = ShapePairCache()
+  var products = ShapePairCache()
   /// Where the running hash stood when something other than a record changed what a force does.
   var events = RawList<UInt64>()
   package var counters = TapeCounters()

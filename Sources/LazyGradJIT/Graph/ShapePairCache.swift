@@ -1,14 +1,14 @@
-// Remembers which shapes broadcast to which, so that recording an operation on differently shaped
-// operands costs one probe. Uses Core.
+// Remembers what two shapes give together (broadcast, summed back, multiplied), so that recording an
+// operation on differently shaped operands costs one probe. Uses Core.
 
-/// A direct-mapped memo of `broadcast(a, b)`.
-struct BroadcastCache {
+/// A direct-mapped memo of a function of two shapes.
+struct ShapePairCache {
   private struct Entry {
     var a: LayoutID = .max
     var b: LayoutID = .max
-    var result: LayoutID = 0
+    var result: UInt32 = 0
   }
-  private static let size = 64
+  private static var size: Int { 64 }
   private let entries: UnsafeMutablePointer<Entry>
 
   init() {
@@ -16,91 +16,64 @@ struct BroadcastCache {
     entries.initialize(repeating: Entry(), count: Self.size)
   }
 
-  /// The shape that both broadcast to; nil where they don't fit or the count would overflow.
+  /// What was remembered, or what `compute` says; nil, which is not remembered, where that is nil.
   @inline(__always)
-  func shape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
-    if a == b { return a }
+  func callAsFunction(
+    _ a: LayoutID, _ b: LayoutID, _ compute: (LayoutID, LayoutID) -> UInt32?
+  ) -> UInt32? {
     let entry = entries + Int((a &* 31 &+ b) & 63)
     if entry.pointee.a == a, entry.pointee.b == b { return entry.pointee.result }
-    return compute(a, b, entry)
-  }
-
-  @inline(never)
-  private func compute(
-    _ a: LayoutID, _ b: LayoutID, _ entry: UnsafeMutablePointer<Entry>
-  ) -> LayoutID? {
-    let table = LayoutTable.shared
-    guard let dims = Layout.broadcast(table[a].dims, table[b].dims),
-      let (_, count) = LayoutTable.contiguousStrides(dims), count <= Int.max / 16
-    else { return nil }
-    entry.pointee = Entry(a: a, b: b, result: table.intern(dims: dims))
-    return entry.pointee.result
+    guard let result = compute(a, b) else { return nil }
+    entry.pointee = Entry(a: a, b: b, result: result)
+    return result
   }
 }
 
-/// A direct-mapped memo of how a value is summed down to the shape that was broadcast to its own.
-struct UnbroadcastCache {
-  private struct Entry {
-    var from: LayoutID = .max
-    var to: LayoutID = .max
-    var attribute: UInt32 = 0
-  }
-  private let entries: UnsafeMutablePointer<Entry>
-
-  init() {
-    entries = .allocate(capacity: 64)
-    entries.initialize(repeating: Entry(), count: 64)
+extension ShapePairCache {
+  /// The shape that both broadcast to; nil where they don't fit or the count would overflow.
+  @inline(__always)
+  func broadcast(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
+    a == b ? a : self(a, b, Self.broadcastShape)
   }
 
-  /// The attribute of the one sum that does it, or nil where it takes none or several.
-  func attribute(from: LayoutID, to: LayoutID) -> UInt32? {
-    let entry = entries + Int((from &* 31 &+ to) & 63)
-    if entry.pointee.from == from, entry.pointee.to == to { return entry.pointee.attribute }
+  /// The attribute of the one sum that takes a value of shape `from` down to the shape that was
+  /// broadcast to its own; nil where it takes none or several.
+  func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? { self(from, to, Self.oneSum) }
+
+  /// The shape of a matrix product; nil where the operands are no matrices or don't fit.
+  @inline(__always)
+  func product(_ a: LayoutID, _ b: LayoutID) -> LayoutID? { self(a, b, Self.productShape) }
+
+  @inline(never)
+  private static func broadcastShape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
+    let table = LayoutTable.shared
+    guard let dims = Layout.broadcast(table[a].dims, table[b].dims) else { return nil }
+    return checked(dims)
+  }
+
+  @inline(never)
+  private static func oneSum(_ from: LayoutID, _ to: LayoutID) -> UInt32? {
     let large = LayoutTable.shared[from]
     let small = LayoutTable.shared[to]
     guard large.rank >= small.rank, large.count >= small.count else { return nil }
     let runs = Layout.summedRuns(from: large.dims, to: small.dims)
-    guard runs.count == 1 else { return nil }
-    entry.pointee = Entry(
-      from: from, to: to, attribute: Layout.reduction(of: large.dims, over: runs[0]))
-    return entry.pointee.attribute
-  }
-}
-
-/// A direct-mapped memo of the shapes of matrix products.
-struct ProductCache {
-  private struct Entry {
-    var a: LayoutID = .max
-    var b: LayoutID = .max
-    var result: LayoutID = 0
-  }
-  private let entries: UnsafeMutablePointer<Entry>
-
-  init() {
-    entries = .allocate(capacity: 64)
-    entries.initialize(repeating: Entry(), count: 64)
-  }
-
-  /// The shape of the product of two matrices; nil where the operands are no matrices or don't fit.
-  @inline(__always)
-  func shape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
-    let entry = entries + Int((a &* 31 &+ b) & 63)
-    if entry.pointee.a == a, entry.pointee.b == b { return entry.pointee.result }
-    return compute(a, b, entry)
+    return runs.count == 1 ? Layout.reduction(of: large.dims, over: runs[0]) : nil
   }
 
   @inline(never)
-  private func compute(
-    _ a: LayoutID, _ b: LayoutID, _ entry: UnsafeMutablePointer<Entry>
-  ) -> LayoutID? {
+  private static func productShape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
     let left = LayoutTable.shared[a].dims
     let right = LayoutTable.shared[b].dims
-    guard left.count == 2, right.count == 2, left[1] == right[0],
-      let (_, count) = LayoutTable.contiguousStrides([left[0], right[1]]), count <= Int.max / 16
-    else { return nil }
-    entry.pointee = Entry(
-      a: a, b: b, result: LayoutTable.shared.intern(dims: [left[0], right[1]]))
-    return entry.pointee.result
+    guard left.count == 2, right.count == 2, left[1] == right[0] else { return nil }
+    return checked([left[0], right[1]])
+  }
+
+  /// The identity of a shape whose bytes can be counted.
+  private static func checked(_ dims: [Int]) -> LayoutID? {
+    guard let (_, count) = LayoutTable.contiguousStrides(dims), count <= Int.max / 16 else {
+      return nil
+    }
+    return LayoutTable.shared.intern(dims: dims)
   }
 }
 
@@ -139,12 +112,12 @@ extension Tape {
 
   /// The shape that a shape and a recorded value broadcast to; they are known to fit.
   public func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
-    state.pointee.broadcasts.shape(shape, nodes[Int(y)].shape).unsafelyUnwrapped
+    state.pointee.broadcasts.broadcast(shape, nodes[Int(y)].shape).unsafelyUnwrapped
   }
 
   /// The attribute of the sum that takes a value of one shape down to another.
   package func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? {
-    state.pointee.unbroadcasts.attribute(from: from, to: to)
+    state.pointee.unbroadcasts.unbroadcast(from: from, to: to)
   }
 
   /// A view of a contiguous value with its last two axes swapped. The products of a recurrence ask
