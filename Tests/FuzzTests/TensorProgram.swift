@@ -80,7 +80,8 @@ enum Unary: String, CaseIterable {
     case .tanh: return f({ Foundation.tanh($0) }, { _, y in 1 - y * y })
     case .sigmoid: return f({ 1 / (1 + Foundation.exp(-$0)) }, { _, y in y * (1 - y) })
     case .sine: return f({ Foundation.sin($0) }, { x, _ in Foundation.cos(x) })
-    case .relu: return f({ Swift.max($0, 0) }, { x, _ in x > 0 ? 1 : 0 })
+    // By the output, which is saved: unlike a leaf it does not see later host writes.
+    case .relu: return f({ Swift.max($0, 0) }, { _, y in y > 0 ? 1 : 0 })
     case .logarithm:
       return f(
         { Foundation.log1p(Swift.abs($0)) }, { x, _ in sign(x) / (1 + Swift.abs(x)) })
