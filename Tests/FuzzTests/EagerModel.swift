@@ -303,6 +303,13 @@ final class EagerModel {
     }
   }
 
+  /// Whether gradients of a view don't reach its base: it was made without autodiff, or a backward
+  /// pass has cleared it or what it was taken from.
+  func isCut(_ view: EagerNode) -> Bool {
+    if view.clearedAt != nil || view.parents.isEmpty { return true }
+    return view.parents.contains { $0.node.clearedAt.map { $0 >= view.time } ?? false }
+  }
+
   /// The nodes that a gradient of `head` reaches, newest first.
   private func reachable(_ head: EagerNode) -> [EagerNode] {
     var seen: Set<ObjectIdentifier> = [ObjectIdentifier(head)]

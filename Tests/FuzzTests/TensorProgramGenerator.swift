@@ -26,6 +26,8 @@ struct TensorProgramGenerator {
     /// A host array shares the memory: the number of the array.
     var host: Int?
     var isVariable: Bool
+    /// A view made without autodiff: differentiating it does not reach its base.
+    var isUntracked = false
   }
 
   private var random: SeededRandom
@@ -97,7 +99,20 @@ struct TensorProgramGenerator {
     handles.append(
       Handle(
         node: model.gather(handles[base].node, whole, dims), base: base, map: whole,
-        isElementwise: handles[base].isElementwise, isVariable: handles[base].isVariable))
+        isElementwise: handles[base].isElementwise, isVariable: handles[base].isVariable,
+        isUntracked: !model.isTracking))
+  }
+
+  /// The value that an operation reads. While tracking, one on a view leads to the base again
+  /// where a backward pass or a scope without autodiff has cut the way.
+  private mutating func use(_ h: Int) -> EagerNode {
+    guard model.isTracking, let base = handles[h].base, handles[h].isVariable else {
+      return handles[h].node
+    }
+    if model.isCut(handles[h].node) {
+      handles[h].node = model.gather(handles[base].node, handles[h].map, handles[h].node.dims)
+    }
+    return handles[h].node
   }
 
   private mutating func addLeaf() {
@@ -158,7 +173,7 @@ struct TensorProgramGenerator {
     let isHost = handles[x].host != nil
     // These save a value between the buffer and the result, which the model does not have.
     let f = random.pick(Unary.allCases.filter { !isHost || $0 != .logarithm })
-    guard let node = model.map([handles[x].node], f.function) else { return }
+    guard let node = model.map([use(x)], f.function) else { return }
     write(.unary(f, x))
     push(node, exact: handles[x].isElementwise)
   }
@@ -167,7 +182,8 @@ struct TensorProgramGenerator {
     guard let x = pick(), let y = pick() else { return }
     let f = random.pick(Binary.allCases)
     if f == .divide, handles[y].host != nil { return }
-    guard let node = model.map([handles[x].node, handles[y].node], f.function) else { return }
+    if EagerModel.broadcast(handles[x].node.dims, handles[y].node.dims) == nil { return }
+    guard let node = model.map([use(x), use(y)], f.function) else { return }
     write(.binary(f, x, y))
     push(node, exact: handles[x].isElementwise && handles[y].isElementwise)
   }
@@ -180,7 +196,7 @@ struct TensorProgramGenerator {
     let c = number()
     let first = random.chance(0.3) && f != .maximum && f != .minimum
     if f == .divide, first, handles[x].host != nil { return }
-    let operands = first ? [constant(c), handles[x].node] : [handles[x].node, constant(c)]
+    let operands = first ? [constant(c), use(x)] : [use(x), constant(c)]
     guard let node = model.map(operands, f.function) else { return }
     write(.scalar(f, x, c, scalarFirst: first))
     push(node, exact: handles[x].isElementwise)
@@ -195,7 +211,12 @@ struct TensorProgramGenerator {
     let f = ScalarFunction(
       value: { $0[0] == 1 ? $0[1] : $0[2] },
       partial: { p, x, _ in (x[0] == 1) == (p == 1) ? 1 : 0 })
-    guard let node = model.map([isTrue, handles[y].node, handles[z].node], f) else { return }
+    let fits = EagerModel.broadcast(handles[y].node.dims, handles[z].node.dims).flatMap {
+      EagerModel.broadcast($0, handles[x].node.dims)
+    }
+    if fits == nil { return }
+    _ = use(x)
+    guard let node = model.map([isTrue, use(y), use(z)], f) else { return }
     write(.select(x, c, y, z))
     push(node, exact: handles[y].isElementwise && handles[z].isElementwise)
   }
@@ -211,10 +232,10 @@ struct TensorProgramGenerator {
     switch random.int(0...2) {
     case 0:
       write(.sum(x, axis: axis, keepDims: keep))
-      push(model.sum(node, axis: axis, keepDims: keep), exact: false)
+      push(model.sum(use(x), axis: axis, keepDims: keep), exact: false)
     case 1 where length > 0 && !node.values.isEmpty:
       write(.mean(x, axis: axis, keepDims: keep))
-      let sum = model.sum(node, axis: axis, keepDims: keep)
+      let sum = model.sum(use(x), axis: axis, keepDims: keep)
       let scaled = ScalarFunction(
         value: { $0[0] / Double(length) }, partial: { _, _, _ in 1 / Double(length) })
       push(model.map([sum], scaled)!, exact: false)
@@ -222,7 +243,7 @@ struct TensorProgramGenerator {
       // Which element is the largest must not hang on rounding.
       if !handles[x].isElementwise { return }
       write(.max(x, axis: axis, keepDims: keep))
-      push(model.max(node, axis: axis, keepDims: keep), exact: true)
+      push(model.max(use(x), axis: axis, keepDims: keep), exact: true)
     default: break
     }
   }
@@ -232,14 +253,14 @@ struct TensorProgramGenerator {
     let inner = handles[x].node.dims[1]
     guard let y = pick({ $0.node.dims.count == 2 && $0.node.dims[0] == inner }) else { return }
     write(.matmul(x, y))
-    push(model.matmul(handles[x].node, handles[y].node), exact: false)
+    push(model.matmul(use(x), use(y)), exact: false)
   }
 
   private mutating func addSoftmax() {
     guard let x = pick({ !$0.node.dims.isEmpty && !$0.node.values.isEmpty }) else { return }
     let logarithm = random.chance(0.5)
     write(.softmax(x, logarithm: logarithm))
-    push(model.softmax(handles[x].node, logarithm: logarithm), exact: false)
+    push(model.softmax(use(x), logarithm: logarithm), exact: false)
   }
 
   private mutating func addConcatenation() {
@@ -249,7 +270,7 @@ struct TensorProgramGenerator {
       return
     }
     write(.concatenate(x, y))
-    let (a, b) = (handles[x].node, handles[y].node)
+    let (a, b) = (use(x), use(y))
     let dims = [a.dims[0] + b.dims[0]] + tail
     let n = a.values.count
     let blank = model.leaf(dims, (a.values + b.values).map { _ in 0 }, isVariable: false)
@@ -276,7 +297,7 @@ struct TensorProgramGenerator {
         pushView(x, all, target)
       } else {
         write(.drop(handles.count))
-        push(model.gather(handles[x].node, all, target), exact: handles[x].isElementwise)
+        push(model.gather(use(x), all, target), exact: handles[x].isElementwise)
         handles[handles.count - 1].isAlive = false
       }
     case 1:
@@ -304,7 +325,7 @@ struct TensorProgramGenerator {
       write(.takeRows(x, rows))
       let map = rows.flatMap { r in (r * row)..<((r + 1) * row) }
       push(
-        model.gather(handles[x].node, map, [rows.count] + dims.dropFirst()),
+        model.gather(use(x), map, [rows.count] + dims.dropFirst()),
         exact: handles[x].isElementwise)
     default: break
     }
@@ -331,12 +352,12 @@ struct TensorProgramGenerator {
       let y = pick { EagerModel.broadcast($0.node.dims, old.dims) == old.dims }
       guard let y, handles[x].isVariable || !handles[y].node.isVariable,
         f != .divide || handles[y].host == nil,
-        let value = model.map([old, handles[y].node], f.function)
+        let value = model.map([use(x), use(y)], f.function)
       else { return }
       write(.update(f, x, y))
       store(value, x, exact: handles[x].isElementwise && handles[y].isElementwise)
     case 1:
-      guard let value = model.map([old, constant(c)], f.function) else { return }
+      guard let value = model.map([use(x), constant(c)], f.function) else { return }
       write(.updateScalar(f, x, c))
       store(value, x, exact: handles[x].isElementwise)
     default:
@@ -368,6 +389,7 @@ struct TensorProgramGenerator {
     for h in handles.indices where handles[h].base == root {
       handles[h].node = model.gather(node, handles[h].map, handles[h].node.dims)
       handles[h].isElementwise = handles[root].isElementwise
+      handles[h].isUntracked = !model.isTracking
     }
   }
 
@@ -394,6 +416,10 @@ struct TensorProgramGenerator {
     let head = handles[x].node
     if model.isBlocked(head) { return }
     let retains = random.chance(0.3)
+    if handles[x].isUntracked {
+      write(.backward(x, retainsGraph: retains, grabs: []))
+      return
+    }
     let gradients = model.backward(head, retainsGraph: retains)
     var grabs: [Int] = []
     for h in alive({ $0.base == nil && $0.isVariable })
