@@ -80,7 +80,7 @@ extension Tensor {
       let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
       nullGradient()
       Tape.replace(slot, with: full.surrenderedSlot())
-      version &+= 1
+      noteUpdate()
       return
     }
     let region = LayoutTable.shared[viewLayout]
@@ -96,7 +96,7 @@ extension Tensor {
       .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
       attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
     Tape.replace(base.slot, with: fresh)
-    base.version &+= 1
+    base.noteUpdate()
     follow()
   }
 

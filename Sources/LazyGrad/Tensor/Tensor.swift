@@ -33,6 +33,9 @@ public final class Tensor {
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
   /// after later operations on it have. An in-place update gives it a new value, and ends that.
   private(set) var isUntracked: Bool
+  /// Whether the last in-place update of this tensor was made inside `noAutodiff`: a view may catch
+  /// up with it in another scope.
+  private var isUpdatedUntracked = false
 
   enum Kind: UInt8 { case plain, view, poisoned }
 
@@ -111,12 +114,18 @@ public final class Tensor {
     if let base = baseTensor, base.version != version { refreshView() }
   }
 
+  /// Notes that an in-place update has given this tensor a new value.
+  func noteUpdate() {
+    version &+= 1
+    isUpdatedUntracked = !Scope.isTracking
+  }
+
   private func refreshView() {
     guard let base = baseTensor,
       base.version != version
         || (slot.pointee.isVariable && Scope.isTracking && Tape.isCutOffView(slot))
     else { return }
-    if base.version != version { isUntracked = !Scope.isTracking }
+    if base.version != version { isUntracked = base.isUpdatedUntracked }
     version = base.version
     // A view is as differentiable as its base, whatever scope it happens to be looked at in.
     let mode = RecordMode(tracking: true, guarding: Scope.mode.state.contains(.guarded))
