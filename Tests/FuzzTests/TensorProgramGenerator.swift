@@ -106,13 +106,24 @@ struct TensorProgramGenerator {
   /// The value that an operation reads. While tracking, one on a view leads to the base again
   /// where a backward pass or a scope without autodiff has cut the way.
   private mutating func use(_ h: Int) -> EagerNode {
-    guard model.isTracking, let base = handles[h].base, handles[h].isVariable else {
-      return handles[h].node
-    }
-    if model.isCut(handles[h].node) {
+    if mustJoin(h), let base = handles[h].base {
       handles[h].node = model.gather(handles[base].node, handles[h].map, handles[h].node.dims)
     }
     return handles[h].node
+  }
+
+  private func mustJoin(_ h: Int) -> Bool {
+    model.isTracking && handles[h].base != nil && handles[h].isVariable
+      && model.isCut(handles[h].node)
+  }
+
+  /// Whether rounding may decide which operand a choice takes.
+  private func isDelicate(_ f: Binary, _ x: Handle, _ y: Handle) -> Bool {
+    (f == .maximum || f == .minimum) && !(x.isElementwise && y.isElementwise)
+  }
+
+  private func isDelicate(_ f: Binary, _ x: Handle, _ c: Double) -> Bool {
+    (f == .maximum || f == .minimum) && !x.isElementwise && c == c.rounded()
   }
 
   private mutating func addLeaf() {
@@ -182,6 +193,7 @@ struct TensorProgramGenerator {
     guard let x = pick(), let y = pick() else { return }
     let f = random.pick(Binary.allCases)
     if f == .divide, handles[y].host != nil { return }
+    if isDelicate(f, handles[x], handles[y]) { return }
     if EagerModel.broadcast(handles[x].node.dims, handles[y].node.dims) == nil { return }
     guard let node = model.map([use(x), use(y)], f.function) else { return }
     write(.binary(f, x, y))
@@ -196,6 +208,7 @@ struct TensorProgramGenerator {
     let c = number()
     let first = random.chance(0.3) && f != .maximum && f != .minimum
     if f == .divide, first, handles[x].host != nil { return }
+    if isDelicate(f, handles[x], c) { return }
     let operands = first ? [constant(c), use(x)] : [use(x), constant(c)]
     guard let node = model.map(operands, f.function) else { return }
     write(.scalar(f, x, c, scalarFirst: first))
@@ -291,13 +304,17 @@ struct TensorProgramGenerator {
     switch random.int(0...5) {
     case 0:
       let target = random.pick([[n], [1, n], [n, 1], dims.reversed(), dims + [1]])
+      // A copy would use the tensor.
+      if !isSimple(handles[x]), mustJoin(x) { return }
       write(.reshaped(x, target))
       // Where only a copy can have the shape it is one, not a view.
       if isSimple(handles[x]) {
         pushView(x, all, target)
       } else {
+        // Perhaps a copy, perhaps a view of repeated elements: it goes at once, so that only its
+        // value counts.
         write(.drop(handles.count))
-        push(model.gather(use(x), all, target), exact: handles[x].isElementwise)
+        push(model.gather(handles[x].node, all, target), exact: handles[x].isElementwise)
         handles[handles.count - 1].isAlive = false
       }
     case 1:
@@ -351,12 +368,13 @@ struct TensorProgramGenerator {
     case 0:
       let y = pick { EagerModel.broadcast($0.node.dims, old.dims) == old.dims }
       guard let y, handles[x].isVariable || !handles[y].node.isVariable,
-        f != .divide || handles[y].host == nil,
+        f != .divide || handles[y].host == nil, !isDelicate(f, handles[x], handles[y]),
         let value = model.map([use(x), use(y)], f.function)
       else { return }
       write(.update(f, x, y))
       store(value, x, exact: handles[x].isElementwise && handles[y].isElementwise)
     case 1:
+      if isDelicate(f, handles[x], c) { return }
       guard let value = model.map([use(x), constant(c)], f.function) else { return }
       write(.updateScalar(f, x, c))
       store(value, x, exact: handles[x].isElementwise)
