@@ -184,6 +184,8 @@ struct TensorProgramGenerator {
     let isHost = handles[x].host != nil
     // These save a value between the buffer and the result, which the model does not have.
     let f = random.pick(Unary.allCases.filter { !isHost || $0 != .logarithm })
+    // The sign of what should be 0, such as a mean of deviations, is left to rounding.
+    if [.relu, .absolute, .logarithm].contains(f), !handles[x].isElementwise { return }
     guard let node = model.map([use(x)], f.function) else { return }
     write(.unary(f, x))
     push(node, exact: handles[x].isElementwise)

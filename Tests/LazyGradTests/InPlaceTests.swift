@@ -242,4 +242,14 @@ struct InPlaceTests {
     let later = tapeUse()
     #expect(later.live <= use.live + 8 && later.held <= use.held + 2, "\(use) \(later)")
   }
+
+  /// A view follows an update lazily; which scope it is first looked at in must not matter.
+  @Test func viewSeenFirstWithoutAutodiffStaysDifferentiable() {
+    let x = Tensor([1.0, 2, 3])
+    let v = x[0..<2]
+    x *= 2.0
+    noAutodiff { _ = v + 1 }
+    v.backward()
+    #expect(x.grad?.elements(as: Double.self) == [1, 1, 0])
+  }
 }
