@@ -43,6 +43,12 @@ import Testing
     return losses + weights.flatMap { $0.elements(as: Float.self) }
   }
 
+  /// Where two runs part first, and how far at most.
+  private func difference(_ a: [Float], _ b: [Float]) -> String {
+    let first = zip(a, b).enumerated().first { $0.element.0 != $0.element.1 }?.offset ?? -1
+    return "from element \(first) on, by \(zip(a, b).map { abs($0 - $1) }.max() ?? 0) at most"
+  }
+
   @Test func twoTasksHopThreads() async {
     let alone = await Self.train(seed: 1, steps: 5, hops: false)
     let other = await Self.train(seed: 2, steps: 5, hops: false)
@@ -50,8 +56,8 @@ import Testing
       async let first = Task.detached { await Self.train(seed: 1, steps: 5, hops: true) }.value
       async let second = Task.detached { await Self.train(seed: 2, steps: 5, hops: true) }.value
       let results = await (first, second)
-      #expect(results.0 == alone)
-      #expect(results.1 == other)
+      #expect(results.0 == alone, "\(difference(results.0, alone))")
+      #expect(results.1 == other, "\(difference(results.1, other))")
     }
   }
 
@@ -63,7 +69,9 @@ import Testing
         for seed in 0..<8 {
           group.addTask { (seed, await Self.train(seed: seed, steps: 20, hops: hops)) }
         }
-        for await (seed, result) in group { #expect(result == expected[seed]) }
+        for await (seed, result) in group {
+          #expect(result == expected[seed], "hops \(hops): \(difference(result, expected[seed]))")
+        }
       }
     }
   }
