@@ -48,6 +48,36 @@ import Testing
     }
   }
 
+  /// Whether keeping every value in memory, as forcing after every operation would, changes a bit.
+  private static func dependenceOnSchedule(_ graphCase: GraphCase) -> String? {
+    withExtendedLifetime(graphCase) {
+      func run(_ graph: Graph) throws -> [Int: Storage] {
+        try PlanRunner.run(
+          graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: 1,
+          parallelThreshold: 0, poisons: true)
+      }
+      var all = graphCase.graph
+      for i in all.nodes.indices where all.nodes[i].canBeRoot { all.nodes[i].isRoot = true }
+      let lazy: [Int: Storage]
+      let eager: [Int: Storage]
+      do {
+        lazy = try run(graphCase.graph)
+        eager = try run(all)
+      } catch {
+        return "the engine failed: \(error)"
+      }
+      for root in graphCase.roots {
+        guard let a = lazy[root], let b = eager[root] else { return "%\(root) has no value" }
+        let node = graphCase.graph.nodes[root]
+        let bytes = LayoutTable.shared[node.shape].count * node.type.size
+        if bytes > 0, memcmp(a.pointer, b.pointer, bytes) != 0 {
+          return "%\(root): other bits where every value is kept"
+        }
+      }
+      return nil
+    }
+  }
+
   /// A report of a failure: the seed, what differs, and the smallest graph that was found to fail.
   private static func report(_ graphCase: GraphCase, _ difference: String) -> String {
     let small = GraphShrinker.shrink(graphCase) { disagreement($0) != nil }
@@ -64,6 +94,22 @@ import Testing
       let graphCase = RandomGraph.make(seed: seed)
       guard let difference = Self.disagreement(graphCase) else { continue }
       Issue.record("\(Self.report(graphCase, difference))")
+      failures += 1
+      if failures == 5 { break }
+    }
+  }
+
+  @Test func bitsDoNotDependOnWhatIsKept() {
+    var failures = 0
+    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+      let graphCase = RandomGraph.make(seed: seed)
+      guard let difference = Self.dependenceOnSchedule(graphCase) else { continue }
+      let small = GraphShrinker.shrink(graphCase) { Self.dependenceOnSchedule($0) != nil }
+      Issue.record(
+        """
+        LAZYGRAD_FUZZ_SEED=\(graphCase.seed): \(difference)
+        \(describe(small))
+        """)
       failures += 1
       if failures == 5 { break }
     }

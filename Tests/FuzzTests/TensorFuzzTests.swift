@@ -9,7 +9,12 @@ import Testing
 @Suite struct TensorFuzzTests {
   /// Programs per run; a soak test sets the variable higher.
   private static let count =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? 1500
+    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? usualCount
+  #if DEBUG
+    private static let usualCount = 500
+  #else
+    private static let usualCount = 10_000
+  #endif
   /// The first seed, to repeat one failure.
   private static let firstSeed =
     ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1

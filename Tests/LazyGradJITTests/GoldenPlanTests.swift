@@ -96,9 +96,10 @@ import Testing
     try expect(
       s, s.graph(s.op(.tanh, s.op(.add, s.op(.add, p, q), bias))),
       ["loop [16 x 64] matmul 16x64 k 32+64; add tanh"])
+    // Added in the order that was written, which takes two kernels: another order, other bits.
     try expect(
       s, s.graph(s.op(.tanh, s.op(.add, s.op(.add, p, bias), q))),
-      ["loop [16 x 64] matmul 16x64 k 32+64; add tanh"])
+      ["loop [16 x 64] matmul 16x64 k 32", "loop [16 x 64] matmul 16x64 k 64; add add tanh"])
   }
 
   @Test func sumOfManyProducts() throws {
@@ -108,6 +109,13 @@ import Testing
       total = s.op(.add, total, s.matmul(s.transposed(s.leaf(16, 8)), s.leaf(16, 24)))
     }
     try expect(s, s.graph(total), ["loop [8 x 24] matmul 8x24 k 16 x 20"])
+    // A sum of more than 512 products of numbers goes on in another kernel.
+    for _ in 20..<40 {
+      total = s.op(.add, total, s.matmul(s.transposed(s.leaf(16, 8)), s.leaf(16, 24)))
+    }
+    try expect(
+      s, s.graph(total),
+      ["loop [8 x 24] matmul 8x24 k 16 x 32", "loop [8 x 24] matmul 8x24 k 16 x 8 onto a sum"])
   }
 
   @Test func columnSumOfAComputedValue() throws {

@@ -39,7 +39,8 @@ import Testing
   /// Runs a product and the loops, and compares all of `C` with the gaps between its rows.
   private func check<T: Equatable>(
     _ type: ScalarType, m: Int, n: Int, depths: [Int], transposed: Bool = false, gap: Int = 0,
-    accumulate: Bool = false, value: (Int) -> T, zero: T, _ addProduct: (T, T, T) -> T
+    accumulate: Bool = false, value: (Int) -> T, zero: T, one: T,
+    _ addProduct: (T, T, T) -> T
   ) {
     let terms = depths.enumerated().map {
       Self.term(
@@ -59,11 +60,17 @@ import Testing
     for i in 0..<m {
       for j in 0..<n {
         var sum = accumulate ? expected[i * cRow + j] : zero
+        var isFirst = !accumulate
         for term in terms {
           let s = term.segment
-          for k in 0..<s.k {
-            sum = addProduct(
-              sum, term.a[i * s.aRow + k * s.aColumn], term.b[k * s.bRow + j])
+          for first in stride(from: 0, to: max(s.k, 1), by: Summation.blockDepth) {
+            var block = zero
+            for k in first..<min(s.k, first + Summation.blockDepth) {
+              block = addProduct(
+                block, term.a[i * s.aRow + k * s.aColumn], term.b[k * s.bRow + j])
+            }
+            sum = isFirst ? block : addProduct(sum, block, one)
+            isFirst = false
           }
         }
         expected[i * cRow + j] = sum
@@ -83,14 +90,14 @@ import Testing
   ) {
     check(
       .float32, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
-      accumulate: accumulate, value: { Float($0) / 65536 - 0.5 }, zero: 0
+      accumulate: accumulate, value: { Float($0) / 65536 - 0.5 }, zero: 0, one: 1
     ) { sum, a, b in
       let product = a * b
       return sum + product
     }
     check(
       .float64, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
-      accumulate: accumulate, value: { Double($0) / 65536 - 0.5 }, zero: 0
+      accumulate: accumulate, value: { Double($0) / 65536 - 0.5 }, zero: 0, one: 1
     ) { sum, a, b in
       let product = a * b
       return sum + product
@@ -131,6 +138,8 @@ import Testing
     checkFloats(m: 33, n: 40, depths: [3, 530], transposed: true, gap: 100, accumulate: true)
     checkFloats(m: 530, n: 19, depths: [40], gap: 1000)
     checkFloats(m: 1, n: 45, depths: [5, 80], gap: 4000)
+    checkFloats(m: 2, n: 5, depths: [600, 257])
+    checkFloats(m: 40, n: 1, depths: [300], accumulate: true)
     checkFloats(m: 3, n: 20, depths: [80, 0, 2], transposed: true, gap: 4000, accumulate: true)
   }
 
@@ -139,19 +148,19 @@ import Testing
       for accumulate in [false, true] {
         check(
           .int64, m: m, n: n, depths: depths, transposed: true, gap: 1, accumulate: accumulate,
-          value: { Int64($0) &* 0x1_0000_0001_0001 }, zero: 0
+          value: { Int64($0) &* 0x1_0000_0001_0001 }, zero: 0, one: 1
         ) { $0 &+ $1 &* $2 }
         check(
           .int32, m: m, n: n, depths: depths, gap: 2, accumulate: accumulate,
-          value: { Int32(truncatingIfNeeded: $0 &* 70001) }, zero: 0
+          value: { Int32(truncatingIfNeeded: $0 &* 70001) }, zero: 0, one: 1
         ) { $0 &+ $1 &* $2 }
         check(
           .uint8, m: m, n: n, depths: depths, accumulate: accumulate,
-          value: { UInt8(truncatingIfNeeded: $0) }, zero: 0
+          value: { UInt8(truncatingIfNeeded: $0) }, zero: 0, one: 1
         ) { $0 &+ $1 &* $2 }
         check(
           .bool, m: m, n: n, depths: depths, gap: 1, accumulate: accumulate,
-          value: { $0 & 3 == 1 }, zero: false
+          value: { $0 & 3 == 1 }, zero: false, one: true
         ) { $0 || ($1 && $2) }
       }
     }

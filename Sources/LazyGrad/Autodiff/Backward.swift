@@ -180,7 +180,7 @@ private struct GraphWalk {
     }
     var collected: [UInt32: UInt32] = [:]
     if case .only(let variables) = collect {
-      for variable in variables { collected[tape.nodeOrLeaf(variable.slot)] = Tape.none }
+      for variable in variables { collected[gatherer(variable)] = Tape.none }
     }
     var released: [UInt32] = []
     var id = top
@@ -188,18 +188,20 @@ private struct GraphWalk {
       let adjoint = tape[id].adjoint
       if adjoint != 0 {
         tape.state.pointee.reached &-= 1
-        let g = tape.inWindow(adjoint &- 1)
-        switch collect {
-        case .replace:
-          if g == ones {
-            markUnit(id)
-          } else {
-            attach(id, g, accumulate: false)
+        if adjoint != BackwardPass.passedOn {
+          let g = tape.inWindow(adjoint &- 1)
+          switch collect {
+          case .replace:
+            if g == ones {
+              markUnit(id)
+            } else {
+              attach(id, g, accumulate: false)
+            }
+          case .accumulate: attach(id, g, accumulate: true)
+          case .only: if collected[id] != nil { collected[id] = g }
           }
-        case .accumulate: attach(id, g, accumulate: true)
-        case .only: if collected[id] != nil { collected[id] = g }
+          visit(id, g)
         }
-        visit(id, g)
         tape[id].adjoint = 0
         if !retainsGraph {
           tape.markCleared(id)
@@ -213,10 +215,16 @@ private struct GraphWalk {
     tape.releaseCleared(released, since: start)
     guard case .only(let variables) = collect else { return [] }
     return variables.map { variable in
-      let id = tape.nodeOrLeaf(variable.slot)
-      guard let g = collected[id], g != Tape.none else { return zeros(variable) }
+      guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
       return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
     }
+  }
+
+  /// The node that gathers a tensor's gradient.
+  private func gatherer(_ tensor: Tensor) -> UInt32 {
+    var id = tape.nodeOrLeaf(tensor.slot)
+    while let source = tape.importedNode(id) { id = source }
+    return id
   }
 
   private func seedNode(_ seed: Tensor?, _ id: UInt32) -> UInt32 {
@@ -233,8 +241,6 @@ private struct GraphWalk {
   private func visit(_ id: UInt32, _ g: UInt32) {
     if tape[id].state.contains(.tracked), tape.hasOperands(id) {
       DerivativeRules.apply(pass, id, g)
-    } else if let source = tape.importedNode(id) {
-      pass.add(source, g)
     }
   }
 
@@ -324,7 +330,10 @@ private struct GraphWalk {
   /// bounded memory beside the graph.
   private func runPiece(below id: UInt32) {
     var pending: [UInt32] = []
-    for node in 0..<id where tape[node].adjoint != 0 { pending.append(tape[node].adjoint &- 1) }
+    for node in 0..<id
+    where tape[node].adjoint != 0 && tape[node].adjoint != BackwardPass.passedOn {
+      pending.append(tape[node].adjoint &- 1)
+    }
     tape.forceAndKeep(pending)
   }
 }

@@ -109,22 +109,47 @@ struct BackwardPass {
   /// Adds a contribution to the gradient of an operand, summed down to the operand's shape.
   @inline(__always)
   func add(_ operand: UInt32, _ contribution: UInt32) {
-    if !wants(operand) { return }
+    if !wants(operand) || !wants(source(operand)) { return }
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
-    let known = tape[operand].adjoint
+    let known = tape[source(operand)].adjoint
     setGradient(operand, known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
+  }
+
+  /// The adjoint of a leaf record that stands for a node of an earlier window, once it is reached:
+  /// what belongs to its gradient is added to that of the node at once. Collected here first, the
+  /// order of additions, and with it the last bits, would depend on where windows end.
+  static let passedOn = UInt32.max
+
+  /// The node that gathers an operand's gradient.
+  @inline(__always)
+  private func source(_ operand: UInt32) -> UInt32 {
+    tape[operand].opcode == .leaf && tape[operand].link != 0 ? imported(operand) : operand
+  }
+
+  @inline(never)
+  private func imported(_ operand: UInt32) -> UInt32 {
+    var operand = operand
+    while let source = tape.importedNode(operand) {
+      if tape[operand].adjoint == 0 {
+        tape.state.pointee.reached &+= 1
+        tape[operand].adjoint = Self.passedOn
+      }
+      operand = source
+    }
+    return operand
   }
 
   /// The gradient that a node has so far; zeros before it is reached.
   func gradientOrZeros(_ n: UInt32) -> UInt32 {
-    let known = tape[n].adjoint
+    let known = tape[source(n)].adjoint
     if known != 0 { return tape.inWindow(known &- 1) }
     return emit(.copy, type: type(n), shape: shape(n), number(0, n))
   }
 
   @inline(__always)
-  func setGradient(_ n: UInt32, _ g: UInt32) {
+  func setGradient(_ operand: UInt32, _ g: UInt32) {
+    let n = source(operand)
     if tape[n].adjoint == 0 { tape.state.pointee.reached &+= 1 }
     tape[n].adjoint = g &+ 1
   }

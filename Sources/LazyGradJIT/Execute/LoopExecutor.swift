@@ -24,16 +24,6 @@ struct RunContext {
   }
 }
 
-/// The running result of a reduction over a whole loop. It stands in scratch memory, before the
-/// running sums of a reduction to columns.
-private struct Accumulator {
-  var double = 0.0
-  var int: Int64 = 0
-  /// Rows until the next result row begins.
-  var rest = 0
-  var isStarted = false
-}
-
 extension LoopKernel {
   /// Works off one chunk of rows.
   @inline(__always)
@@ -51,7 +41,7 @@ extension LoopKernel {
         : base + place.byteOffset
     }
     if hasSplats { splat(min(blockRows, endRow &- firstRow), pointers, context) }
-    for t in 0..<terminals.count { accumulator(t, context).initialize(to: Accumulator()) }
+    startTerminals(firstRow: firstRow, context)
     if product.wholeChunk { multiply(from: firstRow, to: endRow, pointers, context) }
     var row = firstRow
     while row < endRow {
@@ -136,6 +126,10 @@ extension LoopKernel {
     let size = product.type.size
     let c = pointers[product.register]
     let segments = (context.scratch + layout.segments).assumingMemoryBound(to: MatmulSegment.self)
+    if let sum = product.start {
+      let rowBytes = product.n &* size
+      memcpy(c, context.address(sum) + start &* rowBytes, (end &- start) &* rowBytes)
+    }
     var row = start
     while row < end {
       let batch = product.m == rows ? 0 : row / product.m
@@ -152,176 +146,9 @@ extension LoopKernel {
       }
       Matmul.run(
         type: product.type, m: n, n: product.n, segments: segments, segmentCount: terms.count,
-        c: c + (row &- start) &* product.n &* size, cRow: product.n, accumulate: false)
+        c: c + (row &- start) &* product.n &* size, cRow: product.n,
+        accumulate: product.start != nil)
       row += n
-    }
-  }
-
-  // MARK: Reductions over the loop
-
-  /// Whether chunks leave partial results that `finish` combines.
-  @inline(__always)
-  func hasPartials(_ terminal: Terminal) -> Bool {
-    chunkCount > 1 && (terminal.kind == .everything || terminal.period == rows)
-  }
-
-  /// Whether `finish` has anything to do.
-  var needsFinish: Bool {
-    if chunkCount == 1 { return false }
-    for t in 0..<terminals.count where hasPartials(terminals[t]) { return true }
-    return false
-  }
-
-  @inline(__always)
-  private func accumulator(_ t: Int, _ context: RunContext) -> UnsafeMutablePointer<Accumulator> {
-    (context.scratch + (layout.accumulators &+ t &* layout.accumulatorStride))
-      .assumingMemoryBound(to: Accumulator.self)
-  }
-
-  private func accumulate(
-    _ t: Int, _ row: Int, _ n: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
-    _ context: RunContext
-  ) {
-    let terminal = (terminals.base + t).pointee
-    let source = pointers[terminal.register]
-    let total = accumulator(t, context)
-    if terminal.kind == .everything {
-      add(terminal, source, terminal.isPerRow ? n : n * columns, &total.pointee)
-      return
-    }
-    let sums = UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead
-    let bytes = columns &* terminal.type.size
-    let combine = terminal.combiner
-    for k in 0..<n {
-      let line = source + k &* bytes
-      if total.pointee.rest == 0 {
-        // A chunk begins with a result row or, where there are partial results, inside the only one.
-        memcpy(sums, line, bytes)
-        total.pointee.rest = terminal.period
-      } else {
-        Tile.run(
-          combine, type: terminal.type, to: terminal.type, dst: sums, a: sums, b: line, c: nil,
-          count: columns)
-      }
-      total.pointee.rest &-= 1
-      if total.pointee.rest == 0, !hasPartials(terminal) {
-        let result = (row + k) / terminal.period
-        memcpy(context.address(terminal.place) + result * bytes, sums, bytes)
-      }
-    }
-  }
-
-  private func add(
-    _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
-    _ total: inout Accumulator
-  ) {
-    if count == 0 { return }
-    if terminal.type.isFloating {
-      switch terminal.opcode {
-      case .sum: total.double += Reduce.sum(type: terminal.type, source, count: count)
-      case .max:
-        total.merge(Reduce.max(type: terminal.type, source, count: count), isMax: true)
-      default:
-        total.merge(Reduce.min(type: terminal.type, source, count: count), isMax: false)
-      }
-    } else {
-      switch terminal.opcode {
-      case .sum: total.int &+= Reduce.integerSum(type: terminal.type, source, count: count)
-      case .max:
-        total.merge(Reduce.integerMax(type: terminal.type, source, count: count), isMax: true)
-      default:
-        total.merge(Reduce.integerMin(type: terminal.type, source, count: count), isMax: false)
-      }
-    }
-    total.isStarted = true
-  }
-
-  private func finishChunk(_ t: Int, _ chunk: Int, _ context: RunContext) {
-    let terminal = (terminals.base + t).pointee
-    if rows == 0 {
-      // The sum of nothing; the recorder lets no other reduction of nothing through.
-      memset(context.address(terminal.place), 0, terminal.resultCount * terminal.type.size)
-      return
-    }
-    let total = accumulator(t, context)
-    if hasPartials(terminal) {
-      let bytes = partialBytes(terminal)
-      let slot = context.address(terminal.partials) + chunk * ArenaAllocator.rounded(bytes)
-      if terminal.kind == .columns {
-        memcpy(slot, UnsafeRawPointer(total) + ScratchLayout.accumulatorHead, bytes)
-      } else if terminal.type.isFloating {
-        slot.storeBytes(of: total.pointee.double, as: Double.self)
-      } else {
-        slot.storeBytes(of: total.pointee.int, as: Int64.self)
-      }
-    } else if terminal.kind == .everything {
-      total.pointee.store(terminal.type, context.address(terminal.place))
-    }
-  }
-
-  private func partialBytes(_ terminal: Terminal) -> Int {
-    terminal.kind == .everything ? 8 : columns * terminal.type.size
-  }
-
-  /// Combines the chunks' partial results in ascending order.
-  func finish(_ context: RunContext) {
-    for t in 0..<terminals.count where hasPartials(terminals[t]) {
-      let terminal = terminals[t]
-      let bytes = partialBytes(terminal)
-      let step = ArenaAllocator.rounded(bytes)
-      let first = context.address(terminal.partials)
-      if terminal.kind == .everything {
-        var total = Accumulator()
-        for chunk in 0..<chunkCount {
-          let slot = first + chunk * step
-          if terminal.type.isFloating {
-            let x = slot.load(as: Double.self)
-            if terminal.opcode == .sum {
-              total.double += x
-            } else {
-              total.merge(x, isMax: terminal.opcode == .max)
-            }
-          } else {
-            let x = slot.load(as: Int64.self)
-            if terminal.opcode == .sum {
-              total.int &+= x
-            } else {
-              total.merge(x, isMax: terminal.opcode == .max)
-            }
-          }
-          total.isStarted = true
-        }
-        total.store(terminal.type, context.address(terminal.place))
-      } else {
-        for chunk in 1..<chunkCount {
-          Tile.run(
-            terminal.combiner, type: terminal.type, to: terminal.type, dst: first, a: first,
-            b: first + chunk * step, c: nil, count: columns)
-        }
-        memcpy(context.address(terminal.place), first, bytes)
-      }
-    }
-  }
-}
-
-extension Accumulator {
-  /// The greater or the smaller; not-a-number wins.
-  fileprivate mutating func merge(_ x: Double, isMax: Bool) {
-    if !isStarted || x.isNaN || (!double.isNaN && (isMax ? x > double : x < double)) { double = x }
-  }
-
-  fileprivate mutating func merge(_ x: Int64, isMax: Bool) {
-    if !isStarted || (isMax ? x > int : x < int) { int = x }
-  }
-
-  fileprivate func store(_ type: ScalarType, _ address: UnsafeMutableRawPointer) {
-    switch type {
-    case .float64: address.storeBytes(of: double, as: Double.self)
-    case .float32: address.storeBytes(of: Float(double), as: Float.self)
-    case .int64: address.storeBytes(of: int, as: Int64.self)
-    case .int32: address.storeBytes(of: Int32(truncatingIfNeeded: int), as: Int32.self)
-    case .uint8: address.storeBytes(of: UInt8(truncatingIfNeeded: int), as: UInt8.self)
-    case .bool: address.storeBytes(of: int != 0 ? 1 : 0, as: UInt8.self)
     }
   }
 }

@@ -2,20 +2,19 @@
 // `MatmulTiles` and, for large operands, the summed axis into blocks that fit the caches.
 
 extension Matmul {
-  /// Length of a block of the summed axis where the rows of `B` are packed.
-  private static let blockDepth = 256
-  /// Length of such a block for few rows of `A`, where packing wouldn't pay.
-  private static let thinBlockDepth = 32
+  private static let blockDepth = Summation.blockDepth
   /// Rows of `A` that go over one packed strip of `B` before the next strip is packed.
   private static let blockRows = 512
 
   /// `C = (accumulate ? C : 0) + sum of A_s @ B_s`, where `C` is `m` x `n` with rows `cRow`
   /// elements apart and contiguous columns.
   ///
-  /// Every element is one chain of separate multiplications and additions in ascending order of
-  /// segment and summed index, beginning with `C` or zero. However the caller cuts `m` and `n`, the
-  /// bits are the same. Integers wrap; for bool it is "or" of "and". Rows of `B` may be read up to
-  /// 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
+  /// The summed axis of every segment is cut into blocks of `Summation.blockDepth`. The sum over a block is one
+  /// chain of separate multiplications and additions that begins with zero; the blocks' sums are
+  /// added in the order of segments and blocks. So a segment that is no longer than a block counts
+  /// as if its product had been computed alone and then added, and however the caller cuts `m` and
+  /// `n`, the bits are the same. Integers wrap; for bool it is "or" of "and". Rows of `B` may be read
+  /// up to 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
   package static func run(
     type: ScalarType, m: Int, n: Int, segments: UnsafePointer<MatmulSegment>, segmentCount: Int,
     c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool
@@ -44,44 +43,58 @@ extension Matmul {
   }
 
   private static func product<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
-    let strip = 4 * V.width
-    if n >= strip {
-      let limit = m >= 16 ? 32768 : 1 << 20
-      for index in 0..<tiles.segmentCount where spans(tiles.segments[index], V.self) >= limit {
-        if m >= 16 { blockedProduct(tiles, m: m, n: n) } else { thinProduct(tiles, m: m, n: n) }
+    if tiles.segmentCount == 0 {
+      if !tiles.accumulate { clear(tiles, m: m, n: n) }
+      return
+    }
+    var isLong = false
+    for index in 0..<tiles.segmentCount {
+      let segment = tiles.segments[index]
+      if m >= 16, n >= 4 * V.width, spans(segment, V.self) >= 32768 {
+        blockedProduct(tiles, m: m, n: n)
         return
       }
+      if segment.k > blockDepth { isLong = true }
     }
+    if isLong { blockByBlock(tiles, m: m, n: n) } else { blocks(tiles, m: m, n: n) }
+  }
+
+  /// Segments that are no longer than a block.
+  @inline(__always)
+  private static func blocks<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
     if n == 1, columnAsRow(tiles, m: m) { return }
     columns(tiles, m: m, from: 0, to: n)
   }
 
+  private static func clear<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
+    for row in 0..<m { (tiles.c + row * tiles.cRow).update(repeating: 0, count: n) }
+  }
+
   /// The bytes from the first to the last row of `B`; 0 if there are few rows.
   ///
-  /// With many rows, strips of `B` don't stay in the first-level cache even if they'd fit: rows far
+  /// With many rows of `A`, strips of `B` don't stay in the first-level cache even if they'd fit: rows far
   /// apart share few of its sets.
   @inline(__always)
   private static func spans<V: MatmulLanes>(_ segment: MatmulSegment, _: V.Type) -> Int {
     segment.k >= 32 ? segment.k * segment.bRow * MemoryLayout<V.Scalar>.size : 0
   }
 
-  /// Blocks of the summed axis for few rows and a `B` that outgrows the second-level cache: walking
-  /// all of a strip would touch a page per row of `B`, walking a block goes along some rows only.
-  private static func thinProduct<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
+  /// Long segments, without packing: a small `B`, or too few rows of `A` to pay for it.
+  private static func blockByBlock<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
     var accumulate = tiles.accumulate
     for index in 0..<tiles.segmentCount {
       let segment = tiles.segments[index]
       let a = segment.a.assumingMemoryBound(to: V.Scalar.self)
       let b = segment.b.assumingMemoryBound(to: V.Scalar.self)
-      for first in stride(from: 0, to: segment.k, by: thinBlockDepth) {
+      for first in stride(from: 0, to: max(segment.k, 1), by: blockDepth) {
         let part = MatmulSegment(
           a: a + first * segment.aColumn, b: b + first * segment.bRow,
-          k: min(segment.k - first, thinBlockDepth), aRow: segment.aRow, aColumn: segment.aColumn,
+          k: min(segment.k - first, blockDepth), aRow: segment.aRow, aColumn: segment.aColumn,
           bRow: segment.bRow)
         withUnsafePointer(to: part) { part in
           let block = MatmulTiles<V>(
             segments: part, segmentCount: 1, c: tiles.c, cRow: tiles.cRow, accumulate: accumulate)
-          columns(block, m: m, from: 0, to: n)
+          blocks(block, m: m, n: n)
         }
         accumulate = true
       }
@@ -177,8 +190,7 @@ extension Matmul {
 
   /// Blocks of the summed axis, strips of `B` packed one after the other into 16 KiB.
   ///
-  /// Between blocks the sums wait in `C`, which has their precision: the chain of an element is the
-  /// same as in one piece. `A` is read where it is: two elements per 16 or 8 columns are few.
+  /// `A` is read where it is: two elements per 16 or 8 columns are few.
   private static func blockedProduct<V: MatmulLanes>(_ tiles: MatmulTiles<V>, m: Int, n: Int) {
     let strip = 4 * V.width
     let whole = n - n % strip
@@ -192,7 +204,7 @@ extension Matmul {
           let segment = tiles.segments[index]
           let a = segment.a.assumingMemoryBound(to: V.Scalar.self) + firstRow * segment.aRow
           let b = segment.b.assumingMemoryBound(to: V.Scalar.self)
-          for first in stride(from: 0, to: segment.k, by: blockDepth) {
+          for first in stride(from: 0, to: max(segment.k, 1), by: blockDepth) {
             let depth = min(segment.k - first, blockDepth)
             var part = MatmulSegment(
               a: a + first * segment.aColumn, b: packed, k: depth, aRow: segment.aRow,

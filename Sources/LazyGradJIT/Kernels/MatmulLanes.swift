@@ -8,6 +8,8 @@ protocol MatmulLanes {
   /// Lanes of one register.
   static var width: Int { get }
   init(repeating value: Scalar)
+  /// The sum; `ReduceLanes` asks for the same and gives it.
+  func adding(_ other: Self) -> Self
   /// `self + a * b` with two roundings: a fused form would give other bits on other machines, and
   /// is a library call on baseline x86-64.
   func adding(_ a: Self, times b: Self) -> Self

@@ -1,5 +1,5 @@
-// The innermost loops of matrix products: tiles of C that stay in registers over all segments and
-// the whole summed axis. Generic over the lanes; uses `MatmulLanes` and `MatmulSegment`.
+// The innermost loops of matrix products: tiles of C that stay in registers over the whole summed
+// axis of a segment. Generic over the lanes; uses `MatmulLanes` and `MatmulSegment`.
 
 /// Tiles of `C`, named by rows x registers.
 ///
@@ -8,9 +8,9 @@
 /// fewest broadcasts (one shuffle each) per product of the shapes that fit. The narrow shapes are
 /// for the last columns, the single rows for products of few rows.
 ///
-/// In all of them an element's chain of sums is the same: it starts from `C` or zero and takes the
-/// segments and their summed axes in ascending order. Which tile computes an element is therefore
-/// invisible in the result.
+/// In all of them an element is summed in the same order, the one that `Matmul.run` states. Which
+/// tile computes an element is therefore invisible in the result. What has been summed before a
+/// segment waits in `C`: there are no registers for both.
 struct MatmulTiles<V: MatmulLanes> {
   typealias Element = V.Scalar
 
@@ -31,13 +31,13 @@ struct MatmulTiles<V: MatmulLanes> {
   }
 
   @inline(__always)
-  private func start(_ p: UnsafeMutablePointer<Element>, _ index: Int) -> V {
-    accumulate ? vector(UnsafePointer(p), index) : V(repeating: 0)
+  private func current(_ p: UnsafeMutablePointer<Element>, _ index: Int) -> V {
+    vector(UnsafePointer(p), index)
   }
 
   @inline(__always)
-  private func start(_ p: UnsafeMutablePointer<Element>, first lanes: Int) -> V {
-    accumulate ? V.load(first: lanes, from: UnsafePointer(p)) : V(repeating: 0)
+  private func current(_ p: UnsafeMutablePointer<Element>, first lanes: Int) -> V {
+    V.load(first: lanes, from: UnsafePointer(p))
   }
 
   @inline(__always)
@@ -50,16 +50,16 @@ struct MatmulTiles<V: MatmulLanes> {
   func tile2x4(row: Int, column: Int) {
     let c0 = c + row * cRow + column
     let c1 = c0 + cRow
-    var s00 = start(c0, 0)
-    var s01 = start(c0, 1)
-    var s02 = start(c0, 2)
-    var s03 = start(c0, 3)
-    var s10 = start(c1, 0)
-    var s11 = start(c1, 1)
-    var s12 = start(c1, 2)
-    var s13 = start(c1, 3)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s00 = V(repeating: 0)
+      var s01 = V(repeating: 0)
+      var s02 = V(repeating: 0)
+      var s03 = V(repeating: 0)
+      var s10 = V(repeating: 0)
+      var s11 = V(repeating: 0)
+      var s12 = V(repeating: 0)
+      var s13 = V(repeating: 0)
       let aRow = segment.pointee.aRow
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
@@ -85,31 +85,41 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s00 = current(c0, 0).adding(s00)
+        s01 = current(c0, 1).adding(s01)
+        s02 = current(c0, 2).adding(s02)
+        s03 = current(c0, 3).adding(s03)
+        s10 = current(c1, 0).adding(s10)
+        s11 = current(c1, 1).adding(s11)
+        s12 = current(c1, 2).adding(s12)
+        s13 = current(c1, 3).adding(s13)
+      }
+      store(s00, c0, 0)
+      store(s01, c0, 1)
+      store(s02, c0, 2)
+      store(s03, c0, 3)
+      store(s10, c1, 0)
+      store(s11, c1, 1)
+      store(s12, c1, 2)
+      store(s13, c1, 3)
     }
-    store(s00, c0, 0)
-    store(s01, c0, 1)
-    store(s02, c0, 2)
-    store(s03, c0, 3)
-    store(s10, c1, 0)
-    store(s11, c1, 1)
-    store(s12, c1, 2)
-    store(s13, c1, 3)
   }
 
   /// One row, eight full registers of columns.
   @inline(__always)
   func tile1x8(row: Int, column: Int) {
     let c0 = c + row * cRow + column
-    var s0 = start(c0, 0)
-    var s1 = start(c0, 1)
-    var s2 = start(c0, 2)
-    var s3 = start(c0, 3)
-    var s4 = start(c0, 4)
-    var s5 = start(c0, 5)
-    var s6 = start(c0, 6)
-    var s7 = start(c0, 7)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s0 = V(repeating: 0)
+      var s1 = V(repeating: 0)
+      var s2 = V(repeating: 0)
+      var s3 = V(repeating: 0)
+      var s4 = V(repeating: 0)
+      var s5 = V(repeating: 0)
+      var s6 = V(repeating: 0)
+      var s7 = V(repeating: 0)
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
       var a = pointer(segment.pointee.a) + row * segment.pointee.aRow
@@ -129,15 +139,25 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s0 = current(c0, 0).adding(s0)
+        s1 = current(c0, 1).adding(s1)
+        s2 = current(c0, 2).adding(s2)
+        s3 = current(c0, 3).adding(s3)
+        s4 = current(c0, 4).adding(s4)
+        s5 = current(c0, 5).adding(s5)
+        s6 = current(c0, 6).adding(s6)
+        s7 = current(c0, 7).adding(s7)
+      }
+      store(s0, c0, 0)
+      store(s1, c0, 1)
+      store(s2, c0, 2)
+      store(s3, c0, 3)
+      store(s4, c0, 4)
+      store(s5, c0, 5)
+      store(s6, c0, 6)
+      store(s7, c0, 7)
     }
-    store(s0, c0, 0)
-    store(s1, c0, 1)
-    store(s2, c0, 2)
-    store(s3, c0, 3)
-    store(s4, c0, 4)
-    store(s5, c0, 5)
-    store(s6, c0, 6)
-    store(s7, c0, 7)
   }
 
   /// One row, four registers of columns: `full` whole ones (at most three) and `lanes` of the next.
@@ -153,12 +173,12 @@ struct MatmulTiles<V: MatmulLanes> {
     let o3 = full * width
     let mask = V.mask(first: lanes)
     let c0 = c + row * cRow + column
-    var s0 = start(c0, 0)
-    var s1 = start(c0 + o1, 0)
-    var s2 = start(c0 + o2, 0)
-    var s3 = start(c0 + o3, first: lanes)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s0 = V(repeating: 0)
+      var s1 = V(repeating: 0)
+      var s2 = V(repeating: 0)
+      var s3 = V(repeating: 0)
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
       var a = pointer(segment.pointee.a) + row * segment.pointee.aRow
@@ -175,11 +195,17 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s0 = current(c0, 0).adding(s0)
+        s1 = current(c0 + o1, 0).adding(s1)
+        s2 = current(c0 + o2, 0).adding(s2)
+        s3 = current(c0 + o3, first: lanes).adding(s3)
+      }
+      store(s0, c0, 0)
+      if full > 1 { store(s1, c0 + o1, 0) }
+      if full > 2 { store(s2, c0 + o2, 0) }
+      s3.store(first: lanes, to: c0 + o3)
     }
-    store(s0, c0, 0)
-    if full > 1 { store(s1, c0 + o1, 0) }
-    if full > 2 { store(s2, c0 + o2, 0) }
-    s3.store(first: lanes, to: c0 + o3)
   }
 
   /// Up to four rows, one full register of columns and `lanes` of the next one.
@@ -195,16 +221,16 @@ struct MatmulTiles<V: MatmulLanes> {
     let c3 = rows > 3 ? c2 + cRow : c2
     let last = V.width
     let mask = V.mask(first: lanes)
-    var s00 = start(c0, 0)
-    var s01 = start(c0 + last, first: lanes)
-    var s10 = start(c1, 0)
-    var s11 = start(c1 + last, first: lanes)
-    var s20 = start(c2, 0)
-    var s21 = start(c2 + last, first: lanes)
-    var s30 = start(c3, 0)
-    var s31 = start(c3 + last, first: lanes)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s00 = V(repeating: 0)
+      var s01 = V(repeating: 0)
+      var s10 = V(repeating: 0)
+      var s11 = V(repeating: 0)
+      var s20 = V(repeating: 0)
+      var s21 = V(repeating: 0)
+      var s30 = V(repeating: 0)
+      var s31 = V(repeating: 0)
       let aRow = segment.pointee.aRow
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
@@ -233,20 +259,30 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
-    }
-    store(s00, c0, 0)
-    s01.store(first: lanes, to: c0 + last)
-    if rows > 1 {
-      store(s10, c1, 0)
-      s11.store(first: lanes, to: c1 + last)
-    }
-    if rows > 2 {
-      store(s20, c2, 0)
-      s21.store(first: lanes, to: c2 + last)
-    }
-    if rows > 3 {
-      store(s30, c3, 0)
-      s31.store(first: lanes, to: c3 + last)
+      if index > 0 || accumulate {
+        s00 = current(c0, 0).adding(s00)
+        s01 = current(c0 + last, first: lanes).adding(s01)
+        s10 = current(c1, 0).adding(s10)
+        s11 = current(c1 + last, first: lanes).adding(s11)
+        s20 = current(c2, 0).adding(s20)
+        s21 = current(c2 + last, first: lanes).adding(s21)
+        s30 = current(c3, 0).adding(s30)
+        s31 = current(c3 + last, first: lanes).adding(s31)
+      }
+      store(s00, c0, 0)
+      s01.store(first: lanes, to: c0 + last)
+      if rows > 1 {
+        store(s10, c1, 0)
+        s11.store(first: lanes, to: c1 + last)
+      }
+      if rows > 2 {
+        store(s20, c2, 0)
+        s21.store(first: lanes, to: c2 + last)
+      }
+      if rows > 3 {
+        store(s30, c3, 0)
+        s31.store(first: lanes, to: c3 + last)
+      }
     }
   }
 
@@ -258,12 +294,12 @@ struct MatmulTiles<V: MatmulLanes> {
     let c2 = rows > 2 ? c1 + cRow : c1
     let c3 = rows > 3 ? c2 + cRow : c2
     let mask = V.mask(first: lanes)
-    var s0 = start(c0, first: lanes)
-    var s1 = start(c1, first: lanes)
-    var s2 = start(c2, first: lanes)
-    var s3 = start(c3, first: lanes)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s0 = V(repeating: 0)
+      var s1 = V(repeating: 0)
+      var s2 = V(repeating: 0)
+      var s3 = V(repeating: 0)
       let aRow = segment.pointee.aRow
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
@@ -283,11 +319,17 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s0 = current(c0, first: lanes).adding(s0)
+        s1 = current(c1, first: lanes).adding(s1)
+        s2 = current(c2, first: lanes).adding(s2)
+        s3 = current(c3, first: lanes).adding(s3)
+      }
+      s0.store(first: lanes, to: c0)
+      if rows > 1 { s1.store(first: lanes, to: c1) }
+      if rows > 2 { s2.store(first: lanes, to: c2) }
+      if rows > 3 { s3.store(first: lanes, to: c3) }
     }
-    s0.store(first: lanes, to: c0)
-    if rows > 1 { s1.store(first: lanes, to: c1) }
-    if rows > 2 { s2.store(first: lanes, to: c2) }
-    if rows > 3 { s3.store(first: lanes, to: c3) }
   }
 
   /// One column, four registers of rows.
@@ -295,12 +337,12 @@ struct MatmulTiles<V: MatmulLanes> {
   func columnOf4(row: Int, column: Int) {
     let c0 = c + row * cRow + column
     let group = V.width * cRow
-    var s0 = startColumn(c0)
-    var s1 = startColumn(c0 + group)
-    var s2 = startColumn(c0 + 2 * group)
-    var s3 = startColumn(c0 + 3 * group)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s0 = V(repeating: 0)
+      var s1 = V(repeating: 0)
+      var s2 = V(repeating: 0)
+      var s3 = V(repeating: 0)
       let aRow = segment.pointee.aRow
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
@@ -329,20 +371,26 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s0 = gathered(c0).adding(s0)
+        s1 = gathered(c0 + group).adding(s1)
+        s2 = gathered(c0 + 2 * group).adding(s2)
+        s3 = gathered(c0 + 3 * group).adding(s3)
+      }
+      storeColumn(s0, c0)
+      storeColumn(s1, c0 + group)
+      storeColumn(s2, c0 + 2 * group)
+      storeColumn(s3, c0 + 3 * group)
     }
-    storeColumn(s0, c0)
-    storeColumn(s1, c0 + group)
-    storeColumn(s2, c0 + 2 * group)
-    storeColumn(s3, c0 + 3 * group)
   }
 
   /// One column, one register of rows.
   @inline(__always)
   func columnOf1(row: Int, column: Int) {
     let c0 = c + row * cRow + column
-    var s0 = startColumn(c0)
     for index in 0..<segmentCount {
       let segment = segments + index
+      var s0 = V(repeating: 0)
       let aRow = segment.pointee.aRow
       let aColumn = segment.pointee.aColumn
       let bRow = segment.pointee.bRow
@@ -363,13 +411,16 @@ struct MatmulTiles<V: MatmulLanes> {
         b += bRow
         left &-= 1
       }
+      if index > 0 || accumulate {
+        s0 = gathered(c0).adding(s0)
+      }
+      storeColumn(s0, c0)
     }
-    storeColumn(s0, c0)
   }
 
   @inline(__always)
-  private func startColumn(_ p: UnsafeMutablePointer<Element>) -> V {
-    accumulate ? V.gather(UnsafePointer(p), cRow) : V(repeating: 0)
+  private func gathered(_ p: UnsafeMutablePointer<Element>) -> V {
+    V.gather(UnsafePointer(p), cRow)
   }
 
   @inline(__always)

@@ -113,7 +113,7 @@ enum FloatRun<V: ReduceLanes> {
   /// Elements that one float accumulates at most: 512 over 32 lanes of float32 (16 of float64) are
   /// 16 (32) additions per lane and five (four) in the tree, so the error stays at a few units in
   /// the last place.
-  static var blockLength: Int { 512 }
+  static var blockLength: Int { Summation.blockLength }
 
   /// The sum of at most a block.
   @inline(__always)

@@ -11,12 +11,38 @@ struct ScratchScan {
 }
 
 extension LoopBuilder {
-  func needsPartials(_ terminal: LoopKernel.Terminal) -> Bool {
-    terminal.kind == .everything || terminal.period == rows
+  /// Rows of a part of a sum over all rows: a function of the loop's shape, not of what else it does.
+  var partRows: Int { (max(plainChunk, (rows + 63) / 64) + 7) / 8 * 8 }
+
+  /// Rows per chunk of a loop of cheap operations.
+  private var plainChunk: Int { max(32_768 / max(columns, 1), 1) }
+
+  /// The number of a reduction's partial results, and bytes of each.
+  func partialResults(
+    _ terminal: LoopKernel.Terminal, chunks: Int
+  ) -> (count: Int, bytes: Int) {
+    switch terminal.kind {
+    case .columns:
+      if terminal.period != rows || rows <= terminal.part { return (0, 0) }
+      let bytes = ArenaAllocator.rounded(columns * terminal.type.size)
+      return ((rows + terminal.part - 1) / terminal.part, bytes)
+    case .everything:
+      if chunks == 1 { return (0, 0) }
+      if terminal.isPerRow { return (rows, terminal.type.size) }
+      let parts = (rows * columns + Summation.blockLength - 1) / Summation.blockLength
+      return (terminal.isFloatSum ? parts : chunks, 8)
+    }
   }
 
-  func resultBytes(_ terminal: LoopKernel.Terminal) -> Int {
-    terminal.kind == .everything ? 8 : columns * terminal.type.size
+  /// Rows that a chunk must be a multiple of for a reduction's sake.
+  private func chunkUnit(_ terminal: LoopKernel.Terminal) -> Int {
+    switch terminal.kind {
+    case .columns: terminal.period == rows ? terminal.part : max(terminal.period, 1)
+    case .everything:
+      terminal.isFloatSum && !terminal.isPerRow
+        ? Summation.blockLength
+          >> min(columns.trailingZeroBitCount, Summation.blockLength.trailingZeroBitCount) : 1
+    }
   }
 
   /// Linear scan: a register's scratch memory is free again after its last use.
@@ -104,7 +130,7 @@ extension LoopBuilder {
     func rounded(_ n: Int, to unit: Int) -> Int { (n + unit - 1) / unit * unit }
     let target = liveRegisters <= 8 ? 512 : liveRegisters <= 16 ? 256 : 128
     var block = rounded(max(target / width, 1), to: unit)
-    var chunk = rounded(max(32_768 / width, 1), to: unit)
+    var chunk = rounded(plainChunk, to: unit)
     if let product {
       let perRow = 2 * product.n * terms.reduce(0) { $0 + $1.k }
       // Few rows read all of the right operand for little work: tall products get tall chunks.
@@ -123,11 +149,9 @@ extension LoopBuilder {
     chunk = max(chunk, rounded((rows + 63) / 64, to: max(unit, 4)))
     chunk = rounded(chunk, to: min(block, max(rows, 1)))
     chunk = rounded(chunk, to: unit)
-    // Every chunk holds whole result rows.
+    // Every chunk holds whole result rows and whole parts of sums.
     var period = 1
-    for terminal in terminals where terminal.kind == .columns && terminal.period != rows {
-      period = lcm(period, max(terminal.period, 1), limit: rows)
-    }
+    for terminal in terminals { period = lcm(period, chunkUnit(terminal), limit: rows) }
     if period > 1 { chunk = rounded(chunk, to: lcm(period, unit, limit: rows)) }
     if block >= rows { block = max(rows, 1) }
     if chunk >= rows { chunk = max(rows, 1) }

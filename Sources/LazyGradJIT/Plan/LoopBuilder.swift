@@ -50,9 +50,11 @@ struct LoopBuilder {
     for member in members { emit(Int(member)) }
     let cut = assignScratch()
     var partials = 0
-    for i in terminals.indices where cut.chunks > 1 && needsPartials(terminals[i]) {
+    for i in terminals.indices {
+      let (count, bytes) = partialResults(terminals[i], chunks: cut.chunks)
+      terminals[i].partialCount = count
       terminals[i].partials = Place(base: Place.arena, byteOffset: partialOffset + partials)
-      partials += cut.chunks * ArenaAllocator.rounded(resultBytes(terminals[i]))
+      partials += ArenaAllocator.rounded(count * bytes)
     }
     partialBytes = max(partialBytes, partials)
     let elements = Double(rows * columns)
@@ -287,7 +289,7 @@ struct LoopBuilder {
       LoopKernel.Terminal(
         kind: isEverything ? .everything : .columns, opcode: entry.node.opcode, type: type,
         register: Int(input), isPerRow: readsRows, period: dims[1],
-        resultCount: dims[0] * dims[2], place: entry.place, partials: entry.place))
+        resultCount: dims[0] * dims[2], place: entry.place, part: partRows, partials: entry.place))
   }
 
   private mutating func emitProduct(_ i: Int) {
@@ -310,8 +312,11 @@ struct LoopBuilder {
           bRow: bLayout.strides[bLayout.rank - 2], aBatch: addBatchOffsets(aLayout, batch),
           bBatch: addBatchOffsets(bLayout, batch)))
     }
+    let start = planner.groups[g].product!.start
+    if start >= 0 { bytesRead += rows * n * node.type.size }
     product = LoopKernel.Product(
-      type: node.type, m: m, n: n, register: Int(register), wholeChunk: false)
+      type: node.type, m: m, n: n, register: Int(register), wholeChunk: false,
+      start: start < 0 ? nil : planner.entries[Int(start)].place)
   }
 
   /// Element offsets of an operand for every product of a batch; where they begin, or -1.

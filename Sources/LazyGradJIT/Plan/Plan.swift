@@ -113,7 +113,7 @@ package final class LoopKernel: @unchecked Sendable {
     self.stores = Frozen(stores)
     self.terminals = Frozen(terminals)
     self.product =
-      product ?? Product(type: .float32, m: 0, n: 0, register: 0, wholeChunk: false)
+      product ?? Product(type: .float32, m: 0, n: 0, register: 0, wholeChunk: false, start: nil)
     hasProduct = product != nil
     self.terms = Frozen(terms)
     self.batchOffsets = Frozen(batchOffsets)
@@ -203,8 +203,15 @@ package final class LoopKernel: @unchecked Sendable {
     /// Elements of the result.
     package var resultCount: Int
     package var place: Place
-    /// Per-chunk results, where there is more than one chunk.
+    /// `columns` over all rows: rows that are summed before they are added to what was before.
+    package var part: Int
+    /// Partial results that are combined after the loop, and how many: parts of a sum, one result
+    /// per chunk of what has no order, or the values of all rows. None where the loop does it all.
     package var partials: Place
+    package var partialCount = 0
+
+    /// Whether the order of the elements counts.
+    var isFloatSum: Bool { opcode == .sum && type.isFloating }
 
     /// The operation that combines two partial results.
     var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }
@@ -230,6 +237,8 @@ package final class LoopKernel: @unchecked Sendable {
     package var register: Int
     /// Compute the whole chunk's product before the blocks' epilogue.
     package var wholeChunk: Bool
+    /// Rows that the terms are added to, in C order.
+    package var start: Place?
   }
 }
 

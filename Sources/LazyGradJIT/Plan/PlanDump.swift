@@ -27,7 +27,8 @@ extension LoopKernel {
       let lengths = terms.array.map { String($0.k) }
       let ks =
         lengths.count > 4 ? "\(lengths[0]) x \(lengths.count)" : lengths.joined(separator: "+")
-      parts.append("matmul \(product.m)x\(product.n) k \(ks)")
+      let start = product.start == nil ? "" : " onto a sum"
+      parts.append("matmul \(product.m)x\(product.n) k \(ks)\(start)")
     }
     var names: [String] = []
     for instruction in code.array {

@@ -84,7 +84,8 @@ extension Planner {
     readable(i, 0, needsRows: false)
     readable(i, 1, needsRows: true)
     let g = newGroup(i, columns: max(dims.last!, 1))
-    groups[g].product = ProductGroup(terms: [Int32(i)], sum: Int32(i), totalK: k, memberCount: 1)
+    groups[g].product = ProductGroup(
+      terms: [Int32(i)], start: -1, sum: Int32(i), totalK: k, memberCount: 1)
     noteReads(i, g, elementwise: false)
   }
 
@@ -99,53 +100,56 @@ extension Planner {
     }
   }
 
-  /// Turns `product + product` into one longer sum that never leaves the registers.
+  /// Turns `product + product` into one sum of products, a kernel of its own.
   ///
-  /// `(product + q) + product` becomes `(product + product) + q`, so that long sums still become
-  /// few kernels when something else was added in between, as a bias or an earlier part of the sum.
+  /// The kernel adds whole products in the order of the terms, so this changes no bit: when and with
+  /// what a value is computed must not show. A term that would be summed in several blocks is left
+  /// alone for that reason, and so is everything that would have to be added in another order.
   ///
-  /// - Returns: whether the node is computed with that; if not, it may have got other operands.
+  /// - Returns: whether the node is computed with that.
   mutating func mergeProducts(_ i: Int) -> Bool {
     guard entries[i].node.opcode == .add, entries[i].node.type.isFloating else { return false }
-    let (x, y) = (input(i, 0), input(i, 1))
     let shape = entries[i].node.shape
-    if isBareProduct(x, shape), isBareProduct(y, shape) {
-      return joinProducts(x.position, y.position, as: i)
-    }
-    for (sum, product) in [(x, y), (y, x)] where isBareProduct(product, shape) {
-      let s = sum.position
-      guard entries[s].putOff > 0, entries[s].node.opcode == .add, sum.source.isLinear,
-        sum.shape == shape, entries[s].node.shape == shape
+    for (sum, term) in [(input(i, 0), input(i, 1)), (input(i, 1), input(i, 0))] {
+      guard isBareProduct(sum, shape), isBareProduct(term, shape),
+        entries[sum.position].group != entries[term.position].group,
+        let one = groups[Int(entries[term.position].group)].product,
+        one.terms.count == 1, one.start < 0, one.totalK <= Summation.blockDepth
       else { continue }
-      for k in 0..<2 where isBareProduct(input(s, k), shape) {
-        let rest = input(s, 1 - k)
-        if joinProducts(input(s, k).position, product.position, as: s) {
-          entries[s].putOff = 0
-          inputs[3 * i] = sum
-          inputs[3 * i + 1] = rest
-          return false
-        }
-      }
+      return addTerm(term, to: sum, as: i)
     }
     return false
   }
 
-  /// Makes position `i` the sum of two sums of products, if the result isn't too long.
-  private mutating func joinProducts(_ x: Int, _ y: Int, as i: Int) -> Bool {
-    let gx = Int(entries[x].group)
-    let gy = Int(entries[y].group)
-    guard gx != gy, let px = groups[gx].product, let py = groups[gy].product,
-      px.totalK + py.totalK <= Self.productLimit
-    else { return false }
-    let (low, high) = gx < gy ? (gx, gy) : (gy, gx)
-    merge(low, into: high)
-    groups[high].product = ProductGroup(
-      terms: px.terms + py.terms, sum: Int32(i), totalK: px.totalK + py.totalK,
-      memberCount: px.memberCount + py.memberCount + 1)
-    join(i, high, as: .full)
-    entries[i].inputCount = 0
-    entries[x].isAbsorbed = true
-    entries[y].isAbsorbed = true
+  /// Makes position `i` the sum of a sum of products and one more.
+  private mutating func addTerm(_ term: Input, to sum: Input, as i: Int) -> Bool {
+    let (s, t) = (sum.position, term.position)
+    let (gs, gt) = (Int(entries[s].group), Int(entries[t].group))
+    guard var product = groups[gs].product, let added = groups[gt].product else { return false }
+    if product.totalK + added.totalK <= Self.productLimit {
+      product.terms += added.terms
+      product.totalK += added.totalK
+      product.memberCount += added.memberCount + 1
+      let (low, high) = gs < gt ? (gs, gt) : (gt, gs)
+      merge(low, into: high)
+      groups[high].product = product
+      join(i, high, as: .full)
+      entries[i].inputCount = 0
+      entries[s].isAbsorbed = true
+    } else {
+      // Long enough: the sum so far goes to memory, and another kernel begins with it.
+      if gs > gt { return false }
+      product = added
+      product.start = Int32(s)
+      product.memberCount += 1
+      groups[gt].product = product
+      join(i, gt, as: .full)
+      inputs[3 * i] = sum
+      entries[i].inputCount = 1
+      noteReads(i, gt, elementwise: false)
+    }
+    groups[Int(entries[i].group)].product?.sum = Int32(i)
+    entries[t].isAbsorbed = true
     return true
   }
 

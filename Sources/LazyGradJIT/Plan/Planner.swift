@@ -125,6 +125,8 @@ struct Planner {
   /// The sum of matrix products at the head of a group.
   struct ProductGroup {
     var terms: [Int32]
+    /// The value in memory that the terms are added to, -1 for none.
+    var start: Int32
     /// The position whose value is the bare sum.
     var sum: Int32
     var totalK: Int

@@ -14,8 +14,10 @@ struct ScratchLayout {
     let rounded = ArenaAllocator.rounded
     segments = rounded(count * 8)
     accumulators = segments + rounded(terms * MemoryLayout<MatmulSegment>.stride)
-    // Vector kernels may touch up to the next multiple of 8 elements.
-    accumulatorStride = Self.accumulatorHead + rounded(columns * 8) + 64
+    // A row of sums or a part that isn't complete; vector kernels may touch up to the next multiple
+    // of 8 elements.
+    accumulatorStride =
+      Self.accumulatorHead + rounded(max(columns, Summation.blockLength) * 8) + 64
     registers = accumulators + terminals * accumulatorStride
     byteCount = registers + rounded(scratchBytes) + 64
   }

@@ -1,0 +1,11 @@
+// The order in which floats are summed, as far as it is anybody's choice. Here because the planner
+// must know what it may join without changing a bit; the kernels follow it.
+
+/// How long sums are cut. The parts of a sum are summed by themselves and added in ascending order;
+/// where they are cut depends on the sum's own shape and on nothing else.
+package enum Summation {
+  /// Elements of a part of a reduction.
+  package static let blockLength = 512
+  /// Products of numbers in a part of an element of a matrix product.
+  package static let blockDepth = 256
+}
