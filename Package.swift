@@ -23,6 +23,8 @@ let package = Package(
     .testTarget(
       name: "LazyGradExitTests", dependencies: ["LazyGrad", "TestSupport"]),
     .testTarget(
+      name: "ConformanceTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
+    .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6]

@@ -183,6 +183,7 @@ private struct GraphWalk {
       for variable in variables { collected[gatherer(variable)] = Tape.none }
     }
     var released: [UInt32] = []
+    var constants: [UInt32] = []
     var id = top
     while tape.state.pointee.reached > 0 {
       let adjoint = tape[id].adjoint
@@ -204,6 +205,7 @@ private struct GraphWalk {
         }
         tape[id].adjoint = 0
         if !retainsGraph {
+          noteConstants(id, &constants)
           tape.markCleared(id)
           if tape[id].state.contains(.evaluated) { released.append(id) }
         }
@@ -213,6 +215,7 @@ private struct GraphWalk {
       id -= 1
     }
     tape.releaseCleared(released, since: start)
+    for id in constants where tape[id].state.contains(.tracked) { clear(below: id) }
     guard case .only(let variables) = collect else { return [] }
     return variables.map { variable in
       guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
@@ -242,6 +245,22 @@ private struct GraphWalk {
     if tape[id].state.contains(.tracked), tape.hasOperands(id) {
       DerivativeRules.apply(pass, id, g)
     }
+  }
+
+  /// Notes the operands that no gradient goes to but that were computed from others: their graph
+  /// ends with the pass as well.
+  @inline(__always)
+  private func noteConstants(_ id: UInt32, _ constants: inout [UInt32]) {
+    if !tape.hasOperands(id) { return }
+    let (a, b, c) = (tape.a(id), tape.b(id), tape.c(id))
+    if isComputedConstant(a) { constants.append(a) }
+    if b != id, isComputedConstant(b) { constants.append(b) }
+    if c != id, isComputedConstant(c) { constants.append(c) }
+  }
+
+  @inline(__always)
+  private func isComputedConstant(_ id: UInt32) -> Bool {
+    !pass.wants(id) && tape[id].state.contains(.tracked)
   }
 
   // MARK: Results

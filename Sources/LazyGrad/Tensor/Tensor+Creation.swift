@@ -50,6 +50,7 @@ extension Tensor {
           storage: Unmanaged.passRetained(array.storage), layout: array.layoutID,
           offset: array.offset, type: array.dtype.scalarType, isVariable: isVariable)
       })
+    if !array.isNativelyWriteable { slot.pointee.isReadOnly = true }
   }
 
   /// Zeros. Nothing is stored for them until they are asked for.

@@ -36,10 +36,13 @@ extension Tensor {
 
   /// The value as a host array that shares the tensor's memory.
   ///
-  /// While a guarded graph depends on the tensor the array is read-only.
+  /// While a guarded graph depends on the tensor the array is read-only; over the memory of an array
+  /// that is read-only by nature it stays so.
   /// - Complexity: forces evaluation; nothing is copied.
   public var array: NDArray {
     force("array")
+    // A view shows its base's memory.
+    let isReadOnly = (baseTensor ?? self).slot.pointee.isReadOnly
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
     if slot.pointee.node != 0 {
@@ -48,11 +51,12 @@ extension Tensor {
       let value = tape.location(of: id)
       return NDArray(
         storage: value.storage.takeUnretainedValue(), layout: value.layout, offset: value.offset,
-        dtype: dtype, isNativelyWriteable: !repeats(value.layout))
+        dtype: dtype, isNativelyWriteable: !isReadOnly && !repeats(value.layout))
     }
     return NDArray(
       storage: slot.pointee.storage!.takeUnretainedValue(), layout: slot.pointee.layout,
-      offset: slot.pointee.offset, dtype: dtype, isNativelyWriteable: !repeats(slot.pointee.layout))
+      offset: slot.pointee.offset, dtype: dtype,
+      isNativelyWriteable: !isReadOnly && !repeats(slot.pointee.layout))
   }
 
   /// Whether several elements lie on one place, so that writing one would change others.

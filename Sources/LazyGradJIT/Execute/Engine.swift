@@ -122,7 +122,7 @@ extension Tape {
       else { return }
       var reads = node.pointee.state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
-        if nodes[Int(operand)].opcode == .leaf, isOver(storage, operand) { reads = true }
+        if isOver(storage, operand) { reads = true }
       }
       if reads { names.append(node.pointee.opcode.info.name) }
     }

@@ -135,6 +135,8 @@ public struct Slot {
   package var hasUnitGradient = false
   /// The window was full when this handle was made: it is to be run before more is recorded.
   package var isWindowFull = false
+  /// The value is in memory that a host array made read-only by nature.
+  package var isReadOnly = false
   /// The gradient's handle.
   package var gradient: UnsafeMutablePointer<Slot>?
   /// For a gradient's handle: whose gradient it is. The two are always on one tape.

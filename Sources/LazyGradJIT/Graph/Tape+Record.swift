@@ -300,6 +300,7 @@ extension Tape {
     slot.pointee.offset = fresh.pointee.offset
     slot.pointee.layout = fresh.pointee.layout
     slot.pointee.leaf = 0
+    slot.pointee.isReadOnly = fresh.pointee.isReadOnly
     slot.pointee.node = node
     if node != 0 {
       // The node moves from one handle to the other: the counts of held nodes stay.
@@ -320,9 +321,11 @@ extension Tape {
       return view(slot, mode: .plain) { ($0.dims, $0.strides, 0) }!
     }
     defer { tape.unlock() }
-    return tape.makeSlot(
+    let shared = tape.makeSlot(
       storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
+    shared.pointee.isReadOnly = slot.pointee.isReadOnly
+    return shared
   }
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
@@ -350,6 +353,7 @@ extension Tape {
       storage: slot.pointee.storage, layout: slot.pointee.layout, offset: slot.pointee.offset,
       type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     fresh.pointee.node = slot.pointee.node
+    fresh.pointee.isReadOnly = slot.pointee.isReadOnly
     if slot.pointee.node != 0 {
       tape[slot.pointee.node &- 1].slot = fresh
     } else if let leaf = tape.liveLeaf(slot) {
