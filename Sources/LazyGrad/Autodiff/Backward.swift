@@ -215,7 +215,7 @@ private struct GraphWalk {
       id -= 1
     }
     tape.releaseCleared(released, since: start)
-    for id in constants where tape[id].state.contains(.tracked) { clear(below: id) }
+    for id in constants { clear(below: id) }
     guard case .only(let variables) = collect else { return [] }
     return variables.map { variable in
       guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
@@ -260,7 +260,8 @@ private struct GraphWalk {
 
   @inline(__always)
   private func isComputedConstant(_ id: UInt32) -> Bool {
-    !pass.wants(id) && tape[id].state.contains(.tracked)
+    !pass.wants(id)
+      && (tape[id].state.contains(.tracked) || (tape[id].opcode == .leaf && tape[id].link != 0))
   }
 
   // MARK: Results

@@ -130,6 +130,8 @@ extension Tape {
   }
 
   private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+    var id = id
+    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
     guard let held = nodes[Int(id)].storage else { return false }
     return held.toOpaque() == Unmanaged.passUnretained(storage).toOpaque()
   }

@@ -100,10 +100,10 @@ extension Tape {
       if nodes[Int(old)].uses == 0 {
         retire(old)
       } else if nodes[Int(old)].state.contains(.cleared) {
-        // Its graph is gone; what is still pending on it keeps the memory on its own.
-        nodes[Int(old)].slot = nil
-        nodes[Int(old)].state.insert(.owns)
-        _ = slot.pointee.storage!.retain()
+        // A new use takes the tensor up again, as in MyGrad: what is still held and was computed from
+        // it before can be differentiated down to it once more.
+        nodes[Int(old)].state.remove(.cleared)
+        return inWindow(old)
       } else {
         // A live graph of an earlier window hangs on it: gradients must meet there.
         return imported(old)
