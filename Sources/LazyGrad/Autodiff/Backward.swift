@@ -215,7 +215,7 @@ private struct GraphWalk {
       id -= 1
     }
     tape.releaseCleared(released, since: start)
-    for id in constants { clear(below: id) }
+    for id in constants { clear(below: id, constantsOnly: true) }
     guard case .only(let variables) = collect else { return [] }
     return variables.map { variable in
       guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
@@ -305,13 +305,15 @@ private struct GraphWalk {
 
   // MARK: Clearing and checking
 
-  /// Clears the graph of a node without differentiating it.
-  func clear(below head: UInt32) {
+  /// Clears the graph of a node without differentiating it; with `constantsOnly` as far as no
+  /// variable is reached, whose own graph may still be wanted.
+  func clear(below head: UInt32, constantsOnly: Bool = false) {
     let start = tape.count
     var released: [UInt32] = []
     var marked: Set<UInt32> = [head]
     var work = [head]
     while let id = work.popLast() {
+      if constantsOnly, pass.wants(id) { continue }
       if let source = tape.importedNode(id), marked.insert(source).inserted { work.append(source) }
       guard tape[id].state.contains(.tracked) else { continue }
       for operand in [tape.a(id), tape.b(id), tape.c(id)]
