@@ -48,7 +48,7 @@ import Testing
     }
     for (k, expected) in test["base"].list!.enumerated() {
       let base = v.firstIndex { $0 === v[k].base }
-      if base != expected.int { return "base of variable \(k): expected \(expected), got \(base ?? -1)" }
+      if base != expected.int { return "base of variable \(k): expected \(expected)" }
     }
     for (i, row) in test["shares"].list!.enumerated() {
       for (j, expected) in row.list!.enumerated()

@@ -13,7 +13,7 @@ extension NDArray {
   func prepareForWriting() throws(MemoryGuardError) {
     if !isNativelyWriteable { throw .readOnly }
     if !storage.hasReaders { return }
-    let holders = GuardHooks.lockHolders(storage)
+    let holders = lockHolders
     if !holders.isEmpty { throw .locked(holders: holders) }
     GuardHooks.forceReaders(storage)
   }

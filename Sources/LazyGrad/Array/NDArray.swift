@@ -118,7 +118,20 @@ extension NDArray {
   ///
   /// - Complexity: two loads; a search of the graphs that read the memory if there are any.
   public var isWriteable: Bool {
-    isNativelyWriteable && (!storage.hasReaders || GuardHooks.lockHolders(storage).isEmpty)
+    isNativelyWriteable && lockHolders.isEmpty
+  }
+
+  /// The names of the live operations that keep the memory guard's lock on this array's memory, in the
+  /// order of recording; empty if none does. For people who ask why an array can't be written.
+  ///
+  ///     let y = Tensor(x, copy: false) * 2
+  ///     x.lockHolders                    // ["multiply"]
+  ///     y.clearGraph()
+  ///     x.lockHolders                    // []
+  ///
+  /// - Complexity: as `isWriteable`.
+  public var lockHolders: [String] {
+    storage.hasReaders ? GuardHooks.lockHolders(storage) : []
   }
 
   /// Makes the array read-only by nature, or writeable again.

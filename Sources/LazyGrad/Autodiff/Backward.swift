@@ -189,7 +189,7 @@ private struct GraphWalk {
       let adjoint = tape[id].adjoint
       if adjoint != 0 {
         tape.state.pointee.reached &-= 1
-        if adjoint != BackwardPass.passedOn {
+        if adjoint != Tape.passedOn {
           let g = tape.inWindow(adjoint &- 1)
           switch collect {
           case .replace:
@@ -353,7 +353,7 @@ private struct GraphWalk {
   private func runPiece(below id: UInt32) {
     var pending: [UInt32] = []
     for node in 0..<id
-    where tape[node].adjoint != 0 && tape[node].adjoint != BackwardPass.passedOn {
+    where tape[node].adjoint != 0 && tape[node].adjoint != Tape.passedOn {
       pending.append(tape[node].adjoint &- 1)
     }
     tape.forceAndKeep(pending)

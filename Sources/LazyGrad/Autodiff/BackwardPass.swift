@@ -116,12 +116,11 @@ struct BackwardPass {
     setGradient(operand, known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
   }
 
-  /// The adjoint of a leaf record that stands for a node of an earlier window, once it is reached:
-  /// what belongs to its gradient is added to that of the node at once. Collected here first, the
-  /// order of additions, and with it the last bits, would depend on where windows end.
-  static let passedOn = UInt32.max
-
   /// The node that gathers an operand's gradient.
+  ///
+  /// For a leaf record that stands for a node of an earlier window it is that node: gathered in the
+  /// record first, contributions would be added in an order, and with last bits, that depend on where
+  /// windows end.
   @inline(__always)
   private func source(_ operand: UInt32) -> UInt32 {
     tape[operand].opcode == .leaf && tape[operand].link != 0 ? imported(operand) : operand
@@ -131,13 +130,17 @@ struct BackwardPass {
   private func imported(_ operand: UInt32) -> UInt32 {
     var operand = operand
     while let source = tape.importedNode(operand) {
-      if tape[operand].adjoint == 0 {
-        tape.state.pointee.reached &+= 1
-        tape[operand].adjoint = Self.passedOn
-      }
+      passOver(operand)
       operand = source
     }
     return operand
+  }
+
+  /// Counts a node as reached that needs no gradient of its own.
+  func passOver(_ n: UInt32) {
+    if tape[n].adjoint != 0 { return }
+    tape.state.pointee.reached &+= 1
+    tape[n].adjoint = Tape.passedOn
   }
 
   /// The gradient that a node has so far; zeros before it is reached.

@@ -26,8 +26,11 @@ public func relu(_ x: Tensor) -> Tensor { .unary(.relu, x) }
 public func sqrt(_ x: Tensor) -> Tensor { .unary(.sqrt, x) }
 /// x * x.
 public func square(_ x: Tensor) -> Tensor { .unary(.square, x) }
-/// 1 / x.
-public func reciprocal(_ x: Tensor) -> Tensor { .unary(.reciprocal, x) }
+/// 1 / x. Integers give integers, as in NumPy: cut off towards zero, so all but 1 and -1 give 0.
+public func reciprocal(_ x: Tensor) -> Tensor {
+  if x.dtype.isFloating || x.dtype == .bool { return .unary(.reciprocal, x) }
+  return `where`(abs(x) .== 1, x, Tensor.zeros([], dtype: x.dtype, constant: true))
+}
 /// The absolute value; the gradient at 0 is 0.
 public func abs(_ x: Tensor) -> Tensor { .unary(.abs, x) }
 /// -1, 0 or 1; without a gradient.

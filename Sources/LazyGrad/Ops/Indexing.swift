@@ -150,8 +150,13 @@ extension Tensor {
     var writer = [Int](repeating: -1, count: count)
     for (k, place) in places.enumerated() { writer[place] = k }
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
+    if places.isEmpty {
+      // Nothing is written, but the value has taken part: its gradient is 0, not missing.
+      let never = Tensor.zeros(shape, dtype: .bool, constant: true)
+      update("subscript", `where`(never, typed.sum(), self))
+      return
+    }
     let flat = typed.broadcast(to: gather.dims).reshaped([-1])
-    if places.isEmpty { return }
     let written = flat.takeRows(NDArray(writer.map { Swift.max($0, 0) })).reshaped(shape)
     let isWritten = Tensor(NDArray(writer.map { $0 >= 0 }, shape: shape), copy: false)
     update("subscript", `where`(isWritten, written, self))

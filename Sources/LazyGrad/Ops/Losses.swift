@@ -65,6 +65,11 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
 enum Composite: UInt32 {
   case softmax
   case logSoftmax
+  /// A custom operation; the bits above these say which of its operands.
+  case custom
+
+  /// Bits of a node's attribute that say which composite it belongs to.
+  static let mask: UInt32 = 0xFF
 
   /// Records a composite along an axis, which is brought last meanwhile.
   static func alongLast(
@@ -110,6 +115,11 @@ enum Composite: UInt32 {
 
 enum CompositeRules {
   static func attach(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let composite = Composite(rawValue: p.tape[n].attribute & Composite.mask)!
+    if composite == .custom {
+      CustomRule.apply(copy p, n, g)
+      return
+    }
     let y = p.value(n)
     let dims = p.layout(n).dims
     let (rows, columns) = (dims.dropLast().reduce(1, *), dims.last!)
@@ -119,7 +129,8 @@ enum CompositeRules {
     func rowSum(_ x: UInt32) -> UInt32 {
       p.emit(.sum, type: p.type(n), shape: kept, x, attribute: attribute)
     }
-    switch Composite(rawValue: p.tape[n].attribute)! {
+    switch composite {
+    case .custom: break
     case .softmax:
       // y * (g - sum(g * y))
       p.add(p.a(n), p.emit(.mul, y, p.emit(.sub, g, rowSum(p.emit(.mul, g, y)))))

@@ -41,7 +41,8 @@ extension Tensor {
   public func argmin(axis: Int? = nil) -> Tensor { reduced(.argmin, axis.map { [$0] }, false) }
 
   /// The variance: the mean of the squared distances from the mean, with `ddof` taken off the
-  /// number of elements that it is divided by.
+  /// number of elements that it is divided by. Where nothing is left of that number the result is
+  /// infinite or not a number, as division by 0 is.
   public func `var`(axis: Int? = nil, ddof: Int = 0, keepDims: Bool = false) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let axes: [Int]?
@@ -51,7 +52,7 @@ extension Tensor {
     let n = (axes ?? Array(0..<rank)).reduce(1) { $0 * shape[$1] }
     let centred = self - mean(axes: axes, true)
     let sum = square(centred).reduced(.sum, axes, keepDims)
-    return sum / Double(n - ddof)
+    return sum / Double(Swift.max(n - ddof, 0))
   }
 
   private func mean(axes: [Int]?, _ keepDims: Bool) -> Tensor {

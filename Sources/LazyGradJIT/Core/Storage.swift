@@ -23,6 +23,9 @@ public final class Storage: @unchecked Sendable {
   /// Live leaf records of all other tapes.
   let foreignRecords = Atomic<Int>(0)
 
+  /// Something else that lives as long as what reads this memory: the rule of a custom operation.
+  package var attachment: AnyObject?
+
   /// Takes uninitialised memory from the pool.
   ///
   /// - Throws: `StorageError` where the size is over the limit or the system has no memory.

@@ -359,7 +359,12 @@ extension Tape {
   private func takeAliased(_ id: UInt32) {
     let alias = nodes[Int(id)].opcode == .view ? a(id) : id
     if nodes[Int(alias)].opcode == .attach, nodes[Int(alias)].storage == nil {
-      takeValue(of: b(alias), alias)
+      var source = b(alias)
+      // An alias of an alias: a custom operation of several operands.
+      while nodes[Int(source)].opcode == .attach, nodes[Int(source)].storage == nil {
+        source = b(source)
+      }
+      takeValue(of: source, alias)
     }
   }
 

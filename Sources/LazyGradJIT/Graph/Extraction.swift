@@ -111,9 +111,11 @@ extension Tape {
     let a = id - Int(node.a)
     let b = id - Int(node.b)
     let c = id - Int(node.c)
-    if node.opcode != .attach { mark(a) }
+    // Of an alias only the value is read; its other operands are the derivative rule's.
+    let isAlias = node.opcode == .attach
+    if !isAlias { mark(a) }
     if node.b != 0 { mark(b) }
-    if node.c != 0 { mark(c) }
+    if node.c != 0, !isAlias { mark(c) }
     guard node.state.contains(.tracked), node.traits.contains(.variable) else { return }
     let info = node.opcode.info
     var needs: Needs = []
@@ -168,7 +170,7 @@ extension Tape {
           node.opcode == .attach
           ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
         if node.b != 0 { entry.b = Int32(position(id - Int(node.b))) }
-        if node.c != 0 { entry.c = Int32(position(id - Int(node.c))) }
+        if node.c != 0, node.opcode != .attach { entry.c = Int32(position(id - Int(node.c))) }
         if node.opcode == .view || Node.isPayloadStatic(node.opcode, node.traits) {
           entry.offset = Int(Int64(bitPattern: node.payload))
         }

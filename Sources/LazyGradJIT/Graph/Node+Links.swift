@@ -56,6 +56,9 @@ extension Tape {
   /// Keeps a node without a handle alive.
   package func retainNode(_ id: UInt32) { nodes[Int(id)].uses &+= 1 }
 
+  /// Ends that, and frees nothing: the node may be somebody's gradient, which is not counted.
+  package func letGo(_ id: UInt32) { nodes[Int(id)].uses &-= 1 }
+
   /// Moves an evaluated, untracked value from its node into its handle.
   ///
   /// Where live operations read the node, their gradients must still find the handle: then the

@@ -169,11 +169,24 @@ extension Tape {
   }
   private static var lockBytes: Int { 64 }
 
+  /// The thread that may lock again what it has locked already, by the address of its own tape; 0
+  /// for none.
+  private var reentrant: UnsafeMutablePointer<Atomic<UInt>> {
+    (UnsafeMutableRawPointer(state) - Tape.lockBytes + 8).assumingMemoryBound(to: Atomic<UInt>.self)
+  }
+  /// How often it has done so; only who holds the lock looks at this.
+  @inline(__always)
+  private var depth: UnsafeMutablePointer<Int> {
+    (UnsafeMutableRawPointer(state) - Tape.lockBytes + 16).assumingMemoryBound(to: Int.self)
+  }
+
   /// A new tape, in memory that is never given back.
   private static func make() -> Tape {
     let memory = UnsafeMutableRawPointer.allocate(
       byteCount: lockBytes + MemoryLayout<TapeState>.size, alignment: 64)
     memory.initializeMemory(as: Atomic<UInt32>.self, to: Atomic(0))
+    (memory + 8).initializeMemory(as: Atomic<UInt>.self, to: Atomic(0))
+    (memory + 16).initializeMemory(as: Int.self, to: 0)
     let state = (memory + lockBytes).bindMemory(to: TapeState.self, capacity: 1)
     state.initialize(to: TapeState())
     return Tape(state: state)
@@ -195,10 +208,21 @@ extension Tape {
   }
 
   @inline(__always)
-  package func unlock() { lockWord.pointee.store(0, ordering: .releasing) }
+  package func unlock() {
+    if depth.pointee != 0 {
+      depth.pointee &-= 1
+    } else {
+      lockWord.pointee.store(0, ordering: .releasing)
+    }
+  }
 
   @inline(never)
   private func lockSlowly() {
+    let owner = reentrant.pointee.load(ordering: .relaxed)
+    if owner != 0, owner == UInt(bitPattern: Tape.current.state) {
+      depth.pointee &+= 1
+      return
+    }
     var spins = 0
     while !lockWord.pointee.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring)
       .exchanged
@@ -207,6 +231,45 @@ extension Tape {
       if spins > 64 { yieldThread() }
     }
   }
+}
+
+extension Tape {
+  /// Runs a program's code in the middle of a backward pass, which holds the lock: what it records,
+  /// reads and differentiates on this tape locks it again.
+  ///
+  /// The gradients that the pass has gathered so far in nodes before `id` are put aside meanwhile, so
+  /// that a backward pass inside finds none, and kept alive.
+  package func reenter<R>(before id: UInt32, _ body: () -> R) -> R {
+    var gathered: [(node: UInt32, adjoint: UInt32)] = []
+    let reached = state.pointee.reached
+    var node = id
+    while gathered.count < reached, node > 0 {
+      node -= 1
+      let adjoint = nodes[Int(node)].adjoint
+      if adjoint == 0 { continue }
+      gathered.append((node, adjoint))
+      nodes[Int(node)].adjoint = 0
+      if adjoint != Tape.passedOn { retainNode(adjoint - 1) }
+    }
+    let (before, outer) = (reentrant.pointee.load(ordering: .relaxed), depth.pointee)
+    state.pointee.reached = 0
+    state.pointee.inFlight += 1
+    depth.pointee = 0
+    reentrant.pointee.store(UInt(bitPattern: Tape.current.state), ordering: .relaxed)
+    let result = body()
+    reentrant.pointee.store(before, ordering: .relaxed)
+    depth.pointee = outer
+    state.pointee.inFlight -= 1
+    state.pointee.reached = reached
+    for (node, adjoint) in gathered {
+      nodes[Int(node)].adjoint = adjoint
+      if adjoint != Tape.passedOn { nodes[Int(adjoint - 1)].uses &-= 1 }
+    }
+    return result
+  }
+
+  /// The adjoint of a node that what reaches it goes past, so that it only counts as reached.
+  public static var passedOn: UInt32 { .max }
 }
 
 // MARK: - Threads

@@ -9,6 +9,7 @@ protocol TileScalar: SIMDScalar, Codable, Hashable where SIMD8Storage: BitwiseCo
   static func less(_ x: SIMD8<Self>, _ y: SIMD8<Self>) -> SIMD8<UInt8>
   static func lessEqual(_ x: SIMD8<Self>, _ y: SIMD8<Self>) -> SIMD8<UInt8>
   /// The larger one; for floats NaN from either side.
+  /// Of two zeros the second one, whatever their signs, as in NumPy.
   static func larger(_ x: SIMD8<Self>, _ y: SIMD8<Self>) -> SIMD8<Self>
   /// The smaller one; for floats NaN from either side.
   static func smaller(_ x: SIMD8<Self>, _ y: SIMD8<Self>) -> SIMD8<Self>
@@ -41,11 +42,11 @@ extension Float: TileScalar {
   static func lessEqual(_ x: F8, _ y: F8) -> SIMD8<UInt8> { bytes(x .<= y) }
   @inline(__always)
   static func larger(_ x: F8, _ y: F8) -> F8 {
-    x.replacing(with: y, where: (x .< y) .| (y .!= y))
+    x.replacing(with: y, where: (x .<= y) .| (y .!= y))
   }
   @inline(__always)
   static func smaller(_ x: F8, _ y: F8) -> F8 {
-    x.replacing(with: y, where: (y .< x) .| (y .!= y))
+    x.replacing(with: y, where: (y .<= x) .| (y .!= y))
   }
   @inline(__always)
   var asFloat: Float { self }
@@ -68,11 +69,11 @@ extension Double: TileScalar {
   static func lessEqual(_ x: SIMD8<Double>, _ y: SIMD8<Double>) -> SIMD8<UInt8> { bytes(x .<= y) }
   @inline(__always)
   static func larger(_ x: SIMD8<Double>, _ y: SIMD8<Double>) -> SIMD8<Double> {
-    x.replacing(with: y, where: (x .< y) .| (y .!= y))
+    x.replacing(with: y, where: (x .<= y) .| (y .!= y))
   }
   @inline(__always)
   static func smaller(_ x: SIMD8<Double>, _ y: SIMD8<Double>) -> SIMD8<Double> {
-    x.replacing(with: y, where: (y .< x) .| (y .!= y))
+    x.replacing(with: y, where: (y .<= x) .| (y .!= y))
   }
   @inline(__always)
   var asFloat: Float { Float(self) }

@@ -123,12 +123,12 @@ extension Reference {
 
   /// The larger number; NaN if either is NaN, as in NumPy's `maximum`.
   static func larger(_ x: Double, _ y: Double) -> Double {
-    x.isNaN ? x : y.isNaN ? y : x >= y ? x : y
+    x.isNaN ? x : y.isNaN ? y : x > y ? x : y
   }
 
   /// The smaller number; NaN if either is NaN, as in NumPy's `minimum`.
   static func smaller(_ x: Double, _ y: Double) -> Double {
-    x.isNaN ? x : y.isNaN ? y : x <= y ? x : y
+    x.isNaN ? x : y.isNaN ? y : x < y ? x : y
   }
 
   // MARK: Integers

@@ -1,0 +1,191 @@
+// Operations that a program brings itself, with a derivative of its own: on tensors, and on host
+// arrays. The value is any tensor; a chain of aliases over it, one per operand, carries the rule.
+
+internal import LazyGradJIT
+
+extension Tensor {
+  /// An operation made of other operations that is differentiated by a rule of its own: where the
+  /// derivative is known to be simpler or more exact than that of the parts.
+  ///
+  ///     func logCosh(_ x: Tensor) -> Tensor {
+  ///       Tensor.composite(inputs: [x]) { x in
+  ///         let y = abs(x[0])
+  ///         return y + log1p(exp(-2 * y)) - 0.6931471805599453
+  ///       } gradient: { g, x, _ in [g * tanh(x[0])] }
+  ///     }
+  ///
+  /// - Parameters:
+  ///   - inputs: The operands.
+  ///   - forward: Gives the result for the operands, which come as constants. Called once, at once.
+  ///   - gradient: Gives, for the gradient with respect to the result, the operands and the result,
+  ///     the gradient with respect to every operand, or nil where it is zero. A gradient is summed
+  ///     down to its operand's shape and cast to its type. Called when a backward pass comes by, in
+  ///     a `noAutodiff` scope; operations in it are recorded, so that they fuse with the pass. With
+  ///     `createGraph: true` there is no such scope, and they are differentiated for the derivatives
+  ///     of higher order.
+  /// - Returns: The value of `forward`, a variable if it is of a floating type and an operand is a
+  ///   variable.
+  ///
+  /// Stops the program, or poisons a result inside `catchingTensorErrors`, if `gradient` gives
+  /// another number of gradients than there are operands, or one that doesn't fit its operand.
+  /// - Complexity: records what `forward` records, and one node for each operand.
+  public static func composite(
+    inputs: [Tensor], forward: ([Tensor]) -> Tensor,
+    gradient: @escaping (_ gradient: Tensor, _ inputs: [Tensor], _ result: Tensor) -> [Tensor?]
+  ) -> Tensor {
+    if let poison = inputs.lazy.compactMap({ poisoned($0) }).first { return poison }
+    let value = noAutodiff { forward(inputs.map { Composite.constant($0) }) }
+    if let poison = poisoned(value) { return poison }
+    if inputs.isEmpty || !value.dtype.isFloating { return Composite.constant(value) }
+    let rule = CustomRule.makeSlot(CustomRule(gradient))
+    defer { Tape.release(rule) }
+    var result = Composite.constant(value)
+    for (k, input) in inputs.enumerated() {
+      input.use()
+      result = Tensor(
+        Tape.general(
+          .attach, input.slot, result.slot, rule, type: value.slot.pointee.type,
+          shape: value.shapeID, attribute: Composite.custom.rawValue | UInt32(k) << 8,
+          mode: Scope.mode))
+    }
+    return result
+  }
+
+  /// An operation on host arrays with its own derivative: code of your own, or of a C library.
+  ///
+  ///     func sorted(_ x: Tensor) -> Tensor {
+  ///       Tensor.custom(inputs: [x]) { x in
+  ///         NDArray(x[0].elements(as: Double.self).sorted())
+  ///       } backward: { g, x, _ in
+  ///         let places = x[0].elements(as: Double.self).enumerated().sorted { $0.element < $1.element }
+  ///         var result = [Double](repeating: 0, count: places.count)
+  ///         for (k, place) in places.enumerated() {
+  ///           result[place.offset] = g.elements(as: Double.self)[k]
+  ///         }
+  ///         return [NDArray(result)]
+  ///       }
+  ///     }
+  ///
+  /// The arrays that the closures are given show the tensors' memory and are read-only; those that
+  /// they return are taken over without a copy and must not be written afterwards.
+  ///
+  /// - Parameters:
+  ///   - inputs: The operands.
+  ///   - forward: Gives the result for the operands' values. Called once, at once.
+  ///   - backward: Gives, for the gradient with respect to the result, the operands and the result,
+  ///     the gradient with respect to every operand, or nil where it is zero. Called when a backward
+  ///     pass comes by. What it gives is a constant: there are no derivatives of higher order.
+  /// - Returns: As for `composite(inputs:forward:gradient:)`, and errors likewise.
+  /// - Complexity: forces evaluation of the operands, and of the gradient during the backward pass.
+  public static func custom(
+    inputs: [Tensor], forward: ([NDArray]) -> NDArray,
+    backward: @escaping (_ gradient: NDArray, _ inputs: [NDArray], _ result: NDArray) -> [NDArray?]
+  ) -> Tensor {
+    composite(inputs: inputs) { inputs in
+      Tensor(forward(inputs.map(\.readOnlyArray)), constant: true, copy: false)
+    } gradient: { gradient, inputs, result in
+      backward(
+        gradient.readOnlyArray, inputs.map(\.readOnlyArray), result.readOnlyArray
+      ).map { $0.map { Tensor($0, constant: true, copy: false) } }
+    }
+  }
+
+  private var readOnlyArray: NDArray {
+    let array = array
+    array.isNativelyWriteable = false
+    return array
+  }
+}
+
+/// The rule of one use of a custom operation; lives as long as the graph that it is part of.
+final class CustomRule {
+  typealias Gradient = (Tensor, [Tensor], Tensor) -> [Tensor?]
+  private let gradient: Gradient
+
+  init(_ gradient: @escaping Gradient) { self.gradient = gradient }
+
+  /// A handle for a value without elements that the rule hangs on.
+  static func makeSlot(_ rule: CustomRule) -> SlotRef {
+    let carrier = NDArray(uninitialized: [0], dtype: .uint8, operation: "custom")
+    carrier.storage.attachment = rule
+    let tape = Tape.current
+    return tape.locked {
+      tape.makeSlot(
+        storage: Unmanaged.passRetained(carrier.storage), layout: carrier.layoutID, offset: 0,
+        type: .uint8, isVariable: false)
+    }
+  }
+
+  /// The rule of the last alias of a chain, which the gradient reaches first: it serves all operands,
+  /// and what is left of the chain is passed over.
+  static func apply(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let tape = p.tape
+    guard
+      let rule = tape[tape.c(n)].storage?.takeUnretainedValue().attachment as? CustomRule
+    else { preconditionFailure("LazyGrad: custom: an operation without its rule") }
+    var operands: [UInt32] = []
+    var alias = n
+    for k in (0...(tape[n].attribute >> 8)).reversed() {
+      operands.append(tape.a(alias))
+      if k == 0 { break }
+      alias = tape.b(alias)
+      while let source = tape.importedNode(alias) {
+        p.passOver(alias)
+        alias = source
+      }
+      p.passOver(alias)
+    }
+    operands.reverse()
+    // The tensors that the program's code sees live and die inside: letting go of one takes the lock.
+    let parts = tape.reenter(before: n) { () -> [UInt32?] in
+      let inputs = operands.map { p.tensor($0) }
+      let (result, gradient) = (p.tensor(n), p.tensor(g))
+      let parts =
+        p.createsGraph
+        ? rule.gradient(gradient, inputs, result)
+        : noAutodiff { rule.gradient(gradient, inputs, result) }
+      return rule.checked(parts, inputs, beside: gradient).map { part in
+        guard let part else { return nil }
+        let id = tape.operand(part.slot)
+        tape.retainNode(id)
+        return id
+      }
+    }
+    for (operand, part) in zip(operands, parts) {
+      guard let part else { continue }
+      if p.wants(operand) { p.add(operand, p.cast(tape.inWindow(part), p.type(operand))) }
+      tape.letGo(part)
+    }
+  }
+
+  /// The gradients that can be used, on the tape of the pass.
+  private func checked(
+    _ parts: [Tensor?], _ inputs: [Tensor], beside gradient: Tensor
+  ) -> [Tensor?] {
+    if parts.count != inputs.count {
+      _ = fail("custom", "expected \(inputs.count) gradients, got \(parts.count)", inputs)
+      return []
+    }
+    return zip(parts, inputs).map { part, input in
+      guard let part, part.kind != .poisoned else { return nil }
+      let common = Layout.broadcast(part.shape, input.shape)
+      if common != part.shape, common != input.shape {
+        _ = fail(
+          "custom",
+          "a gradient of shape \(part.shape) does not fit its operand of shape \(input.shape)",
+          [part, input])
+        return nil
+      }
+      part.follow()
+      Tape.hold(all: [gradient.slot, part.slot]).unlock()
+      return part
+    }
+  }
+}
+
+extension BackwardPass {
+  /// A tensor of a node's value, for code outside of the library.
+  fileprivate func tensor(_ n: UInt32) -> Tensor {
+    Tensor(tape.makeSlot(emit(.copy, value(n))), deferringGrowth: true)
+  }
+}
