@@ -14,6 +14,8 @@ let package = Package(
     .executableTarget(
       name: "lgbench", dependencies: ["LazyGrad"], resources: [.embedInCode("Resources/sample.txt")]
     ),
+    .executableTarget(
+      name: "CustomOperation", dependencies: ["LazyGrad"], path: "Examples/CustomOperation"),
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(

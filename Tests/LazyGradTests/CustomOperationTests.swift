@@ -40,7 +40,9 @@ import Testing
 
   /// Several operands, one of them broadcast, one constant, one used twice.
   private func scaledSum(_ a: Tensor, _ b: Tensor, _ c: Tensor) -> Tensor {
-    Tensor.composite(inputs: [a, b, c]) { $0[0] * $0[1] + $0[2] } gradient: { g, x, _ in
+    Tensor.composite(inputs: [a, b, c]) {
+      $0[0] * $0[1] + $0[2]
+    } gradient: { g, x, _ in
       [g * x[1], g * x[0], nil]
     }
   }
@@ -111,7 +113,9 @@ import Testing
   /// A rule may itself differentiate, with gradients of the outer pass still on their way.
   @Test func aRuleMayDifferentiate() {
     func cube(_ x: Tensor) -> Tensor {
-      Tensor.composite(inputs: [x]) { $0[0] * $0[0] * $0[0] } gradient: { g, x, _ in
+      Tensor.composite(inputs: [x]) {
+        $0[0] * $0[0] * $0[0]
+      } gradient: { g, x, _ in
         let inner = Tensor(x[0].array)
         return [g * gradients(of: inner * inner * inner, withRespectTo: [inner])[0]]
       }
@@ -135,7 +139,9 @@ import Testing
     func make() -> Tensor {
       let strong = Probe()
       probe = strong
-      return Tensor.composite(inputs: [x]) { $0[0] * 2 } gradient: { g, _, _ in
+      return Tensor.composite(inputs: [x]) {
+        $0[0] * 2
+      } gradient: { g, _, _ in
         _ = strong
         return [g * 2]
       }
@@ -153,7 +159,11 @@ import Testing
   @Test func errors() throws {
     let x = Tensor([1.0, 2])
     func broken(_ parts: @escaping (Tensor) -> [Tensor?]) -> Tensor {
-      Tensor.composite(inputs: [x]) { +$0[0] } gradient: { g, _, _ in parts(g) }
+      Tensor.composite(inputs: [x]) {
+        +$0[0]
+      } gradient: { g, _, _ in
+        parts(g)
+      }
     }
     #expect(throws: TensorError.self) { try catchingTensorErrors { broken { _ in [] }.backward() } }
     #expect(throws: TensorError.self) {

@@ -29,6 +29,34 @@ struct GuardTests {
     #expect(z.elements(as: Double.self) == [0, 1, 2])
   }
 
+  @Test("Who holds the lock can be asked, through every window")
+  func holders() {
+    let x = NDArray.arange(4.0)
+    let view = x[1..<3]
+    #expect(x.lockHolders == [])
+    let t = Tensor(x, constant: true, copy: false)
+    let y = t * 2
+    let z = exp(t) + y
+    #expect(x.lockHolders == ["multiply", "exp"])
+    #expect(view.lockHolders == x.lockHolders)
+    memGuardOff { _ = t - 1 }
+    z.clearGraph()
+    #expect(x.lockHolders == [])
+  }
+
+  @Test("Memory that is read-only by nature stays so through tensors and their views")
+  func readOnlyByNature() throws {
+    let x = NDArray([1.0, 2])
+    try x.setWriteable(false)
+    let t = Tensor(x, constant: true, copy: false)
+    #expect(!t.array.isWriteable)
+    #expect(!t[.slice(step: -1)].array.isWriteable)
+    #expect(!t.detached().array.isWriteable || !t.detached().array.sharesMemory(with: x))
+    #expect((t + 1).array.sharesMemory(with: x) == false)
+    let writeable = Tensor(x)
+    #expect(!writeable.array.sharesMemory(with: x))
+  }
+
   @Test("With the guard off the write goes through", arguments: [false, true])
   func unguarded(_ readsFirst: Bool) throws {
     try memGuardOff {
