@@ -96,6 +96,10 @@ package final class LoopKernel: @unchecked Sendable {
   let layout: ScratchLayout
   /// For the dump: the graph positions that were fused.
   package let nodes: [Int32]
+  /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
+  /// the portable kernels run.
+  package var loopRoutine: NativeRoutine?
+  package var productRoutine: NativeRoutine?
 
   init(
     rows: Int, columns: Int, blockRows: Int, chunkRows: Int, registers: [Register], loads: [Load],
