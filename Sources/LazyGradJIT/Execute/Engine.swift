@@ -98,8 +98,9 @@ extension Engine {
         .map { $0.pointee.node &- 1 }.filter { !tape.isGiven($0) }
       if ids.isEmpty { continue }
       let extraction = tape.extract(ids)
-      result += PlanCache.shared.plan(for: extraction.graph).plan.explain(
-        extraction.graph, details: true)
+      result += PlanCache.shared.plan(
+        for: extraction.graph, prepare: NativeCompiler.prepare
+      ).plan.explain(extraction.graph, details: true)
       break
     }
     return result.isEmpty ? "nothing to run\n" : result

@@ -76,7 +76,8 @@ extension Tape {
       let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
       let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids) : nil
       let extraction = extract(ids)
-      let (plan, isHit) = PlanCache.shared.plan(for: extraction.graph)
+      let (plan, isHit) = PlanCache.shared.plan(
+        for: extraction.graph, prepare: NativeCompiler.prepare)
       if isHit {
         state.pointee.counters.planHits += 1
       } else {

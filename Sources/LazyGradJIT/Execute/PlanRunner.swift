@@ -136,6 +136,7 @@ package enum PlanRunner {
     parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
   ) throws -> [Int: Storage] {
     let plan = Planner.plan(graph)
+    NativeCompiler.prepare(plan)
     var outputs: [Int: Storage] = [:]
     var bases = [UnsafeMutableRawPointer(bitPattern: 64)!]
     bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }

@@ -30,7 +30,11 @@ package final class PlanCache: Sendable {
   private let state = Lock(State())
 
   /// The plan of a graph: remembered, or made now.
-  package func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
+  ///
+  /// - Parameter prepare: what else a new plan needs before anybody runs it.
+  package func plan(
+    for graph: Graph, prepare: (Plan) -> Void
+  ) -> (plan: Plan, isHit: Bool) {
     let hash = Self.hash(graph)
     let known: Plan? = state.withLock { state in
       state.clock += 1
@@ -42,6 +46,7 @@ package final class PlanCache: Sendable {
     }
     if let known { return (known, true) }
     let plan = Planner.plan(graph)
+    prepare(plan)
     if Settings.debugLevel > 0 { print(plan.explain(graph, details: Settings.debugLevel > 1)) }
     state.withLock { state in
       let key = state.collides ? 0 : hash

@@ -1,0 +1,16 @@
+// Gives the kernels of a new plan machine code. The last step before a plan may be run.
+
+package enum NativeCompiler {
+  /// Sets the routines of a plan's kernels, as far as this machine and the kernels allow it; what
+  /// has none runs on the portable kernels. Called once per plan, before anybody else knows it.
+  package static func prepare(_ plan: Plan) {
+    let instructionSet = NativeCode.instructionSet
+    if instructionSet == .portable { return }
+    for kernel in plan.kernels {
+      kernel.loopRoutine = LoopCompiler.routine(for: kernel, instructionSet)
+      if kernel.hasProduct {
+        kernel.productRoutine = ProductCompiler.routine(for: kernel, instructionSet)
+      }
+    }
+  }
+}
