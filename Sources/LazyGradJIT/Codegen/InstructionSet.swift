@@ -36,6 +36,12 @@ package enum NativeCode {
     package var initial: InstructionSet
     /// Why `initial`, as one sentence.
     package var reason: String
+
+    package init(available: [InstructionSet], initial: InstructionSet, reason: String) {
+      self.available = available
+      self.initial = initial
+      self.reason = reason
+    }
   }
 
   private struct Start: Sendable {
