@@ -22,8 +22,7 @@ private func choose(
   NativeCode.choose(jit: jit, isa: isa) { probe }
 }
 
-// Serialized: some tests change what the process uses.
-@Suite(.serialized) struct InstructionSetTests {
+@Suite struct InstructionSetTests {
   @Test func names() {
     #expect(InstructionSet.allCases.map(\.name) == ["portable", "avx2", "avx512"])
     for set in InstructionSet.allCases { #expect(InstructionSet(name: set.name) == set) }
@@ -135,23 +134,50 @@ private func choose(
     #endif
   }
 
-  @Test func selecting() {
-    let before = NativeCode.instructionSet
-    defer { NativeCode.select(before) }
-    for set in InstructionSet.allCases {
-      let active = NativeCode.instructionSet
-      let isAvailable = NativeCode.available.contains(set)
-      #expect(NativeCode.select(set) == isAvailable)
-      #expect(NativeCode.instructionSet == (isAvailable ? set : active))
+  // In processes of their own: the other tests' kernels must not change under them.
+
+  #if os(Linux) || os(macOS)
+    @Test func selecting() async {
+      await #expect(processExitsWith: .success) {
+        for set in InstructionSet.allCases {
+          let active = NativeCode.instructionSet
+          let isAvailable = NativeCode.available.contains(set)
+          #expect(NativeCode.select(set) == isAvailable)
+          #expect(NativeCode.instructionSet == (isAvailable ? set : active))
+        }
+        #expect(NativeCode.select(nil))
+        #expect(!NativeCode.reason.hasPrefix("selected"))
+        let initial = NativeCode.instructionSet
+        if let other = NativeCode.available.first(where: { $0 != initial }) {
+          #expect(NativeCode.select(other))
+          #expect(NativeCode.reason == "selected by the program instead of \(initial.name)")
+        }
+      }
     }
-    #expect(NativeCode.select(nil))
-    #expect(!NativeCode.reason.hasPrefix("selected"))
-    if let other = NativeCode.available.first(where: { $0 != NativeCode.instructionSet }) {
-      let initial = NativeCode.instructionSet
-      #expect(NativeCode.select(other))
-      #expect(NativeCode.reason == "selected by the program instead of \(initial.name)")
+  #endif
+
+  #if os(Linux) && arch(x86_64)
+    @Test func aSystemThatRefusesCodeMemory() async {
+      await #expect(processExitsWith: .success) {
+        CodeMemory.shared.fail(at: .protect)
+        #expect(NativeCode.instructionSet == .portable)
+        #expect(NativeCode.available == [.portable])
+        #expect(!NativeCode.select(.avx2))
+        #expect(NativeCode.select(nil))
+        #expect(CacheSizes.machine.level1 > 0)
+        let counters = CodeMemory.shared.counters
+        #expect(counters.liveBytes == 0)
+        // LAZYGRAD_JIT=0 asks for none, and LAZYGRAD_ISA adds to the reason.
+        if NativeCode.reason.hasPrefix("LAZYGRAD_JIT") {
+          #expect(counters.refusals == 0)
+        } else {
+          let why = "the system refused executable memory: Permission denied"
+          #expect(NativeCode.reason.hasSuffix(why) || NativeCode.reason == "LAZYGRAD_ISA=portable")
+          #expect(counters.refusals == 1)
+        }
+      }
     }
-  }
+  #endif
 
   @Test func cacheSizes() {
     let sizes = CacheSizes.machine
