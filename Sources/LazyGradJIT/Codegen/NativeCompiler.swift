@@ -6,11 +6,8 @@ package enum NativeCompiler {
   package static func prepare(_ plan: Plan) {
     let instructionSet = NativeCode.instructionSet
     if instructionSet == .portable { return }
-    for kernel in plan.kernels {
-      kernel.loopRoutine = LoopCompiler.routine(for: kernel, instructionSet)
-      if kernel.hasProduct {
-        kernel.productRoutine = ProductCompiler.routine(for: kernel, instructionSet)
-      }
+    for kernel in plan.kernels where kernel.hasProduct {
+      ProductCompiler.prepare(kernel, instructionSet)
     }
   }
 }
