@@ -1,0 +1,149 @@
+// Runs what the encoder emits, for the tests that compare it with plain Swift: a function's bytes in
+// executable memory, and the harness around one instruction on vectors of data.
+
+#if arch(x86_64) && (canImport(Glibc) || canImport(Musl) || canImport(Darwin))
+  #if canImport(Glibc)
+    import Glibc
+  #elseif canImport(Musl)
+    import Musl
+  #else
+    import Darwin
+  #endif
+  import LazyGradJIT
+
+  /// A function of four pointers in memory of its own.
+  final class EncodedFunction {
+    typealias Entry = @convention(c) (
+      UnsafeMutableRawPointer, UnsafeRawPointer, UnsafeRawPointer, UnsafeRawPointer
+    ) -> Void
+
+    private let memory: UnsafeMutableRawPointer
+    private let byteCount: Int
+
+    init(_ code: [UInt8]) {
+      byteCount = (code.count + 4095) / 4096 * 4096
+      #if canImport(Darwin)
+        let flags = MAP_PRIVATE | MAP_ANON
+      #else
+        let flags = MAP_PRIVATE | MAP_ANONYMOUS
+      #endif
+      let mapped = mmap(nil, byteCount, PROT_READ | PROT_WRITE, flags, -1, 0)
+      precondition(mapped != MAP_FAILED, "encoder tests: no memory for \(byteCount) bytes of code")
+      memory = mapped!
+      memory.copyMemory(from: code, byteCount: code.count)
+      precondition(
+        mprotect(memory, byteCount, PROT_READ | PROT_EXEC) == 0,
+        "encoder tests: the system refuses executable memory")
+    }
+
+    deinit { munmap(memory, byteCount) }
+
+    func callAsFunction(
+      _ out: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
+      _ c: UnsafeRawPointer
+    ) {
+      unsafeBitCast(memory, to: Entry.self)(out, a, b, c)
+    }
+  }
+
+  /// 64 bytes, seen as elements of any type: what fits into the widest register.
+  struct Lanes {
+    var bytes: [UInt8]
+
+    init() { bytes = [UInt8](repeating: 0xEE, count: 64) }
+
+    /// The elements, repeated to 64 bytes.
+    init<T: BitwiseCopyable>(_ values: [T]) {
+      bytes = []
+      while bytes.count < 64 {
+        for value in values { withUnsafeBytes(of: value) { bytes += $0 } }
+      }
+      bytes.removeLast(bytes.count - 64)
+    }
+
+    subscript<T: BitwiseCopyable>(_ i: Int, as type: T.Type) -> T {
+      get {
+        bytes.withUnsafeBytes {
+          $0.loadUnaligned(fromByteOffset: i * MemoryLayout<T>.size, as: T.self)
+        }
+      }
+      set {
+        bytes.withUnsafeMutableBytes {
+          $0.storeBytes(of: newValue, toByteOffset: i * MemoryLayout<T>.size, as: T.self)
+        }
+      }
+    }
+  }
+
+  /// What one emitted body works with: the width, the registers that hold the operands, and where
+  /// the result is expected.
+  struct Body {
+    let width: VectorWidth
+    /// Registers of the operands and of the result; the mask that limits a store of `width`.
+    let a: UInt8
+    let b: UInt8
+    let c: UInt8
+    let result: UInt8
+    var hasMasks: Bool { width == .z }
+  }
+
+  enum Encoded {
+    /// What this processor has: AVX2 and FMA, or those and AVX-512 with its byte, word, doubleword
+    /// and short-vector parts.
+    static let widths: [VectorWidth] = {
+      let avx512: Set = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+      if features.isSuperset(of: avx512) { return [.x, .y, .z] }
+      return features.isSuperset(of: ["avx2", "fma"]) ? [.x, .y] : []
+    }()
+    static var hasAVX512: Bool { widths.contains(.z) }
+
+    private static let features: Set<Substring> = {
+      guard let file = fopen("/proc/cpuinfo", "r") else { return [] }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 1 << 14)
+      while fgets(&line, Int32(line.count), file) != nil {
+        let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        if text.hasPrefix("flags") {
+          return Set(text.split { $0 == " " || $0 == "\n" || $0 == "\t" || $0 == ":" })
+        }
+      }
+      return []
+    }()
+
+    /// Runs a body on three operands and returns the 64 bytes of the output: the result register,
+    /// where `storesResult`, over a filling of 0xEE.
+    ///
+    /// The body finds the addresses of output and operands in rdi, rsi, rdx and rcx. With masks it
+    /// runs in the registers that only the long prefix can name.
+    static func run(
+      _ width: VectorWidth, _ a: Lanes, _ b: Lanes, _ c: Lanes, storesResult: Bool = true,
+      high: Bool = false, _ emit: (inout Assembler, Body) -> Void
+    ) -> Lanes {
+      var code = Assembler()
+      let base: UInt8 = high ? 18 : 6
+      let body = Body(width: width, a: base, b: base + 1, c: base + 2, result: base + 3)
+      code.vector(.movups, width, body.a, .memory(Memory(.rsi)))
+      code.vector(.movups, width, body.b, .memory(Memory(.rdx)))
+      code.vector(.movups, width, body.c, .memory(Memory(.rcx)))
+      code.vector(.movups, width, body.result, .memory(Memory(.rdi)))
+      emit(&code, body)
+      if storesResult {
+        code.vector(.movupsStore, width, body.result, .memory(Memory(.rdi)))
+      }
+      code.vzeroupper()
+      code.ret()
+      let function = EncodedFunction(code.finish())
+      var out = Lanes()
+      out.bytes.withUnsafeMutableBytes { out in
+        a.bytes.withUnsafeBytes { a in
+          b.bytes.withUnsafeBytes { b in
+            c.bytes.withUnsafeBytes { c in
+              function(out.baseAddress!, a.baseAddress!, b.baseAddress!, c.baseAddress!)
+            }
+          }
+        }
+      }
+      return out
+    }
+  }
+#endif
