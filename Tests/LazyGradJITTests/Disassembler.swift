@@ -85,9 +85,8 @@ enum Disassembler {
     var suffix = String(operand[close...])!.replacing(" ", with: "")
     let size = String(operand[..<open])!
     if let repeated = suffix.range(of: "{1to") {
-      suffix.removeSubrange(
-        repeated.lowerBound...suffix[repeated.lowerBound...].firstIndex(of: "}")!)
-      suffix += "{bcst}"
+      // The count follows from the instruction and its width.
+      suffix = suffix[..<repeated.lowerBound] + "{bcst}"
     } else if size.contains("BCST") {
       suffix += "{bcst}"
     }

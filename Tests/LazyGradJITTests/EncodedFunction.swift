@@ -13,9 +13,10 @@
 
   /// A function of four pointers in memory of its own.
   final class EncodedFunction {
-    typealias Entry = @convention(c) (
-      UnsafeMutableRawPointer, UnsafeRawPointer, UnsafeRawPointer, UnsafeRawPointer
-    ) -> Void
+    typealias Entry =
+      @convention(c) (
+        UnsafeMutableRawPointer, UnsafeRawPointer, UnsafeRawPointer, UnsafeRawPointer
+      ) -> Void
 
     private let memory: UnsafeMutableRawPointer
     private let byteCount: Int
@@ -75,23 +76,21 @@
     }
   }
 
-  /// What one emitted body works with: the width, the registers that hold the operands, and where
-  /// the result is expected.
+  /// What one emitted body works with.
   struct Body {
     let width: VectorWidth
-    /// Registers of the operands and of the result; the mask that limits a store of `width`.
+    /// The registers of the three operands, and the one whose contents are returned.
     let a: UInt8
     let b: UInt8
     let c: UInt8
     let result: UInt8
-    var hasMasks: Bool { width == .z }
   }
 
   enum Encoded {
     /// What this processor has: AVX2 and FMA, or those and AVX-512 with its byte, word, doubleword
     /// and short-vector parts.
     static let widths: [VectorWidth] = {
-      let avx512: Set = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
+      let avx512: Set<Substring> = ["avx512f", "avx512bw", "avx512dq", "avx512vl"]
       if features.isSuperset(of: avx512) { return [.x, .y, .z] }
       return features.isSuperset(of: ["avx2", "fma"]) ? [.x, .y] : []
     }()
@@ -102,7 +101,8 @@
       defer { fclose(file) }
       var line = [CChar](repeating: 0, count: 1 << 14)
       while fgets(&line, Int32(line.count), file) != nil {
-        let text = String(decoding: line.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let bytes = line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+        let text = String(decoding: bytes, as: UTF8.self)
         if text.hasPrefix("flags") {
           return Set(text.split { $0 == " " || $0 == "\n" || $0 == "\t" || $0 == ":" })
         }
@@ -110,11 +110,22 @@
       return []
     }()
 
+    /// Runs a test on every width that both the instruction and the processor have, in low
+    /// registers and, where the instruction can name them, in high ones.
+    static func each(_ op: VectorOp, _ test: (VectorWidth, _ high: Bool) -> Void) {
+      let encoding = op.form.encoding
+      if encoding == .evex, !hasAVX512 { return }
+      for width in op.widths where widths.contains(width) {
+        if width != .z || encoding != .vex { test(width, false) }
+        if hasAVX512, encoding != .vex { test(width, true) }
+      }
+    }
+
     /// Runs a body on three operands and returns the 64 bytes of the output: the result register,
     /// where `storesResult`, over a filling of 0xEE.
     ///
-    /// The body finds the addresses of output and operands in rdi, rsi, rdx and rcx. With masks it
-    /// runs in the registers that only the long prefix can name.
+    /// The body finds the addresses of output and operands in rdi, rsi, rdx and rcx. With `high` it
+    /// works in registers that only the long prefix can name.
     static func run(
       _ width: VectorWidth, _ a: Lanes, _ b: Lanes, _ c: Lanes, storesResult: Bool = true,
       high: Bool = false, _ emit: (inout Assembler, Body) -> Void

@@ -226,9 +226,8 @@ extension VectorOp {
     }
     // Registers of all kinds at once.
     for shift in 0..<8 {
-      let (r, v, m) = (
-        numbers(form.reg), numbers(form.rm == .mask ? .mask : .vector), numbers(form.rm)
-      )
+      let v = numbers(form.rm == .mask ? .mask : .vector)
+      let (r, m) = (numbers(form.reg), numbers(form.rm))
       add {
         if form.digit == nil { $0.reg = r[(shift * 5 + 1) % r.count] }
         if form.hasOther { $0.other = v[(shift * 7 + 2) % v.count] }
