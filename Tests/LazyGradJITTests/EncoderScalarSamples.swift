@@ -66,6 +66,14 @@ enum ScalarSamples {
       }
       add("prefetcht0 \(address)") { $0.prefetch(memory) }
     }
+    // The pool behind the code.
+    let bytes = (0..<8).map { UInt8(0xA0 + $0) }
+    for r in registers {
+      add("mov \(r),[rip]") { $0.mov(r, $0.constant(bytes)) }
+      add("mov \(name(r, 32)),[rip]") { $0.mov32(r, $0.constant(bytes)) }
+      add("lea \(r),[rip]") { $0.lea(r, $0.constant(bytes)) }
+      for i in all.count - 3..<all.count { all[i].constant = bytes }
+    }
     return all
   }
 

@@ -122,6 +122,21 @@ import Testing
     }
   }
 
+  /// Filling up ends at a multiple of 16 and is made of instructions that do nothing.
+  @Test func alignment() throws {
+    var code = Assembler()
+    for count in 0..<32 {
+      for _ in 0..<count { code.ret() }
+      code.align16()
+      #expect(code.bytes.count % 16 == 0)
+    }
+    let listing = try Disassembler.instructions(code.finish(), count: code.bytes.count)
+    for line in listing ?? [] {
+      let name = line.text.prefix { $0 != " " }
+      #expect(["ret", "nop", "xchg"].contains(name), "\(line.text) at \(line.offset)")
+    }
+  }
+
   // MARK: Random streams
 
   @Test func randomStreamsKeepTheirBoundaries() throws {
