@@ -4,7 +4,7 @@
 import LazyGradJIT
 import Testing
 
-let singles = Lanes(
+let firstSingles = Lanes(
   [
     1.5, -2.25, 0, -0.0, 3.7e10, -1e-3, 123456.7, 0.1, -7.5, 2, .leastNonzeroMagnitude, .infinity,
     -8.25, 0.3, 1e30,
@@ -14,7 +14,7 @@ let otherSingles = Lanes(
   [
     2.5, -0.75, -0.0, 0, 1.3e-5, 77, -123456.7, 0.2, -7.5, 1e20, 3, 4, 8.25, -0.6, 1e10, 0.7,
   ] as [Float])
-let doubles = Lanes(
+let firstDoubles = Lanes(
   [1.5, -2.25, 0, 3.7e100, -1e-3, 0.1, -7.5, .leastNonzeroMagnitude] as [Double])
 let otherDoubles = Lanes([2.5, -0.75, -0.0, 1.3e-5, 77, 0.2, -7.5, 2] as [Double])
 let thirdSingles = Lanes((0..<16).map { Float($0) * 1.37 - 9.1 })
@@ -69,8 +69,8 @@ func expectLanes<T: BitwiseCopyable>(
       _ single: VectorOp, _ double: VectorOp, _ f: (Float, Float) -> Float,
       _ g: (Double, Double) -> Double
     ) {
-      binary(single, singles, otherSingles, f)
-      binary(double, doubles, otherDoubles, g)
+      binary(single, firstSingles, otherSingles, f)
+      binary(double, firstDoubles, otherDoubles, g)
     }
     both(.addps, .addpd, { $0 + $1 }, { $0 + $1 })
     both(.subps, .subpd, { $0 - $1 }, { $0 - $1 })
@@ -78,16 +78,16 @@ func expectLanes<T: BitwiseCopyable>(
     both(.minps, .minpd, { $0 < $1 ? $0 : $1 }, { $0 < $1 ? $0 : $1 })
     both(.maxps, .maxpd, { $0 > $1 ? $0 : $1 }, { $0 > $1 ? $0 : $1 })
     let (divisors, otherDivisors) = (thirdSingles, thirdDoubles)
-    binary(.divps, singles, divisors) { (x: Float, y: Float) in x / y }
-    binary(.divpd, doubles, otherDivisors) { (x: Double, y: Double) in x / y }
-    binary(.addss, singles, otherSingles, lanes: 1) { (x: Float, y: Float) in x + y }
-    binary(.subss, singles, otherSingles, lanes: 1) { (x: Float, y: Float) in x - y }
-    binary(.mulss, singles, otherSingles, lanes: 1) { (x: Float, y: Float) in x * y }
-    binary(.divss, singles, otherSingles, lanes: 1) { (x: Float, y: Float) in x / y }
-    binary(.addsd, doubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x + y }
-    binary(.subsd, doubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x - y }
-    binary(.mulsd, doubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x * y }
-    binary(.divsd, doubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x / y }
+    binary(.divps, firstSingles, divisors) { (x: Float, y: Float) in x / y }
+    binary(.divpd, firstDoubles, otherDivisors) { (x: Double, y: Double) in x / y }
+    binary(.addss, firstSingles, otherSingles, lanes: 1) { (x: Float, y: Float) in x + y }
+    binary(.subss, firstSingles, otherSingles, lanes: 1) { (x: Float, y: Float) in x - y }
+    binary(.mulss, firstSingles, otherSingles, lanes: 1) { (x: Float, y: Float) in x * y }
+    binary(.divss, firstSingles, otherSingles, lanes: 1) { (x: Float, y: Float) in x / y }
+    binary(.addsd, firstDoubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x + y }
+    binary(.subsd, firstDoubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x - y }
+    binary(.mulsd, firstDoubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x * y }
+    binary(.divsd, firstDoubles, otherDoubles, lanes: 1) { (x: Double, y: Double) in x / y }
   }
 
   @Test func integers() {
@@ -163,7 +163,7 @@ func expectLanes<T: BitwiseCopyable>(
         let isDouble = op.form.elementSize == 8
         let (a, b, c) =
           isDouble
-          ? (thirdDoubles, doubles, otherDoubles) : (thirdSingles, otherSingles, thirdSingles)
+          ? (thirdDoubles, firstDoubles, otherDoubles) : (thirdSingles, otherSingles, thirdSingles)
         Encoded.each(op) { width, high in
           let out = Encoded.run(width, a, b, c, high: high) { code, body in
             code.vector(.movups, width, body.result, .register(body.a))
@@ -216,7 +216,7 @@ func expectLanes<T: BitwiseCopyable>(
   ]
 
   @Test func comparisonsAndChoices() {
-    var (a, b) = (singles, otherSingles)
+    var (a, b) = (firstSingles, otherSingles)
     a[5, as: Float.self] = .nan
     b[1, as: Float.self] = .nan
     for (number, holds) in Self.predicates {
@@ -242,7 +242,7 @@ func expectLanes<T: BitwiseCopyable>(
     for mask in [0, 1, 0x5A5A, 0xFFFF, 0x8000] {
       for zeroing in [false, true] {
         for (width, high) in Encoded.widths.flatMap({ [($0, false), ($0, true)] }) {
-          let out = Encoded.run(width, thirdSingles, otherSingles, singles, high: high) {
+          let out = Encoded.run(width, thirdSingles, otherSingles, firstSingles, high: high) {
             code, body in
             code.mov(.rax, mask)
             code.vector(.kmovwFromGPR, .x, 5, .register(GPR.rax.rawValue))
@@ -253,7 +253,7 @@ func expectLanes<T: BitwiseCopyable>(
           expectLanes(out, width.byteCount / 4, "masked addps \(width)") { i -> Float in
             mask >> i & 1 == 1
               ? thirdSingles[i, as: Float.self] + otherSingles[i, as: Float.self]
-              : zeroing ? 0 : singles[i, as: Float.self]
+              : zeroing ? 0 : firstSingles[i, as: Float.self]
           }
         }
       }
@@ -286,7 +286,7 @@ func expectLanes<T: BitwiseCopyable>(
   /// The comparisons of doubles and of integers that give lanes or masks, and the choices by them.
   @Test func otherComparisonsAndChoices() {
     for width in Encoded.widths {
-      let less = Encoded.run(width, thirdDoubles, otherDoubles, doubles) { code, body in
+      let less = Encoded.run(width, thirdDoubles, otherDoubles, firstDoubles) { code, body in
         if width == .z {
           code.vector(.cmppdMask, width, 3, body.a, body.b, immediate: 1)
           code.vector(.blendmpd, width, body.result, body.c, body.a, mask: 3)
@@ -297,7 +297,7 @@ func expectLanes<T: BitwiseCopyable>(
       }
       expectLanes(less, width.byteCount / 8, "cmppd \(width)") { i -> Double in
         thirdDoubles[i, as: Double.self] < otherDoubles[i, as: Double.self]
-          ? thirdDoubles[i, as: Double.self] : doubles[i, as: Double.self]
+          ? thirdDoubles[i, as: Double.self] : firstDoubles[i, as: Double.self]
       }
     }
     for op in [VectorOp.pcmpdMask, .pcmpqMask] {

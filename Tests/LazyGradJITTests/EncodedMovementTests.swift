@@ -33,9 +33,9 @@ import Testing
     unary(.cvtdq2ps, words, fours) { (x: Int32) in Float(x) }
     unary(.cvtps2dq, small, fours) { (x: Float) in Int32(x.rounded(.toNearestOrEven)) }
     unary(.cvttps2dq, small, fours) { (x: Float) in Int32(x) }
-    unary(.cvtps2pd, singles, eights) { (x: Float) in Double(x) }
+    unary(.cvtps2pd, firstSingles, eights) { (x: Float) in Double(x) }
     unary(.cvtdq2pd, words, eights) { (x: Int32) in Double(x) }
-    unary(.cvtpd2ps, doubles, eights) { (x: Double) in Float(x) }
+    unary(.cvtpd2ps, firstDoubles, eights) { (x: Double) in Float(x) }
     unary(.cvttpd2dq, smallDoubles, eights) { (x: Double) in Int32(x) }
     unary(.cvtqq2pd, longs, eights) { (x: Int64) in Double(x) }
     unary(.cvtqq2ps, longs, eights) { (x: Int64) in Float(x) }
@@ -61,7 +61,7 @@ import Testing
     unary(.pabsd, words, fours) { (x: Int32) in x.magnitude }
     unary(.pabsq, longs, eights) { (x: Int64) in x.magnitude }
     Encoded.each(.scalefps) { width, high in
-      let out = Encoded.run(width, thirdSingles, thirdSingles, singles, high: high) {
+      let out = Encoded.run(width, thirdSingles, thirdSingles, firstSingles, high: high) {
         $0.vector(.scalefps, width, $1.result, $1.a, $1.b)
       }
       expectLanes(out, fours(width), "scalefps \(width)") { i -> Float in
@@ -146,7 +146,7 @@ import Testing
     for width in Encoded.widths {
       for count in 0...fours(width) {
         let lanes = Lanes((0..<16).map { Int32($0 < count ? -1 : 0) })
-        let out = Encoded.run(width, singles, lanes, singles, storesResult: false) {
+        let out = Encoded.run(width, firstSingles, lanes, firstSingles, storesResult: false) {
           code, body in
           if width == .z {
             code.mov(.rax, (1 << count) - 1)
@@ -162,7 +162,7 @@ import Testing
           }
         }
         expectLanes(out, count, "masked move \(width)") { i -> Float in
-          singles[i, as: Float.self] + singles[i, as: Float.self]
+          firstSingles[i, as: Float.self] + firstSingles[i, as: Float.self]
         }
         #expect(out.bytes[(count * 4)...].allSatisfy { $0 == 0xEE })
       }
@@ -335,7 +335,8 @@ import Testing
       expectLanes(out, fours(width), "constants \(width)") { _ in UInt32(0x0102_030B) }
     }
     guard !Encoded.widths.isEmpty else { return }
-    let out = Encoded.run(.x, singles, doubles, longs, storesResult: false) { code, body in
+    let out = Encoded.run(.x, firstSingles, firstDoubles, longs, storesResult: false) {
+      code, body in
       code.vector(.movssLoad, .x, 1, .memory(Memory(.rsi, 4)))
       code.vector(.cvtss2sd, .x, 1, 1, .register(1))
       code.vector(.movsdStore, .x, 1, .memory(Memory(.rdi)))
@@ -351,12 +352,12 @@ import Testing
       code.vector(.movmskps, .x, GPR.r8.rawValue, .register(body.a))
       code.mov32(Memory(.rdi, 24), .r8)
     }
-    expectLanes(out, 1, "cvtss2sd") { _ in Double(singles[1, as: Float.self]) }
-    #expect(out[2, as: Float.self] == Float(doubles[1, as: Double.self]))
+    expectLanes(out, 1, "cvtss2sd") { _ in Double(firstSingles[1, as: Float.self]) }
+    #expect(out[2, as: Float.self] == Float(firstDoubles[1, as: Double.self]))
     #expect(out[2, as: Int64.self] == longs[0, as: Int64.self])
     #expect(out[3, as: Int32.self] == longs[0, as: Int32.self])
     let signs = (0..<4).reduce(0) {
-      $0 | (singles[$1, as: Float.self].sign == .minus ? 1 << $1 : 0)
+      $0 | (firstSingles[$1, as: Float.self].sign == .minus ? 1 << $1 : 0)
     }
     #expect(out[6, as: Int32.self] == Int32(signs))
   }
