@@ -19,7 +19,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "LazyGradJITTests", dependencies: ["LazyGradJIT", "TestSupport"]),
+      name: "LazyGradJITTests", dependencies: ["LazyGradJIT", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(
       name: "LazyGradTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
