@@ -59,7 +59,6 @@ struct RecurrentState {
   /// The state after one more time step.
   ///
   /// `gate` is the weighted sum of a gate over the step's input and the given hidden state.
-  @inline(__always)
   func next(_ cell: Cell, _ gate: (_ index: Int, _ hidden: Tensor) -> Tensor) -> RecurrentState {
     switch cell {
     case .tanh:

@@ -94,6 +94,23 @@ struct RNNModel {
 
   /// Records one forward pass.
   func recordLoss() -> Tensor {
+    let h = cell == .tanh ? lastOfTanh() : lastOfGates()
+    return softmaxCrossEntropy(matmul(h, outputWeights) + outputBias, labels)
+  }
+
+  /// The loop as everybody writes it, in which nothing but the operations costs time: picking the
+  /// gate of a cell would add 40 nanoseconds to the half microsecond that a step of case S takes.
+  private func lastOfTanh() -> Tensor {
+    let (inputWeights, hiddenWeights) = (gates[0].inputWeights, gates[0].hiddenWeights)
+    let bias = gates[0].bias
+    var h = state.hidden
+    for x in inputs {
+      h = tanh(matmul(x, inputWeights) + matmul(h, hiddenWeights) + bias)
+    }
+    return h
+  }
+
+  private func lastOfGates() -> Tensor {
     var state = state
     for x in inputs {
       state = state.next(cell) { index, h in
@@ -101,7 +118,7 @@ struct RNNModel {
         return matmul(x, gate.inputWeights) + matmul(h, gate.hiddenWeights) + gate.bias
       }
     }
-    return softmaxCrossEntropy(matmul(state.hidden, outputWeights) + outputBias, labels)
+    return state.hidden
   }
 
   /// Evaluates the loss and every gradient in one go.
