@@ -8,7 +8,7 @@ import numpy as np
 
 import common as c
 
-args = c.arguments(["manual", "batched"])
+args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6"])
 bench = c.Bench("numpy", np.__version__, args)
 
 

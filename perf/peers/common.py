@@ -35,9 +35,9 @@ REDUCE_SIZE = 4096
 SOFTMAX_COLUMNS = 1024
 
 
-def arguments(modes):
+def arguments(modes, workloads):
     parser = argparse.ArgumentParser()
-    parser.add_argument("workload", choices=["W1", "W2", "W3", "W4", "W5", "W6"])
+    parser.add_argument("workload", choices=workloads)
     parser.add_argument("--mode", default=modes[0], choices=modes)
     parser.add_argument("--cases", default="", help="comma-separated subset of the cases")
     parser.add_argument("--seconds", type=float, default=1.0, help="sampling time of each case")
