@@ -27,6 +27,7 @@ struct SVGChart {
   private static let margin = 24.0
   private static let barHeight = 14.0
   private static let gap = 8.0
+  private static let widestLabel = 365.0
   /// Of a digit at 12 pixels in the fonts that a viewer falls back to; text can only be estimated.
   private static let characterWidth = 6.9
   /// The colour of LazyGrad, then of the peers in their order (Okabe and Ito's palette, which colour
@@ -40,24 +41,40 @@ struct SVGChart {
   init(rows: [ResultRow], peers: PeerResults?, machine: Machine) {
     var panels: [Panel] = []
     var shown: [Peer] = []
-    for row in rows {
+    var compared: Set<[String]> = []
+    let labels = Self.labels(rows)
+    for (row, label) in zip(rows, labels) {
       guard let (value, unit) = Self.measure(row), value > 0 else { continue }
       // Rates are drawn as rates: the peers' follow from their times.
       let isRate = row.gflops != nil && row.workload == "W3" || row.gbps != nil
       var bars = [Bar(peer: nil, value: value)]
-      for (peer, time) in peers?.times(for: row) ?? [] {
-        if !shown.contains(peer) { shown.append(peer) }
-        let ratio = time / row.microseconds!
-        bars.append(Bar(peer: peer, value: isRate ? value / ratio : value * ratio))
+      // Peers stand with the first of the modes of a case, not with every one.
+      if compared.insert([row.workload, row.name, row.pass ?? ""]).inserted {
+        for (peer, time) in peers?.times(for: row) ?? [] {
+          if !shown.contains(peer) { shown.append(peer) }
+          let ratio = time / row.microseconds!
+          bars.append(Bar(peer: peer, value: isRate ? value / ratio : value * ratio))
+        }
       }
       let title = Self.titles[row.workload] ?? row.workload
       let panel = Panel(
         title: "\(title): \(unit)", note: isRate ? "more is better" : "less is better")
       if panels.last?.title != panel.title { panels.append(panel) }
-      let label = [row.name, row.pass, row.mode].compactMap(\.self).joined(separator: " ")
       panels[panels.count - 1].groups.append(Group(label: label, bars: bars))
     }
     text = Self.render(panels, peers: shown, machine: machine)
+  }
+
+  /// The names of the rows, with pass and mode where a workload's names alone are not distinct.
+  private static func labels(_ rows: [ResultRow]) -> [String] {
+    let parts = rows.map { [$0.name, $0.pass ?? "", $0.mode ?? ""] }
+    return rows.indices.map { index in
+      let own = rows.indices.filter { rows[$0].workload == rows[index].workload }
+      let needed = (1...3).first { count in
+        Set(own.map { parts[$0].prefix(count).joined(separator: " ") }).count == own.count
+      }
+      return parts[index].prefix(needed ?? 3).joined(separator: " ")
+    }
   }
 
   private static let titles = [
@@ -123,7 +140,7 @@ struct SVGChart {
     let values = panel.groups.flatMap { $0.bars.map(\.value) }
     let axis = Axis(values)
     let longest = panel.groups.map(\.label.count).max()!
-    let left = margin + min(340, Double(longest) * characterWidth) + 10
+    let left = margin + min(widestLabel, Double(longest) * characterWidth) + 10
     // Room for the number at the end of the longest bar.
     let right = width - margin - 60
     func x(_ value: Double) -> Double { left + axis.position(value) * (right - left) }
@@ -164,7 +181,7 @@ struct SVGChart {
   private static func color(_ index: Int) -> String { colors[index % colors.count] }
 
   private static func shorten(_ text: String) -> String {
-    let most = Int(340 / characterWidth)
+    let most = Int(widestLabel / characterWidth)
     return text.count <= most ? text : text.prefix(most - 1) + "…"
   }
 
