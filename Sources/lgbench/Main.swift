@@ -69,11 +69,11 @@ struct LGBench {
     case .matmul:
       try MatmulBenchmark(options: options, report: report).run(seconds: options.seconds ?? 15)
     case .mlp:
-      try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 5)
+      try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .overhead:
       try OverheadBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
     case .reduce:
-      try ReduceBenchmark(options: options, report: report).run(seconds: options.seconds ?? 8)
+      try ReduceBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .doctor: Doctor(machine: machine, report: report).run()
     }
     report.finishProgress()
