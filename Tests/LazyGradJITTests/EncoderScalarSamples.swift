@@ -124,6 +124,8 @@ enum ScalarSamples {
     }
     add("vzeroupper") { $0.vzeroupper() }
     add("ret") { $0.ret() }
+    add("sfence") { $0.sfence() }
+    for register in GPR.allCases { add("call \(register)") { $0.call(register) } }
     return all
   }
 }

@@ -36,7 +36,7 @@ enum ProductCompiler {
       [UInt64(shape.isDouble ? 1 : 0), UInt64(shape.left.rawValue), UInt64(shape.columns)]
       + shape.heights.map { UInt64($0) }
     return KernelCache.shared.routine(for: KernelKey(.product, shape.instructionSet, words)) {
-      ProductGenerator.code(for: shape)
+      shape.code()
     }
   }
 

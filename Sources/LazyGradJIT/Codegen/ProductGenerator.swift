@@ -63,6 +63,9 @@ package struct ProductShape: Hashable, Sendable {
   /// for 12 rows of A.
   package var tileRows: Int { min((instructionSet == .avx512 ? 24 : 12) / tileVectors, 12) }
 
+  /// The machine code of a function of `ProductArguments`.
+  package func code() -> [UInt8] { ProductGenerator.code(for: self) }
+
   /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
   func tiles(of height: Int) -> [(rows: Int, count: Int)] {
     let count = (height + tileRows - 1) / tileRows
