@@ -184,6 +184,7 @@ private struct GraphWalk {
     }
     var released: [UInt32] = []
     var constants: [UInt32] = []
+    var unread: [UInt32] = []
     var id = top
     while tape.state.pointee.reached > 0 {
       let adjoint = tape[id].adjoint
@@ -202,6 +203,7 @@ private struct GraphWalk {
           case .only: if collected[id] != nil { collected[id] = g }
           }
           visit(id, g)
+          if tape[g].uses == 0 { unread.append(g) }
         }
         tape[id].adjoint = 0
         if !retainsGraph {
@@ -216,11 +218,17 @@ private struct GraphWalk {
     }
     tape.releaseCleared(released, since: start)
     for id in constants { clear(below: id, constantsOnly: true) }
-    guard case .only(let variables) = collect else { return [] }
-    return variables.map { variable in
-      guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
-      return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+    var results: [Tensor] = []
+    if case .only(let variables) = collect {
+      results = variables.map { variable in
+        guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
+        return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+      }
     }
+    // The gradients of tensors that are gone, such as a parameter's value before its last update:
+    // left alone they would keep what they were to be computed from until the arena starts again.
+    for g in unread { tape.freeUnread(g) }
+    return results
   }
 
   /// The node that gathers a tensor's gradient.
