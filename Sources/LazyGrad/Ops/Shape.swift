@@ -165,12 +165,12 @@ extension Tensor {
   }
 
   private func taking(_ indices: NDArray) -> Tensor {
-    let numbers = Tensor(indices, dtype: .int64, constant: true)
-    use()
     let dims = indices.shape + shape.dropFirst()
     if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
       return fail("takeRows", "the result would have shape \(dims)", [self])
     }
+    let numbers = Tensor(indices, dtype: .int64, constant: true)
+    use()
     return Tensor(
       Tape.general(
         .gatherRows, slot, numbers.slot, type: slot.pointee.type,

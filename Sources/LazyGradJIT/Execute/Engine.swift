@@ -108,24 +108,32 @@ extension Engine {
 }
 
 extension Tape {
-  /// Every node that is still alive, by id.
-  private func forEachLive(_ body: (UInt32, UnsafeMutablePointer<Node>) -> Void) {
-    for i in 0..<Int(state.pointee.count) where !nodes[i].state.contains(.dead) {
-      body(UInt32(i), nodes + i)
-    }
-  }
-
+  /// Of the nodes that are alive only those count that a tensor still leads to by operations that can
+  /// be differentiated: one that merely waits to be read by something without backward information
+  /// would be gone if that had been computed at once.
   fileprivate func lockHolders(of storage: Storage) -> [String] {
+    let n = Int(state.pointee.count)
+    var isReached = [Bool](repeating: false, count: n)
+    for i in (0..<n).reversed() where !nodes[i].state.contains(.dead) {
+      let id = UInt32(i)
+      if nodes[i].opcode == .leaf {
+        if isReached[i], nodes[i].link != 0 { isReached[Int(nodes[i].link) - 1] = true }
+        continue
+      }
+      if nodes[i].slot != nil { isReached[i] = true }
+      guard isReached[i], nodes[i].state.contains(.tracked) else { continue }
+      for operand in [a(id), b(id), c(id)] where operand != id { isReached[Int(operand)] = true }
+    }
     var names: [String] = []
-    forEachLive { id, node in
-      guard node.pointee.state.contains(.guarded), node.pointee.state.contains(.tracked),
-        hasOperands(id)
-      else { return }
-      var reads = node.pointee.state.contains(.handedOut) && isOver(storage, id)
+    for i in 0..<n where isReached[i] {
+      let id = UInt32(i)
+      let state = nodes[i].state
+      guard state.contains(.guarded), state.contains(.tracked), hasOperands(id) else { continue }
+      var reads = state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
         if isOver(storage, operand) { reads = true }
       }
-      if reads { names.append(node.pointee.opcode.info.name) }
+      if reads { names.append(nodes[i].opcode.info.name) }
     }
     return names
   }
