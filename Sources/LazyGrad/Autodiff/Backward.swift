@@ -185,6 +185,7 @@ private struct GraphWalk {
     var released: [UInt32] = []
     var constants: [UInt32] = []
     var unread: [UInt32] = []
+    var runsPieces = true
     var id = top
     while tape.state.pointee.reached > 0 {
       let adjoint = tape[id].adjoint
@@ -211,7 +212,7 @@ private struct GraphWalk {
           tape.markCleared(id)
           if tape[id].state.contains(.evaluated) { released.append(id) }
         }
-        if tape.isWindowFull { runPiece(below: id) }
+        if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
       }
       if id == 0 { break }
       id -= 1
@@ -358,13 +359,16 @@ private struct GraphWalk {
 
   /// Runs what has been recorded so far, so that the backward pass of a graph of any length takes
   /// bounded memory beside the graph.
-  private func runPiece(below id: UInt32) {
+  ///
+  /// - Returns: Whether there was memory for that. Where there was not, the rest is recorded only, and
+  ///   who reads a gradient is told.
+  private func runPiece(below id: UInt32) -> Bool {
     var pending: [UInt32] = []
     for node in 0..<id
     where tape[node].adjoint != 0 && tape[node].adjoint != Tape.passedOn {
       pending.append(tape[node].adjoint &- 1)
     }
-    tape.forceAndKeep(pending)
+    return tape.forceAndKeep(pending)
   }
 }
 

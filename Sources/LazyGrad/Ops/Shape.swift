@@ -82,10 +82,13 @@ extension Tensor {
       return fail(
         "broadcast", "expected at most \(LayoutTable.maxRank) axes, got \(shape.count)", [self])
     }
-    guard let strides = ownLayout.layout.broadcastStrides(to: shape),
-      !shape.contains(where: { $0 < 0 }), LayoutTable.contiguousStrides(shape) != nil
+    guard !shape.contains(where: { $0 < 0 }),
+      let strides = ownLayout.layout.broadcastStrides(to: shape)
     else {
       return fail("broadcast", "shape \(self.shape) does not broadcast to \(shape)", [self])
+    }
+    if !fitsMemory(shape) {
+      return fail("broadcast", "shape \(shape) has more elements than memory can hold", [self])
     }
     return view(dims: shape, strides: strides)
   }
@@ -178,11 +181,8 @@ extension Tensor {
   }
 }
 
-/// Whether the bytes of a result of a shape can be counted at all.
-func fitsMemory(_ dims: [Int]) -> Bool {
-  guard let (_, count) = LayoutTable.contiguousStrides(dims) else { return false }
-  return count <= Int.max / 16
-}
+/// Whether a result of a shape has a size at all.
+func fitsMemory(_ dims: [Int]) -> Bool { LayoutTable.contiguousStrides(dims) != nil }
 
 /// Puts tensors one behind the other along an axis along which alone they may differ.
 public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {

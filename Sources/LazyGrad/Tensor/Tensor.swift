@@ -86,9 +86,9 @@ public final class Tensor {
   /// memory.
   @inline(never)
   private func forceFullWindow() {
-    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch {
-      stop("eval", describe(error))
-    }
+    // Once there was no memory, not again for every operation that is still recorded.
+    if Scope.isAnyOpen, Scope.current.errors?.error?.cause == .outOfMemory { return }
+    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch { report(error, in: "eval") }
   }
 
   /// The base, for a view.

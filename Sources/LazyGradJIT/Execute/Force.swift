@@ -126,17 +126,19 @@ extension Tape {
   /// Runs what nodes without handles need and keeps the nodes: a backward pass in pieces.
   ///
   /// The caller holds the lock and goes on using ids, so nothing is moved.
-  package func forceAndKeep(_ ids: [UInt32]) {
+  ///
+  /// - Returns: Whether there was memory for the values; else they stay pending.
+  package func forceAndKeep(_ ids: [UInt32]) -> Bool {
+    var isDone = true
     for id in ids { retainNode(id) }
     state.pointee.inFlight += 1
     let pending = ids.filter { !isGiven($0) }
     if !pending.isEmpty {
-      do throws(StorageError) { try force(pending) } catch {
-        fatalError("LazyGrad: backward: no memory for intermediate gradients (\(error))")
-      }
+      do throws(StorageError) { try force(pending) } catch { isDone = false }
     }
     state.pointee.inFlight -= 1
     for id in ids { nodes[Int(id)].uses &-= 1 }
+    return isDone
   }
 
   // MARK: Whole windows

@@ -70,9 +70,7 @@ extension ShapePairCache {
 
   /// The identity of a shape whose bytes can be counted.
   private static func checked(_ dims: [Int]) -> LayoutID? {
-    guard let (_, count) = LayoutTable.contiguousStrides(dims), count <= Int.max / 16 else {
-      return nil
-    }
+    if LayoutTable.contiguousStrides(dims) == nil { return nil }
     return LayoutTable.shared.intern(dims: dims)
   }
 }
