@@ -102,7 +102,7 @@ extension Tensor {
   }
 
   /// Whether a value of a shape can be stored here; says so where it can't.
-  private func canBeUpdated(_ operation: String, shape other: [Int]) -> Bool {
+  func canBeUpdated(_ operation: String, shape other: [Int]) -> Bool {
     if Layout.broadcast(other, shape) != shape {
       _ = fail(operation, "shape \(other) does not fit into shape \(shape)", [self])
       return false
@@ -123,7 +123,7 @@ extension Tensor {
 
   /// NumPy's "same kind" rule for the result of an operation: within floats, and from a lower kind to
   /// a higher one. Division gives floats.
-  private func canHold(_ other: DType, _ operation: String) -> Bool {
+  func canHold(_ other: DType, _ operation: String) -> Bool {
     let result = operation == "/=" && !other.isFloating ? .float64 : other
     if dtype.isFloating || (!result.isFloating && (dtype != .bool || result == .bool)) {
       return true
@@ -135,7 +135,7 @@ extension Tensor {
   /// Gives this tensor a new value: a new version of the base that all views follow.
   ///
   /// What was recorded before keeps the old value. The caller has checked that the value fits.
-  private func update(_ value: Tensor) {
+  func update(_ value: Tensor) {
     if value.kind == .poisoned { return }
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
     guard let base = baseTensor else {
