@@ -27,7 +27,8 @@ let package = Package(
     .testTarget(
       name: "ConformanceTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(
-      name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
+      name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
+      exclude: ["Kept"]),
   ],
   swiftLanguageModes: [.v6]
 )

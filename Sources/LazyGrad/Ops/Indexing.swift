@@ -137,6 +137,8 @@ extension Tensor {
   /// What was recorded before keeps the old value. The caller has checked that the value fits.
   func update(_ value: Tensor) {
     if value.kind == .poisoned { return }
+    // Itself, even where only a cast or a view of it is read.
+    value.use()
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
     guard let base = baseTensor else {
       let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
@@ -177,6 +179,7 @@ extension Tensor {
         if value.kind == .view, value.relation === target.relation,
           value.viewLayout == target.viewLayout, value.viewOffset == target.viewOffset
         {
+          target.baseTensor?.nullGradient()
           return
         }
         if target.canBeUpdated("subscript", shape: value.shape) { target.update(value) }
@@ -198,6 +201,7 @@ extension Tensor {
         message: "shape \(value.shape) does not fit into shape \(gather.dims)")
     }
     if !canBeUpdated("subscript", shape: []) { return }
+    value.use()
     let places = gather.positions()
     // For every element of this tensor the element of the value that is written last, or -1.
     var writer = [Int](repeating: -1, count: count)

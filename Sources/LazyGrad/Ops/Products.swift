@@ -9,14 +9,18 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
-  a.refresh()
-  b.refresh()
+  let (joinsA, joinsB) = (a.refresh(), b.refresh())
   if let slot = Tape.matrixProduct(a.slot, b.slot, mode: Scope.mode) {
     a.clearOldGradient()
     b.clearOldGradient()
     return Tensor(slot)
   }
-  return generalProduct(a, b)
+  let result = generalProduct(a, b)
+  if result.kind == .poisoned {
+    if joinsA { a.cutOffAgain() }
+    if joinsB { b.cutOffAgain() }
+  }
+  return result
 }
 
 /// Vectors, batches, mixed types, and operands that don't fit.

@@ -60,7 +60,10 @@ extension Tensor {
   }
 
   /// All elements along one axis.
-  public func flattened() -> Tensor { +reshaped([-1]) }
+  public func flattened() -> Tensor {
+    clearOldGradient()
+    return +reshaped([-1])
+  }
 
   /// The axes in another order, reversed where none is given; a view.
   public func transposed(_ axes: [Int]? = nil) -> Tensor {
@@ -145,6 +148,7 @@ extension Tensor {
         case .gather(let gather) = try IndexResolution.resolve(
           indices, dims: shape, strides: plain, offset: 0)
       else { return self }
+      clearOldGradient()
       return reshaped([-1]).taking(NDArray(gather.positions(), shape: gather.dims))
     } catch { return fail(error.operation, error.message, [self]) }
   }
@@ -249,7 +253,9 @@ public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
   if position < 0 || position > first.rank {
     return fail("stack", "axis \(axis) is out of range for shape \(first.shape)", tensors)
   }
-  return concatenate(tensors.map { $0.expandedDims(at: position) }, axis: position)
+  let result = concatenate(tensors.map { $0.expandedDims(at: position) }, axis: position)
+  if result.kind != .poisoned { tensors.forEach { $0.clearOldGradient() } }
+  return result
 }
 
 // MARK: - Derivative rules

@@ -133,9 +133,10 @@ extension Tensor {
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
-    a.refresh()
-    b.refresh()
+    let (joinsA, joinsB) = (a.refresh(), b.refresh())
     guard let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
+      if joinsA { a.cutOffAgain() }
+      if joinsB { b.cutOffAgain() }
       return cannotBroadcast(opcode, [a, b])
     }
     a.clearOldGradient()

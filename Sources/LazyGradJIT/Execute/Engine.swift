@@ -138,10 +138,22 @@ extension Tape {
     return names
   }
 
-  private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+  /// The node whose memory a node shows.
+  private func source(of id: UInt32) -> UInt32 {
     var id = id
-    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-    guard let held = nodes[Int(id)].storage else { return false }
+    while true {
+      if nodes[Int(id)].opcode == .view, hasOperands(id) {
+        id = a(id)
+      } else if let source = importedNode(id) {
+        id = source
+      } else {
+        return id
+      }
+    }
+  }
+
+  private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+    guard let held = nodes[Int(source(of: id))].storage else { return false }
     return held.toOpaque() == Unmanaged.passUnretained(storage).toOpaque()
   }
 
@@ -170,9 +182,7 @@ extension Tape {
 
   /// Notes that a value's memory is now also a host array's.
   package func handOut(_ id: UInt32) {
-    var id = id
-    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-    let node = nodes + Int(id)
+    let node = nodes + Int(source(of: id))
     guard let storage = node.pointee.storage, node.pointee.opcode != .leaf,
       !node.pointee.state.contains(.handedOut)
     else { return }

@@ -286,6 +286,8 @@ extension Tape {
     var result: [OutputMemory] = []
     result.reserveCapacity(work.roots.count)
     var shared = 0
+    let aliased = aliasedByHandles(work)
+    func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
     for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
     }
@@ -305,6 +307,22 @@ extension Tape {
           throw error
         }
       }
+    }
+    return result
+  }
+
+  /// The values that handles show through aliases: an array over such a value must not share the
+  /// locks of others.
+  private func aliasedByHandles(_ work: Work) -> [UInt32] {
+    var result: [UInt32] = []
+    for relative in work.held {
+      var id = work.base &+ relative
+      if nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
+      let start = id
+      while nodes[Int(id)].opcode == .attach, hasOperands(id), nodes[Int(id)].storage == nil {
+        id = b(id)
+      }
+      if id != start { result.append(id) }
     }
     return result
   }

@@ -70,6 +70,8 @@ extension Tape {
     // What was recorded after the graph was cleared may be differentiated down to this handle.
     if isRead, isCleared, hasLaterReaders(id) { return }
     let value = self.value(of: id)
+    // An array over it will show the memory of what this is a view of.
+    if nodes[Int(id)].opcode == .view { handOut(id) }
     slot.pointee.storage = value.storage.retain()
     slot.pointee.offset = value.offset
     slot.pointee.layout = value.layout
