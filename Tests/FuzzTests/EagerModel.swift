@@ -63,6 +63,11 @@ final class EagerNode {
     let map: [Int]
   }
 
+  /// A new use of a value that nothing was computed for takes it up again after a pass has cleared it.
+  func takeUp() {
+    if inputs.isEmpty, parents.isEmpty { clearedAt = nil }
+  }
+
   var isComputed: Bool { !inputs.isEmpty && clearedAt == nil }
 }
 

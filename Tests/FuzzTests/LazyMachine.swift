@@ -65,7 +65,12 @@ struct LazyMachine {
       note(id, [gradient == nil ? 0 : 1])
       tensors[id] = gradient
     case .backward(let x, let retains, let accumulates):
-      at(x).backward(retainGraph: retains, accumulate: accumulates)
+      do {
+        try catchingTensorErrors {
+          at(x).backward(retainGraph: retains, accumulate: accumulates)
+        }
+        note(id, [1])
+      } catch { note(id, [0]) }
     case .clearGraph(let x): at(x).clearGraph()
     case .failing(let failure, let x): note(id, [fail(failure, at(x)) ? 1 : 0])
     default: tensors[id] = make(kind, id)

@@ -93,6 +93,7 @@ struct ModelMachine {
   private mutating func pushView(_ id: Int, _ of: Int, _ map: [Int], _ dims: [Int]) {
     let source = handles[of]!
     let base = source.base ?? of
+    handles[base]!.node.takeUp()
     let whole = source.base == nil ? map : map.map { source.map[$0] }
     handles[id] = Handle(
       node: model.view(handles[base]!.node, whole, dims), base: base, map: whole,
@@ -108,7 +109,18 @@ struct ModelMachine {
     }
     handles[i]!.stale = []
     if model.isTracking { handles[i]!.gradient = nil }
+    handles[i]!.node.takeUp()
     return handles[i]!.node
+  }
+
+  /// The value behind a handle that is spread or picked from, and which elements a shape of it takes.
+  /// For a view that is its base, as for any view of a view.
+  private mutating func spread(_ i: Int, to dims: [Int]) -> (node: EagerNode, map: [Int]) {
+    let node = use(i)
+    let map = EagerModel.broadcastMap(node.dims, to: dims)
+    guard let base = handles[i]!.base else { return (node, map) }
+    handles[base]!.node.takeUp()
+    return (handles[base]!.node, map.map { handles[i]!.map[$0] })
   }
 
   private func mustJoin(_ i: Int) -> Bool {
@@ -380,21 +392,24 @@ struct ModelMachine {
       let target = handle.base == nil ? map : map.map { handle.map[$0] }
       if other.base == handle.base ?? x, other.map == target { return false }
       handles[x]!.stale = []
-      let part = use(y)
-      let spread = model.gather(part, EagerModel.broadcastMap(other.dims, to: dims), dims)
-      replace(x, map, by: spread, exact: isExact(x, y))
+      if other.dims == dims {
+        replace(x, map, by: use(y), exact: isExact(x, y))
+      } else {
+        let (node, places) = spread(y, to: dims)
+        replace(x, map, by: model.gather(node, places, dims), exact: isExact(x, y))
+      }
     case .setIndexed(let x, let rows, let y):
       guard let handle = canBeUpdated(x), let other = held(y), let map = rowMap(handle, rows)
       else { return false }
       let dims = [rows.count] + handle.dims.dropFirst()
       guard EagerModel.broadcast(other.dims, dims) == dims else { return false }
       let old = use(x)
-      let spread = EagerModel.broadcastMap(other.dims, to: dims)
+      let (node, picked) = spread(y, to: dims)
       // Of several writes to one element the last counts.
       var writer: [Int: Int] = [:]
-      for (k, place) in map.enumerated() { writer[place] = spread[k] }
+      for (k, place) in map.enumerated() { writer[place] = picked[k] }
       let places = writer.keys.sorted()
-      let part = model.gather(use(y), places.map { writer[$0]! }, [places.count])
+      let part = model.gather(node, places.map { writer[$0]! }, [places.count])
       // The old elements are read as well, to choose between them and the new ones.
       if model.isTracking { part.inputs.append(old) }
       replace(x, places, by: part, exact: isExact(x, y))
@@ -495,6 +510,12 @@ struct ModelMachine {
     switch kind {
     case .backward(let x, let retains, let accumulates):
       guard let handle = held(x) else { return false }
+      if model.isTracking, !handle.isUntracked, handle.node.isVariable,
+        model.isBlocked(handle.node)
+      {
+        return false
+      }
+      expect(id, true)
       if !model.isTracking { return true }
       handles[x]!.stale = []
       if handle.isUntracked { return true }
@@ -502,7 +523,6 @@ struct ModelMachine {
         if !retains { model.clear(below: handle.node) }
         return true
       }
-      if model.isBlocked(handle.node) { return false }
       let found = model.backward(handle.node, retainsGraph: retains)
       for (i, other) in handles where other.base == nil && other.isVariable {
         guard let part = found[ObjectIdentifier(other.node)] else { continue }

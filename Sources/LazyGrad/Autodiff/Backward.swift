@@ -172,7 +172,8 @@ private struct GraphWalk {
       ids.append(tape.nodeOrLeaf(head.slot))
     }
     guard let top = ids.max() else { return zeros(collect) }
-    if tape.state.pointee.hasCleared { try check(ids) }
+    // A constant has no gradients, so none can get lost.
+    if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
 
     tape.state.pointee.reached = 0
     var ones = Tape.none

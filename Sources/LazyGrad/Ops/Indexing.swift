@@ -179,7 +179,6 @@ extension Tensor {
         if value.kind == .view, value.relation === target.relation,
           value.viewLayout == target.viewLayout, value.viewOffset == target.viewOffset
         {
-          target.baseTensor?.nullGradient()
           return
         }
         if target.canBeUpdated("subscript", shape: value.shape) { target.update(value) }

@@ -185,8 +185,8 @@ extension Tensor {
   }
 }
 
-/// Whether a result of a shape has a size at all.
-func fitsMemory(_ dims: [Int]) -> Bool { LayoutTable.contiguousStrides(dims) != nil }
+/// Whether a result of a shape can be computed at all.
+func fitsMemory(_ dims: [Int]) -> Bool { LayoutTable.isComputable(dims) }
 
 /// Puts tensors one behind the other along an axis along which alone they may differ.
 public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {

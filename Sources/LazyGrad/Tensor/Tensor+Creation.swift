@@ -21,6 +21,11 @@ extension Tensor {
       self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
       return
     }
+    if !fitsMemory(array.shape) {
+      let message = "shape \(array.shape) has more elements than memory can hold"
+      self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
+      return
+    }
     let source: NDArray
     do throws(StorageError) {
       source = type != array.dtype || copy ? try array.converted(to: type) : array
@@ -110,6 +115,9 @@ extension Tensor {
     let layout: LayoutID
     do { layout = try NDArray.checkedLayout(shape, operation: operation) } catch {
       return fail(error.operation, error.message)
+    }
+    if !fitsMemory(shape) {
+      return fail(operation, "shape \(shape) has more elements than memory can hold")
     }
     if constant == false, !dtype.isFloating {
       return fail(

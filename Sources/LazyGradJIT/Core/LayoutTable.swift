@@ -51,8 +51,8 @@ package final class LayoutTable: Sendable {
 
   /// The largest rank; NumPy's limit as well.
   package static let maxRank = 64
-  /// More elements than any machine has memory for; sizes in bytes, and sums of thousands of them, stay
-  /// far from overflow.
+  /// The limit of elements of a computed value: more than any machine has memory for, but sizes in
+  /// bytes, and sums of thousands of them, stay far from overflow.
   package static let maxCount = 1 << 48
   private static let chunkBits = 12
   private static let chunkCount = 4096
@@ -138,7 +138,12 @@ package final class LayoutTable: Sendable {
     facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].shape
   }
 
-  /// C-order strides of `dims`; nil where there are too many elements.
+  /// Whether a value of a shape can be computed at all.
+  package static func isComputable(_ dims: [Int]) -> Bool {
+    contiguousStrides(dims).map { $0.count <= maxCount } ?? false
+  }
+
+  /// C-order strides of `dims`; nil where the element count overflows.
   package static func contiguousStrides(_ dims: [Int]) -> (strides: [Int], count: Int)? {
     var strides = [Int](repeating: 0, count: dims.count)
     var step = 1
@@ -150,7 +155,6 @@ package final class LayoutTable: Sendable {
       if overflow { return nil }
       step = next
     }
-    if !isEmpty, step > maxCount { return nil }
     return (strides, isEmpty ? 0 : step)
   }
 
