@@ -7,6 +7,13 @@ enum ProgramCheck {
   static func disagreement(_ program: JudgedProgram) -> String? {
     let lazy = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
     if let difference = compare(lazy, program) { return "lazy: " + difference }
+    // The same once more, when every plan is known and whole windows are recognised.
+    let again = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+    for (first, second) in zip(lazy, again) {
+      for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
+        return "line \(first.line): \(x) the first time, \(y) the second"
+      }
+    }
     let eager = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)
     if let difference = compare(eager, program) { return "eager: " + difference }
     for (k, expectation) in program.expected.enumerated() where expectation.isElementwise {

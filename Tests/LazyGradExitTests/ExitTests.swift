@@ -289,6 +289,46 @@ import Testing
       }
     }
 
+    /// In a process of its own, where no other test takes memory meanwhile.
+    @Test("Training and ten thousand plans take flat memory")
+    func flatMemory() async {
+      await #expect(processExitsWith: .success) {
+        let w = Tensor(NDArray.ones([64, 64], dtype: .float32))
+        let x = Tensor(NDArray.ones([4, 64], dtype: .float32), constant: true)
+        func differentiate() -> Tensor {
+          let loss = square(matmul(x, w) * 0.01).sum()
+          loss.backward()
+          return loss
+        }
+        func update(_ body: () -> Void) {
+          _ = differentiate()
+          body()
+          w.eval()
+        }
+        let loops: [(turns: Int, step: (Int) -> Void)] = [
+          (500, { _ in update { w -= 0.001 * w.grad! } }),
+          (500, { _ in update { noAutodiff { w -= 0.001 * w.grad! } } }),
+          (500, { _ in update { w[0..<2] -= 0.001 * w.grad![0..<2] } }),
+          (500, { _ in update { w[[0, 3, 0]] -= 0.001 * w.grad![[0, 3, 0]] } }),
+          (500, { _ in _ = differentiate().item() }),
+          (
+            10_000,
+            { n in
+              let y = Tensor.full([n % 2500 + 1], Double(n), dtype: .float64)
+              (n % 3 == 0 ? y + 1 : n % 3 == 1 ? y * 2 : -y).eval()
+            }
+          ),
+        ]
+        for (number, loop) in loops.enumerated() {
+          for n in 0..<20 { loop.step(n) }
+          let early = LazyGradEngine.bytesInUse
+          for n in 20..<loop.turns { loop.step(n) }
+          let late = LazyGradEngine.bytesInUse
+          precondition(late <= early, "loop \(number): \(early) bytes became \(late)")
+        }
+      }
+    }
+
     @Test("The variables that set the limit of memory and turn the guard off")
     func environment() async {
       await #expect(processExitsWith: .success) {

@@ -58,6 +58,17 @@ import Testing
     }
   }
 
+  /// For C: strided as it is, and past the guard.
+  @Test func unsafeAccessPassesByTheGuard() {
+    let x = NDArray([[1.0, 2], [3, 4]])
+    let column = x[.all, 1]
+    let y = memGuardOn { (x * Tensor([1.0, 1])).eval() }
+    #expect(!column.isWriteable)
+    column.withUnsafeMutablePointer(to: Double.self) { $0[column.strides[0]] = 9 }
+    #expect(x.elements(as: Double.self) == [1, 2, 3, 9])
+    #expect(values(y) == [1, 2, 3, 4])
+  }
+
   // MARK: Uses
 
   @Test func everyUseClearsTheOldGradient() {

@@ -62,6 +62,22 @@ extension NDArray {
     return try body(&buffer)
   }
 
+  /// Gives the address of the element with all indices 0 to code that knows nothing of LazyGrad, such as
+  /// a C library; `strides` says where the other elements are.
+  ///
+  /// Unsafe: nobody checks what happens there. A write passes by the memory guard, by the flag that
+  /// makes an array read-only, and by results that are pending on the memory, which may then see old
+  /// values, new ones or both. `withMutableElements(as:_:)` takes care of all three. The pointer must
+  /// not be used after `body` has returned. Stops the program if `Scalar` is not the element type of the
+  /// array.
+  public func withUnsafeMutablePointer<Scalar: TensorScalar, Result>(
+    to type: Scalar.Type, _ body: (UnsafeMutablePointer<Scalar>) throws -> Result
+  ) rethrows -> Result {
+    requireElements(of: type, operation: "withUnsafeMutablePointer")
+    defer { withExtendedLifetime(self) {} }
+    return try body(pointer.assumingMemoryBound(to: Scalar.self))
+  }
+
   /// `other` without leading axes of length 1 that `shape` does not have, if it broadcasts to it.
   func assignable(_ other: NDArray, to shape: [Int], operation: String) -> NDArray {
     let surplus = max(other.rank - shape.count, 0)
