@@ -163,7 +163,7 @@ private struct GraphWalk {
     guard let top = ids.max() else { return zeros(collect) }
     if tape.state.pointee.hasCleared { try check(ids) }
 
-    tape.state.pointee.reached = 0
+    tape.state.pointee.lowestReached = .max
     var ones = Tape.none
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
@@ -184,10 +184,9 @@ private struct GraphWalk {
     var constants: [UInt32] = []
     var id = top
     let replaces = if case .replace = collect { true } else { false }
-    while tape.state.pointee.reached > 0 {
+    while id >= tape.state.pointee.lowestReached {
       let adjoint = tape[id].adjoint
       if adjoint != 0 {
-        tape.state.pointee.reached &-= 1
         tape[id].adjoint = 0
         if adjoint != Tape.passedOn {
           let g = tape.inWindow(adjoint &- 1)

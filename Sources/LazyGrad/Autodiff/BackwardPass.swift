@@ -112,8 +112,9 @@ struct BackwardPass {
     if !wants(operand) || !wants(source(operand)) { return }
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
-    let known = tape[source(operand)].adjoint
-    setGradient(operand, known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
+    let gatherer = source(operand)
+    let known = tape[gatherer].adjoint
+    tape.setAdjoint(gatherer, (known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g)) &+ 1)
   }
 
   /// The node that gathers an operand's gradient.
@@ -138,9 +139,7 @@ struct BackwardPass {
 
   /// Counts a node as reached that needs no gradient of its own.
   func passOver(_ n: UInt32) {
-    if tape[n].adjoint != 0 { return }
-    tape.state.pointee.reached &+= 1
-    tape[n].adjoint = Tape.passedOn
+    if tape[n].adjoint == 0 { tape.setAdjoint(n, Tape.passedOn) }
   }
 
   /// The gradient that a node has so far; zeros before it is reached.
@@ -152,9 +151,7 @@ struct BackwardPass {
 
   @inline(__always)
   func setGradient(_ operand: UInt32, _ g: UInt32) {
-    let n = source(operand)
-    if tape[n].adjoint == 0 { tape.state.pointee.reached &+= 1 }
-    tape[n].adjoint = g &+ 1
+    tape.setAdjoint(source(operand), g &+ 1)
   }
 
   /// Sums a value over the axes along which `shape` was broadcast to it; a value that is itself

@@ -44,30 +44,6 @@ public struct Node {
   /// The leaf record that stands for this node in the current window; checked when used.
   public var memo: UInt32
 
-  /// A record that nothing names yet.
-  @inlinable @inline(__always)
-  public init(
-    opcode: Opcode, type: ScalarType, traits: Traits, state: State, shape: LayoutID,
-    attribute: UInt32, a: UInt32, b: UInt32, c: UInt32, payload: UInt64
-  ) {
-    self.opcode = opcode
-    self.type = type
-    self.traits = traits
-    self.state = state
-    self.shape = shape
-    self.attribute = attribute
-    self.a = a
-    self.b = b
-    self.c = c
-    self.payload = payload
-    storage = nil
-    slot = nil
-    uses = 0
-    link = 0
-    adjoint = 0
-    memo = 0
-  }
-
   /// Facts about a node that never change.
   public struct Traits: OptionSet, Sendable {
     /// The bits.

@@ -39,28 +39,34 @@ extension Tape {
         }
       }
     }
-    (nodes + Int(id)).initialize(
-      to: Node(
-        opcode: opcode, type: type, traits: traits, state: nodeState, shape: shape,
-        attribute: attribute, a: relA, b: relB, c: relC, payload: payload))
+    let head = Node.head(opcode, type, traits, shape)
+    let first = UInt64(attribute) | UInt64(relA) << 32
+    let others = UInt64(relB) | UInt64(relC) << 32
+    (nodes + Int(id)).write(head | UInt64(nodeState.rawValue) << 24, first, others, payload)
     state.pointee.count = id &+ 1
     let h =
-      state.pointee.hash ^ (Node.head(opcode, type, traits, shape) &* 0xD6E8_FEB8_6659_FD93)
-      ^ ((UInt64(attribute) << 32 | UInt64(relA)) &* 0xA076_1D64_78BD_642F)
-      ^ ((UInt64(relB) << 32 | UInt64(relC)) &* 0xE703_7ED1_A0B4_28DB)
+      state.pointee.hash ^ (head &* 0xD6E8_FEB8_6659_FD93) ^ (first &* 0xA076_1D64_78BD_642F)
+      ^ (others &* 0xE703_7ED1_A0B4_28DB)
       ^ (Node.isPayloadStatic(opcode, traits) ? payload &* 0x8EBC_6AF0_9C88_C6E3 : 0)
     let mixed = h &* 0x2127_599B_F432_5C37
     state.pointee.hash = mixed ^ (mixed >> 32)
     return id
   }
 
+  /// Memory for records, each in one cache line.
+  static func makeArena(_ capacity: Int) -> UnsafeMutablePointer<Node> {
+    UnsafeMutableRawPointer.allocate(
+      byteCount: capacity * MemoryLayout<Node>.stride, alignment: MemoryLayout<Node>.stride
+    ).bindMemory(to: Node.self, capacity: capacity)
+  }
+
   @usableFromInline @inline(never)
   func grow() {
     let capacity = Int(state.pointee.capacity)
     precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
-    let larger = UnsafeMutablePointer<Node>.allocate(capacity: capacity * 2)
+    let larger = Tape.makeArena(capacity * 2)
     larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
-    state.pointee.nodes.deallocate()
+    UnsafeMutableRawPointer(state.pointee.nodes).deallocate()
     state.pointee.nodes = larger
     state.pointee.capacity = UInt32(capacity * 2)
   }
@@ -222,6 +228,26 @@ extension Tape {
         storage.foreignRecords.subtract(1, ordering: .acquiringAndReleasing)
       }
     }
+  }
+}
+
+extension UnsafeMutablePointer<Node> {
+  /// Writes a record that nothing names yet by words of 8 bytes, in the order in which they lie on
+  /// little-endian machines.
+  ///
+  /// Field by field the compiler joins neighbouring zeros to 16 bytes from wherever they begin, and a
+  /// field that lies in two such stores can't be read until both have left the store buffer.
+  @inlinable @inline(__always)
+  func write(_ head: UInt64, _ first: UInt64, _ others: UInt64, _ payload: UInt64) {
+    let record = UnsafeMutableRawPointer(self)
+    record.storeBytes(of: head, as: UInt64.self)
+    record.storeBytes(of: first, toByteOffset: 8, as: UInt64.self)
+    record.storeBytes(of: others, toByteOffset: 16, as: UInt64.self)
+    record.storeBytes(of: payload, toByteOffset: 24, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 32, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 40, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 48, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 56, as: UInt64.self)
   }
 }
 

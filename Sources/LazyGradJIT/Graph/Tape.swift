@@ -74,8 +74,9 @@ public struct TapeState: ~Copyable {
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
   @usableFromInline let layoutFacts = LayoutTable.factChunks
-  /// Nodes that a backward pass has reached and not visited yet.
-  public var reached = 0
+  /// The oldest node that a backward pass has reached so far. Not their number: that would be counted
+  /// up and down through memory at every node, 18 cycles one after the other.
+  public var lowestReached = UInt32.max
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
@@ -86,7 +87,7 @@ public struct TapeState: ~Copyable {
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
     capacity = 1024
-    nodes = .allocate(capacity: 1024)
+    nodes = Tape.makeArena(1024)
   }
 }
 
@@ -167,9 +168,9 @@ extension Tape {
   /// that a backward pass inside finds none, and kept alive.
   package func reenter<R>(before id: UInt32, _ body: () -> R) -> R {
     var gathered: [(node: UInt32, adjoint: UInt32)] = []
-    let reached = state.pointee.reached
+    let lowest = state.pointee.lowestReached
     var node = id
-    while gathered.count < reached, node > 0 {
+    while node > lowest {
       node -= 1
       let adjoint = nodes[Int(node)].adjoint
       if adjoint == 0 { continue }
@@ -177,16 +178,23 @@ extension Tape {
       nodes[Int(node)].adjoint = 0
       if adjoint != Tape.passedOn { retainNode(adjoint - 1) }
     }
-    state.pointee.reached = 0
+    state.pointee.lowestReached = .max
     state.pointee.inFlight += 1
     let result = reentrantly(body)
     state.pointee.inFlight -= 1
-    state.pointee.reached = reached
+    state.pointee.lowestReached = lowest
     for (node, adjoint) in gathered {
       nodes[Int(node)].adjoint = adjoint
       if adjoint != Tape.passedOn { nodes[Int(adjoint - 1)].uses &-= 1 }
     }
     return result
+  }
+
+  /// Gives a node its gradient, so that the walk comes by.
+  @inlinable @inline(__always)
+  public func setAdjoint(_ id: UInt32, _ adjoint: UInt32) {
+    if id < state.pointee.lowestReached { state.pointee.lowestReached = id }
+    nodes[Int(id)].adjoint = adjoint
   }
 
   /// The adjoint of a node that what reaches it goes past, so that it only counts as reached.
