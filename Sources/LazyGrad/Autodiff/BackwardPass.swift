@@ -109,13 +109,19 @@ struct BackwardPass {
   /// Adds a contribution to the gradient of an operand, summed down to the operand's shape.
   @inline(__always)
   func add(_ operand: UInt32, _ contribution: UInt32) {
-    if !wants(operand) || !wants(source(operand)) { return }
+    if !wants(operand) { return }
+    let gatherer = source(operand)
+    if !wants(gatherer) { return }
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
-    let gatherer = source(operand)
     let known = tape[gatherer].adjoint
-    tape.setAdjoint(gatherer, (known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g)) &+ 1)
+    if known != 0 { g = sum(tape.inWindow(known &- 1), g) }
+    tape.setAdjoint(gatherer, g &+ 1)
   }
+
+  /// Two contributions to one gradient; not inlined, because most nodes have one reader.
+  @inline(never)
+  private func sum(_ x: UInt32, _ y: UInt32) -> UInt32 { emit(.add, x, y) }
 
   /// The node that gathers an operand's gradient.
   ///

@@ -10,11 +10,14 @@ extension Tape {
 
   /// Marks that the graph through a node has been cleared: operations recorded before now may not
   /// be differentiated through it any more, later ones may start from it.
-  @inlinable
+  @inlinable @inline(__always)
   public func markCleared(_ id: UInt32) {
-    nodes[Int(id)].state.remove(.tracked)
-    nodes[Int(id)].state.insert(.cleared)
-    if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].link = state.pointee.count }
+    let node = nodes + Int(id)
+    var facts = node.pointee.state
+    facts.remove(.tracked)
+    facts.insert(.cleared)
+    node.pointee.state = facts
+    if node.pointee.opcode != .leaf { node.pointee.link = state.pointee.count }
     state.pointee.hasCleared = true
   }
 

@@ -86,7 +86,7 @@ extension Tape {
     if node != 0 { return inWindow(node &- 1) }
     let leaf = slot.pointee.leaf
     if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
-      nodes[Int(leaf &- 1)].slot == slot,
+      UInt(bitPattern: nodes[Int(leaf &- 1)].slot) == UInt(bitPattern: slot),
       nodes[Int(leaf &- 1)].state.isDisjoint(with: .dead, .cleared)
     {
       return leaf &- 1

@@ -3,7 +3,9 @@
 
 /// How an operation is recorded: what the scopes in force say.
 public struct RecordMode: Sendable {
+  /// The state that a record begins with.
   public let state: Node.State
+  /// With backward information or without, under the guard or not.
   @inlinable @inline(__always)
   public init(tracking: Bool, guarding: Bool) {
     var state = Node.State.none
@@ -87,9 +89,12 @@ extension Tape {
     let a = tape.operand(x)
     let b = tape.operand(y)
     let type = x.pointee.type
-    return tape.binary(
-      opcode, a, b, shape,
-      y.pointee.type == type ? type : ScalarType.promoted(type, y.pointee.type), mode)
+    let row = tape.recording(opcode)
+    if y.pointee.type == type, type.isFloating {
+      return tape.finish(
+        opcode, row.contains(.bool) ? .bool : type, shape, a, b, Tape.none, mode)
+    }
+    return tape.binary(opcode, a, b, shape, ScalarType.promoted(type, y.pointee.type), mode)
   }
 
   /// Records `select`: a condition and two handles that are promoted to one type; all broadcast.
@@ -137,7 +142,7 @@ extension Tape {
     !type.isFloating && row.contains(.floating) ? .float64 : type
   }
 
-  @inline(__always)
+  /// Operands of a type that has to be found first, or not the one that the operation wants.
   private func binary(
     _ opcode: Opcode, _ x: UInt32, _ y: UInt32, _ shape: LayoutID, _ common: ScalarType,
     _ mode: RecordMode

@@ -150,7 +150,9 @@ extension Tape {
 
   private func takeWord() {
     Tape.spin {
-      lockState.pointee.word.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+      lockState.pointee.word.compareExchange(
+        expected: 0, desired: 1, ordering: .acquiring
+      ).exchanged
     }
   }
 
@@ -215,7 +217,8 @@ private enum AsymmetricFence {
   private static let registerPrivateExpedited = 16
 
   /// Whether the system has it and knows that this process uses it.
-  static let isAvailable: Bool = systemCall.map { $0(number, registerPrivateExpedited, 0, 0) == 0 } ?? false
+  static let isAvailable: Bool =
+    systemCall.map { $0(number, registerPrivateExpedited, 0, 0) == 0 } ?? false
 
   static func run() {
     let result = systemCall.map { $0(number, privateExpedited, 0, 0) }
