@@ -96,11 +96,7 @@ extension Tensor {
 // MARK: - Derivative rules
 
 /// Rules add what flows back through a node `n` with the gradient `g` to its operands' gradients.
-///
-/// Those that training passes are made of are inlined into the walk: a call is a third of what such a
-/// rule takes.
 enum ElementwiseRules {
-  @inline(__always)
   static func copy(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     p.add(p.a(n), g)
   }
@@ -109,7 +105,6 @@ enum ElementwiseRules {
     p.add(p.a(n), p.cast(g, p.type(p.a(n))))
   }
 
-  @inline(__always)
   static func neg(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     p.add(p.a(n), p.emit(.neg, g))
   }
@@ -154,7 +149,6 @@ enum ElementwiseRules {
     p.add(p.a(n), p.emit(.neg, p.emit(.mul, g, p.emit(.sin, p.value(p.a(n))))))
   }
 
-  @inline(__always)
   static func tanh(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     p.add(p.a(n), p.emit(.mul, g, p.emit(.sub, p.number(1, n), p.emit(.square, p.value(n)))))
   }
@@ -178,19 +172,16 @@ enum ElementwiseRules {
     p.add(p.a(n), p.select(positive, g, rest))
   }
 
-  @inline(__always)
   static func add(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     if p.wants(p.a(n)) { p.add(p.a(n), g) }
     if p.wants(p.b(n)) { p.add(p.b(n), g) }
   }
 
-  @inline(__always)
   static func sub(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     if p.wants(p.a(n)) { p.add(p.a(n), g) }
     if p.wants(p.b(n)) { p.add(p.b(n), p.emit(.neg, g)) }
   }
 
-  @inline(__always)
   static func mul(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     if p.wants(p.a(n)) { p.add(p.a(n), p.emit(.mul, g, p.value(p.b(n)))) }
     if p.wants(p.b(n)) { p.add(p.b(n), p.emit(.mul, g, p.value(p.a(n)))) }
