@@ -121,30 +121,32 @@ extension Tape {
     takeWord()
     if lock.pointee.owner.load(ordering: .relaxed) != 0 {
       expelOwner()
-    } else if me != 0, lock.pointee.last != me {
+    } else if lock.pointee.last != me {
       lock.pointee.last = me
       lock.pointee.streak = 0
-    } else if me != 0 {
+    } else {
       lock.pointee.streak &+= 1
-      if lock.pointee.streak == 1024 {
-        lock.pointee.streak = 0
-        // Only the tape's own thread: it says so when it ends (`disown`).
-        if AsymmetricFence.isAvailable, Tape.current == self {
-          lock.pointee.owner.store(me, ordering: .relaxed)
-        }
-      }
     }
     lock.pointee.depth = 1
   }
 
   @inline(never)
   private func unlockSlowly() {
-    if lockState.pointee.depth > 1 {
-      lockState.pointee.depth &-= 2
-    } else {
-      lockState.pointee.depth = 0
-      lockState.pointee.word.store(0, ordering: .releasing)
+    let lock = lockState
+    if lock.pointee.depth > 1 {
+      lock.pointee.depth &-= 2
+      return
     }
+    lock.pointee.depth = 0
+    if lock.pointee.streak >= 1024 {
+      lock.pointee.streak = 0
+      // Not on the way in: locking again would then go past `word`. Only the tape's own thread, which
+      // gives it up when it ends (`disown`).
+      if AsymmetricFence.isAvailable, Tape.current == self {
+        lock.pointee.owner.store(lock.pointee.last, ordering: .relaxed)
+      }
+    }
+    lock.pointee.word.store(0, ordering: .releasing)
   }
 
   private func takeWord() {
