@@ -18,7 +18,7 @@ struct Scope: Sendable {
   /// are none, nobody needs to look at the task-local.
   static let openCount = Atomic<Int>(0)
   /// The process default of the guard: 1 off, 2 on, 0 while nobody has asked. Begins with a literal,
-  /// because a global that has to be computed is asked for through a call, at 2 ns per operation.
+  /// because a global that has to be computed is asked for through `swift_once` at every operation.
   private static let guardDefault = Atomic<UInt8>(0)
 
   @inline(__always)

@@ -23,7 +23,7 @@ public final class Tensor {
   let slot: SlotRef
   /// The tensor that this one is a view of, or why it is poisoned; `kind` says which.
   var relation: AnyObject? { related?.takeUnretainedValue() }
-  /// Held by hand: to release nothing is a call as well, 1 ns for every tensor.
+  /// Held by hand: to release nothing is a call as well, for every tensor that is no view.
   private let related: Unmanaged<AnyObject>?
   /// For a view: its index map over the base's elements in C order.
   let viewLayout: LayoutID

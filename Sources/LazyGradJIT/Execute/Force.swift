@@ -144,8 +144,8 @@ extension Tape {
   /// What a window is found by, and how many of its nodes are held.
   ///
   /// Which ones these are is looked up here, in one pass over the window, rather than followed as
-  /// handles come and go: that would be a fifth of what recording and releasing an operation costs, and
-  /// most handles are gone before their window is forced.
+  /// handles come and go: that is two hashes per operation, and most handles are gone before their
+  /// window is forced.
   private func windowKey(_ ids: [UInt32]) -> (key: UInt64, held: Int) {
     let start = Int(state.pointee.windowStart)
     let count = Int(state.pointee.count)

@@ -75,7 +75,7 @@ public struct TapeState: ~Copyable {
   let recording = Opcode.makeRecordingTable()
   @usableFromInline let layoutFacts = LayoutTable.factChunks
   /// The oldest node that a backward pass has reached so far. Not their number: that would be counted
-  /// up and down through memory at every node, 18 cycles one after the other.
+  /// up and down through memory at every node, each time waiting for the last.
   public var lowestReached = UInt32.max
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()

@@ -17,8 +17,8 @@ import Synchronization
 /// until the owner is not inside. Between the owner's store and its load there would have to be a
 /// fence, which costs as much as the read-modify-write that it is to save; instead whoever takes the
 /// ownership away makes the system put a fence into every thread of the process (`AsymmetricFence`,
-/// 1.2 us). A thread gets its tape back when it has come in 1024 times in a row, so that this is 1 ns
-/// of each time at most.
+/// 1.2 us). A thread gets its tape back when it has come in 1024 times in a row, so that this is about
+/// 1 ns of each time at most.
 ///
 /// Where the system has no such fence nobody ever owns a lock, and all compete for `word`.
 ///
