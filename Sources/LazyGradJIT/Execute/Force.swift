@@ -106,7 +106,7 @@ extension Tape {
       let late = heldPending()
       state.pointee.readsPending = false
       if !late.isEmpty { try force(late) }
-      state.pointee.lateLimit = max(1 << 16, 2 * state.pointee.live)
+      state.pointee.lateLimit = max(TapeState.firstLateLimit, 2 * state.pointee.live)
     }
     finishWindow()
     if Engine.measuresOverhead {

@@ -254,6 +254,7 @@ extension Tape {
     state.pointee.count = 0
     state.pointee.dead = 0
     state.pointee.hasCleared = false
+    state.pointee.lateLimit = TapeState.firstLateLimit
     state.pointee.clearing = 0..<0
     beginWindow()
   }

@@ -54,7 +54,8 @@ public struct TapeState: ~Copyable {
   /// Handles that point at a node rather than at a value.
   var heldNodes = 0
   /// The number of live records from which values that are carried on unread are computed.
-  var lateLimit = 1 << 16
+  var lateLimit = TapeState.firstLateLimit
+  static var firstLateLimit: Int { 1 << 16 }
   /// Dead records.
   var dead = 0
   /// Records that are not dead.
