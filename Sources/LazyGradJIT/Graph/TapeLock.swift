@@ -34,13 +34,18 @@ struct TapeLock: ~Copyable {
   /// The thread that may lock again what it has locked already, by the address of its own tape; 0
   /// for none.
   let reentrant = Atomic<UInt>(0)
-  /// Only who is inside looks at this. Bit 0: it is by `word`; the rest: how often it has locked again.
-  var depth = 0
-  /// Who came in last by `word`, and how often in a row.
-  var last: UInt = 0
-  var streak = 0
 
   init() {}
+
+  /// What only who is inside looks at. Apart from the rest, because to change a member of a structure
+  /// counts as an access to all of it.
+  struct Inside {
+    /// Bit 0: it is by `word`; the rest: how often it has locked again.
+    var depth = 0
+    /// Who came in last by `word`, and how often in a row.
+    var last: UInt = 0
+    var streak = 0
+  }
 }
 
 extension Tape {
@@ -50,14 +55,25 @@ extension Tape {
   private var lockState: UnsafeMutablePointer<TapeLock> {
     (UnsafeMutableRawPointer(state) - Tape.lockBytes).assumingMemoryBound(to: TapeLock.self)
   }
+  @inline(__always)
+  private var inside: UnsafeMutablePointer<TapeLock.Inside> {
+    (UnsafeMutableRawPointer(state) - Tape.insideBytes).assumingMemoryBound(
+      to: TapeLock.Inside.self)
+  }
   private static var lockBytes: Int { 64 }
+  private static var insideBytes: Int { 32 }
 
   /// A new tape of the calling thread, in memory that is never given back.
   static func make() -> Tape {
-    precondition(MemoryLayout<TapeLock>.size <= lockBytes, "LazyGrad: the lock needs more room")
+    precondition(
+      MemoryLayout<TapeLock>.size <= lockBytes - insideBytes
+        && MemoryLayout<TapeLock.Inside>.size <= insideBytes,
+      "LazyGrad: the lock needs more room")
     let memory = UnsafeMutableRawPointer.allocate(
       byteCount: lockBytes + MemoryLayout<TapeState>.size, alignment: 64)
     memory.initializeMemory(as: TapeLock.self, to: TapeLock())
+    (memory + lockBytes - insideBytes).initializeMemory(
+      as: TapeLock.Inside.self, to: TapeLock.Inside())
     let state = (memory + lockBytes).bindMemory(to: TapeState.self, capacity: 1)
     state.initialize(to: TapeState())
     let tape = Tape(state: state)
@@ -103,7 +119,7 @@ extension Tape {
 
   @inline(__always)
   package func unlock() {
-    if lockState.pointee.depth == 0 {
+    if inside.pointee.depth == 0 {
       lockState.pointee.busy.store(0, ordering: .releasing)
     } else {
       unlockSlowly()
@@ -113,40 +129,39 @@ extension Tape {
   @inline(never)
   private func lockSlowly(_ me: UInt) {
     let lock = lockState
-    let inside = lock.pointee.reentrant.load(ordering: .relaxed)
-    if inside != 0, inside == UInt(bitPattern: Tape.current.state) {
-      lock.pointee.depth &+= 2
+    let again = lock.pointee.reentrant.load(ordering: .relaxed)
+    if again != 0, again == UInt(bitPattern: Tape.current.state) {
+      inside.pointee.depth &+= 2
       return
     }
     takeWord()
     if lock.pointee.owner.load(ordering: .relaxed) != 0 {
       expelOwner()
-    } else if lock.pointee.last != me {
-      lock.pointee.last = me
-      lock.pointee.streak = 0
+    } else if inside.pointee.last != me {
+      inside.pointee.last = me
+      inside.pointee.streak = 0
     } else {
-      lock.pointee.streak &+= 1
+      inside.pointee.streak &+= 1
     }
-    lock.pointee.depth = 1
+    inside.pointee.depth = 1
   }
 
   @inline(never)
   private func unlockSlowly() {
-    let lock = lockState
-    if lock.pointee.depth > 1 {
-      lock.pointee.depth &-= 2
+    if inside.pointee.depth > 1 {
+      inside.pointee.depth &-= 2
       return
     }
-    lock.pointee.depth = 0
-    if lock.pointee.streak >= 1024 {
-      lock.pointee.streak = 0
+    inside.pointee.depth = 0
+    if inside.pointee.streak >= 1024 {
+      inside.pointee.streak = 0
       // Not on the way in: locking again would then go past `word`. Only the tape's own thread, which
       // gives it up when it ends (`disown`).
       if AsymmetricFence.isAvailable, Tape.current == self {
-        lock.pointee.owner.store(lock.pointee.last, ordering: .relaxed)
+        lockState.pointee.owner.store(inside.pointee.last, ordering: .relaxed)
       }
     }
-    lock.pointee.word.store(0, ordering: .releasing)
+    lockState.pointee.word.store(0, ordering: .releasing)
   }
 
   private func takeWord() {
@@ -161,7 +176,7 @@ extension Tape {
     lockState.pointee.owner.store(0, ordering: .relaxed)
     AsymmetricFence.run()
     Tape.spin { lockState.pointee.busy.load(ordering: .acquiring) == 0 }
-    lockState.pointee.streak = 0
+    inside.pointee.streak = 0
   }
 
   @inline(__always)
@@ -183,12 +198,12 @@ extension Tape {
   /// Lets the thread that is inside lock again while `body` runs.
   func reentrantly<R>(_ body: () -> R) -> R {
     let lock = lockState
-    let (before, outer) = (lock.pointee.reentrant.load(ordering: .relaxed), lock.pointee.depth)
-    lock.pointee.depth = outer & 1
+    let (before, outer) = (lock.pointee.reentrant.load(ordering: .relaxed), inside.pointee.depth)
+    inside.pointee.depth = outer & 1
     lock.pointee.reentrant.store(UInt(bitPattern: Tape.current.state), ordering: .relaxed)
     let result = body()
     lock.pointee.reentrant.store(before, ordering: .relaxed)
-    lock.pointee.depth = outer
+    inside.pointee.depth = outer
     return result
   }
 }
