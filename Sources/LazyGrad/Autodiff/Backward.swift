@@ -358,7 +358,7 @@ private struct GraphWalk {
   /// Looks for cleared parts before anything changes.
   private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
     // Like the walk: ids descend, and it ends when everything that was reached has been seen.
-    var id = heads.max()!
+    guard var id = heads.max() else { return }
     var isReached = [Bool](repeating: false, count: Int(id) + 1)
     var reached = 0
     func reach(_ operand: UInt32) {
