@@ -28,6 +28,22 @@ struct InPlaceTests {
     #expect(view.base === x)
   }
 
+  @Test("A step of gradient descent is one loop that reads and writes the parameter once")
+  func updatesCopyNothing() {
+    let w = Tensor(NDArray.ones([1000], dtype: .float32))
+    let scale = Tensor(NDArray.full([1000], 3, dtype: .float32), constant: true)
+    for step in 0..<5 {
+      (w * scale).sum().backward()
+      w.grad!.eval()
+      noAutodiff { w -= 0.5 * w.grad! }
+      let plan = w.explain()
+      #expect(plan.contains("1 kernels"), "step \(step): \(plan)")
+      #expect(plan.contains("reads 8000 B, writes 4000 B"), "step \(step): \(plan)")
+      w.eval()
+    }
+    #expect(values(w) == [Double](repeating: 1 - 5 * 1.5, count: 1000))
+  }
+
   @Test("Updates through a view reach the base and its other views")
   func throughViews() {
     let x = Tensor([[1.0, 2, 3], [4, 5, 6]])
