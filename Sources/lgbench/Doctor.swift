@@ -18,11 +18,12 @@ struct Doctor {
       ("threads", "threads per plan", String(LazyGradEngine.threads)),
       ("features", "CPU features", features),
       ("isa", "instruction set", Machine.tier),
+      ("isa_reason", "", LazyGradEngine.instructionSetReason),
       (
-        "isa_reason", "",
-        "loops are compiled with the package, for the baseline of \(Machine.architecture);"
-          + " this version emits no native code"
+        "isa_available", "",
+        "of \(list(LazyGradEngine.availableInstructionSets)); --isa and LAZYGRAD_ISA choose"
       ),
+      ("code", "machine code", codeMemory),
       ("caches", "caches", machine.caches.isEmpty ? "unknown" : list(machine.caches)),
       ("page_size", "page size", "\(machine.pageSize) bytes"),
       ("huge_pages", "huge pages", hugePages),
@@ -49,6 +50,16 @@ struct Doctor {
   private var features: String {
     guard let features = machine.features else { return "unknown" }
     return list(features.map { "\($0.name) \($0.isPresent ? "yes" : "no")" })
+  }
+
+  private var codeMemory: String {
+    let counters = LazyGradEngine.counters
+    let allowed = LazyGradEngine.availableInstructionSets.count > 1 ? "allowed" : "not used"
+    let refusals =
+      counters.nativeRefusals == 0
+      ? "never refused"
+      : "refused \(counters.nativeRefusals) times, last: \(LazyGradEngine.lastNativeRefusal ?? "")"
+    return "\(allowed), \(counters.codeBytes) bytes in use, \(refusals)"
   }
 
   private var hugePages: String {

@@ -2,11 +2,12 @@
 // the header, the JSON and the doctor.
 
 import Foundation
+import LazyGrad
 
 /// The machine that the numbers belong to.
 struct Machine {
-  /// The instruction set that the engine's loops are written for.
-  static let tier = "portable"
+  /// The instruction set that the engine's kernels are made for.
+  static var tier: String { LazyGradEngine.instructionSet }
 
   let cpu: String
   let cores: Int

@@ -49,6 +49,11 @@ struct LGBench {
       command == .train || command == .all
       ? try TextCorpus.load(path: options.text, length: options.length, batch: options.batch) : nil
     if let threads = options.threads { LazyGradEngine.threads = threads }
+    if let name = options.instructionSet, !LazyGradEngine.selectInstructionSet(name) {
+      let known = LazyGradEngine.availableInstructionSets.joined(separator: ", ")
+      throw .usage(
+        "option --isa: expected auto or one that runs here (\(known)), got '\(name)'")
+    }
 
     let report = Report(options: options, tablesToStandardError: destination?.isStandardOutput)
     let machine = Machine()

@@ -33,6 +33,7 @@ struct Options {
 
   var request = Request.run(.all)
   var threads: Int?
+  var instructionSet: String?
   var seconds: Double?
   var json: String?
   var quiet = false
@@ -98,6 +99,7 @@ struct Options {
     case .quiet: quiet = true
     case .allowDebug: allowsDebug = true
     case .threads: threads = try Self.integer(value, option, in: 1...1024)
+    case .isa: instructionSet = value
     case .seconds:
       guard let number = Double(value), number > 0, number <= 3600 else {
         throw .usage("option --seconds: expected a number over 0 and up to 3600, got '\(value)'")
@@ -165,6 +167,7 @@ private enum Option: String, CaseIterable {
   case length = "--length"
   case batch = "--batch"
   case threads = "--threads"
+  case isa = "--isa"
   case seconds = "--seconds"
   case json = "--json"
   case quiet = "--quiet"
@@ -189,6 +192,7 @@ private enum Option: String, CaseIterable {
     case .pass: "LIST"
     case .text, .json: "FILE"
     case .steps, .hidden, .length, .batch, .threads: "N"
+    case .isa: "NAME"
     case .seconds: "BUDGET"
     case .quiet, .allowDebug, .help, .version: nil
     }
@@ -206,6 +210,7 @@ private enum Option: String, CaseIterable {
     case .length: "characters per training step and stream (default: 32)"
     case .batch: "streams that are read in parallel (default: 16)"
     case .threads: "threads that a plan may use (default: the number of cores)"
+    case .isa: "auto, portable, avx2 or avx512 (default: auto)"
     case .seconds: "time to spend on measuring (default: 10 to 30, by command)"
     case .json: "write the results as JSON, - for standard output"
     case .quiet: "no header and no progress"

@@ -22,6 +22,13 @@ public struct EngineCounters: Sendable {
   public var planOverheadNanoseconds: Int
   /// Time spent in kernels, while `LazyGradEngine.measuresOverhead` is set.
   public var kernelNanoseconds: Int
+  /// Bytes of memory that hold machine code now, in whole pages.
+  public var codeBytes: Int
+  /// Kernels that have been compiled to machine code and installed.
+  public var nativeKernelsCompiled: Int
+  /// Times that memory for machine code was refused, by the system or because there is enough of
+  /// it; portable kernels did the work instead.
+  public var nativeRefusals: Int
 }
 
 /// Settings and measurements of the engine.
@@ -29,17 +36,43 @@ public enum LazyGradEngine {
   /// What has happened so far.
   public static var counters: EngineCounters {
     let c = Engine.counters
+    let code = CodeMemory.shared.counters
     return EngineCounters(
       nodesRecorded: c.nodesRecorded, planHits: c.planHits, planMisses: c.planMisses,
       kernelsRun: c.kernelsRun, allocations: StoragePool.shared.blocksTaken,
       bytesRead: c.bytesRead, bytesWritten: c.bytesWritten,
-      planOverheadNanoseconds: c.overheadNanoseconds, kernelNanoseconds: c.kernelNanoseconds)
+      planOverheadNanoseconds: c.overheadNanoseconds, kernelNanoseconds: c.kernelNanoseconds,
+      codeBytes: code.liveBytes, nativeKernelsCompiled: code.installedBlocks,
+      nativeRefusals: code.refusals)
   }
 
   /// Threads that one evaluation may use; results do not depend on it.
   public static var threads: Int {
     get { Engine.threads }
     set { Engine.threads = newValue }
+  }
+
+  /// The instruction set of the kernels that new plans get: `portable`, `avx2` or `avx512`.
+  public static var instructionSet: String { NativeCode.instructionSet.name }
+
+  /// The instruction sets that this machine runs and the settings allow, slowest first.
+  public static var availableInstructionSets: [String] { NativeCode.available.map(\.name) }
+
+  /// Why `instructionSet` is what it is, as one sentence.
+  public static var instructionSetReason: String { NativeCode.reason }
+
+  /// Why machine code could not be installed the last time that it was refused; nil if it never was.
+  public static var lastNativeRefusal: String? { CodeMemory.shared.counters.lastRefusal }
+
+  /// Chooses the instruction set of new plans and forgets the plans that there are.
+  ///
+  /// - Parameter name: `portable`, `avx2`, `avx512`, or `auto` for what the process began with.
+  /// - Returns: whether it is in force now; false, and nothing changes, when the name is unknown,
+  ///   the machine does not run it or `LAZYGRAD_JIT=0` forbids it.
+  @discardableResult
+  public static func selectInstructionSet(_ name: String) -> Bool {
+    if name == "auto" { return NativeCode.select(nil) }
+    return InstructionSet(name: name).map { NativeCode.select($0) } ?? false
   }
 
   /// Whether evaluation reads the clock to tell its own time from the kernels'.

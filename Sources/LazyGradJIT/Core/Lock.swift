@@ -13,7 +13,8 @@
 /// The system's mutex rather than `Synchronization.Mutex`: on Linux that is built on a futex of its
 /// own, which Thread Sanitizer does not know, so every access under it would be reported as a race.
 package final class Lock<Value>: @unchecked Sendable {
-  private var value: Value
+  /// Accesses are exclusive by the lock, so the run-time's own check of that would be paid twice.
+  @exclusivity(unchecked) private var value: Value
   private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
   package init(_ value: Value) {

@@ -9,6 +9,8 @@ package enum Settings {
     ("LAZYGRAD_MEM_GUARD", "0 turns memory guarding off at start-up"),
     ("LAZYGRAD_THREADS", "threads that a plan may use (default: the number of cores)"),
     ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together"),
+    ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
+    ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
   ]
 
@@ -30,6 +32,10 @@ package enum Settings {
 
   package static let memoryLimit: Int =
     number("LAZYGRAD_MEMORY_LIMIT").map { max($0, 0) } ?? 1 << 46
+
+  /// As written: what the values mean is decided where the machine is known.
+  package static let jit: String? = value("LAZYGRAD_JIT")
+  package static let instructionSet: String? = value("LAZYGRAD_ISA")
 
   package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
 }

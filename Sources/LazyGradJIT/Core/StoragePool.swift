@@ -13,7 +13,11 @@ import Synchronization
 /// Size-classed free lists of 64-byte aligned blocks.
 ///
 /// Four classes per power of two, so at most a fifth of a block is unused. Each class has its own
-/// lock and keeps the blocks last given back; what would exceed `cacheLimit` goes to the system.
+/// lock and keeps the blocks last given back; what would exceed a limit goes to the system.
+///
+/// A small program takes and gives a block per result, so both cost one lock of the block's class
+/// and no other atomic operation: everything that is counted is counted under that lock, and what
+/// is asked for the whole pool is summed up when somebody asks.
 package final class StoragePool: Sendable {
   package static let shared = StoragePool()
 
@@ -21,21 +25,39 @@ package final class StoragePool: Sendable {
   package static let slack = 64
   /// Blocks from this size on are asked to be backed by huge pages.
   private static let hugePageThreshold = 4 << 20
+  /// Blocks up to this size are kept up to `smallCacheLimit` per class, whatever else is kept.
+  private static let smallBlock = 1 << 16
+  private static let smallCacheLimit = 4 << 20
+  /// Larger blocks are kept up to this many bytes together.
   private static let cacheLimit = 1 << 30
+  private static let classCount = 4 * 56
 
-  /// The free blocks of one class. Raw pointers are not `Sendable`; the mutex makes it safe.
-  private struct Blocks: @unchecked Sendable {
-    var pointers: [UnsafeMutableRawPointer] = []
-  }
-  private final class Shelf: Sendable {
-    let blocks = Lock(Blocks())
+  /// One class's blocks. Raw pointers are not `Sendable`; the lock makes it safe.
+  private struct Shelf: @unchecked Sendable {
+    var free: [UnsafeMutableRawPointer] = []
+    var inUse = 0
+    var taken = 0
   }
 
-  private let shelves = (0..<(4 * 56)).map { _ in Shelf() }
-  private let inUse = Atomic<Int>(0)
-  private let cached = Atomic<Int>(0)
-  private let taken = Atomic<Int>(0)
+  /// The shelves' locks, never freed: walking an array of objects would count references.
+  private nonisolated(unsafe) let shelves: UnsafeMutablePointer<Unmanaged<Lock<Shelf>>>
+  /// Bytes got from the system and not given back to it, in use or kept.
+  private let held = Atomic<Int>(0)
+  /// Bytes of larger blocks that are kept.
+  private let largeCached = Atomic<Int>(0)
   private let limit = Atomic<Int>(Settings.memoryLimit)
+
+  private init() {
+    shelves = .allocate(capacity: Self.classCount)
+    for i in 0..<Self.classCount {
+      (shelves + i).initialize(to: Unmanaged.passRetained(Lock(Shelf())))
+    }
+  }
+
+  @inline(__always)
+  private func withShelf<R>(_ index: Int, _ body: (inout Shelf) -> R) -> R {
+    shelves[index]._withUnsafeGuaranteedRef { $0.withLock(body) }
+  }
 
   /// The class that serves a size. Class `4e + q` holds blocks of `(4 + q) * 2^e * 16` bytes.
   static func sizeClass(_ byteCount: Int) -> Int {
@@ -52,73 +74,111 @@ package final class StoragePool: Sendable {
   func take(
     _ byteCount: Int
   ) throws(StorageError) -> (pointer: UnsafeMutableRawPointer, capacity: Int) {
-    let bound = limit.load(ordering: .relaxed)
     guard byteCount >= 0, byteCount <= 1 << 48 else {
-      throw .outOfMemory(byteCount: byteCount, limit: bound)
+      throw .outOfMemory(byteCount: byteCount, limit: limit.load(ordering: .relaxed))
     }
-    taken.add(1, ordering: .relaxed)
     let index = Self.sizeClass(byteCount)
     let capacity = Self.capacity(ofClass: index)
-    guard inUse.load(ordering: .relaxed) <= bound - capacity else {
-      throw .outOfMemory(byteCount: byteCount, limit: bound)
+    let reused = withShelf(index) { shelf in
+      let block = shelf.free.popLast()
+      if block != nil {
+        shelf.inUse &+= 1
+        shelf.taken &+= 1
+      }
+      return Block(pointer: block)
     }
-    let reused = shelves[index].blocks.withLock { Block(pointer: $0.pointers.popLast()) }
     if let block = reused.pointer {
-      cached.subtract(capacity, ordering: .relaxed)
-      inUse.add(capacity, ordering: .relaxed)
+      if capacity > Self.smallBlock { largeCached.wrappingSubtract(capacity, ordering: .relaxed) }
       return (block, capacity)
     }
+    // What is kept counts as held, so a limit may first cost the blocks that nobody uses.
     guard
       let block = allocate(capacity)
         ?? {
           trim(); return allocate(capacity)
         }()
-    else { throw .outOfMemory(byteCount: byteCount, limit: bound) }
-    inUse.add(capacity, ordering: .relaxed)
+    else { throw .outOfMemory(byteCount: byteCount, limit: limit.load(ordering: .relaxed)) }
+    withShelf(index) { shelf in
+      shelf.inUse &+= 1
+      shelf.taken &+= 1
+    }
     return (block, capacity)
   }
 
   func give(_ pointer: UnsafeMutableRawPointer, capacity: Int) {
-    inUse.subtract(capacity, ordering: .relaxed)
-    if cached.load(ordering: .relaxed) + capacity > Self.cacheLimit {
-      free(pointer)
-      return
-    }
-    cached.add(capacity, ordering: .relaxed)
     let block = Block(pointer: pointer)
-    shelves[Self.sizeClass(capacity)].blocks.withLock { $0.pointers.append(block.pointer!) }
+    let isLarge = capacity > Self.smallBlock
+    let isFull = isLarge && largeCached.load(ordering: .relaxed) + capacity > Self.cacheLimit
+    let isOverLimit = held.load(ordering: .relaxed) > limit.load(ordering: .relaxed)
+    let isKept = withShelf(Self.sizeClass(capacity)) { shelf in
+      shelf.inUse &-= 1
+      if isFull || isOverLimit
+        || (!isLarge && shelf.free.count &* capacity >= Self.smallCacheLimit)
+      {
+        return false
+      }
+      shelf.free.append(block.pointer!)
+      return true
+    }
+    if !isKept {
+      held.wrappingSubtract(capacity, ordering: .relaxed)
+      free(pointer)
+    } else if isLarge {
+      largeCached.wrappingAdd(capacity, ordering: .relaxed)
+    }
   }
 
   /// Gives every cached block back to the system.
   package func trim() {
-    for (index, shelf) in shelves.enumerated() {
-      let blocks = shelf.blocks.withLock { blocks in
-        defer { blocks.pointers = [] }
-        return blocks
+    for index in 0..<Self.classCount {
+      let blocks = withShelf(index) { shelf in
+        defer { shelf.free = [] }
+        return Shelf(free: shelf.free)
       }
-      for block in blocks.pointers { free(block) }
-      cached.subtract(blocks.pointers.count * Self.capacity(ofClass: index), ordering: .relaxed)
+      for block in blocks.free { free(block) }
+      let bytes = blocks.free.count * Self.capacity(ofClass: index)
+      held.wrappingSubtract(bytes, ordering: .relaxed)
+      if Self.capacity(ofClass: index) > Self.smallBlock {
+        largeCached.wrappingSubtract(bytes, ordering: .relaxed)
+      }
+    }
+  }
+
+  private func sum(_ value: (Shelf, _ capacity: Int) -> Int) -> Int {
+    (0..<Self.classCount).reduce(0) { sum, index in
+      sum + withShelf(index) { value($0, Self.capacity(ofClass: index)) }
     }
   }
 
   /// Bytes held by arrays now.
-  package var bytesInUse: Int { inUse.load(ordering: .relaxed) }
+  package var bytesInUse: Int { sum { $0.inUse * $1 } }
   /// Blocks taken since the process began.
-  package var blocksTaken: Int { taken.load(ordering: .relaxed) }
+  package var blocksTaken: Int { sum { shelf, _ in shelf.taken } }
   /// Bytes kept for reuse.
-  package var bytesCached: Int { cached.load(ordering: .relaxed) }
+  package var bytesCached: Int { sum { $0.free.count * $1 } }
 
   /// Sets the number of bytes that arrays may hold together.
-  package func setLimit(_ bytes: Int) { limit.store(bytes, ordering: .relaxed) }
+  package func setLimit(_ bytes: Int) {
+    limit.store(bytes, ordering: .relaxed)
+    // A kept block is handed out without a look at the limit.
+    if held.load(ordering: .relaxed) > bytes { trim() }
+  }
 
   private struct Block: @unchecked Sendable {
     let pointer: UnsafeMutableRawPointer?
   }
 
   private func allocate(_ capacity: Int) -> UnsafeMutableRawPointer? {
+    let bound = limit.load(ordering: .relaxed)
+    let total = held.wrappingAdd(capacity, ordering: .relaxed).newValue
+    guard total <= bound else {
+      held.wrappingSubtract(capacity, ordering: .relaxed)
+      return nil
+    }
     var block: UnsafeMutableRawPointer?
     let isLarge = capacity >= Self.hugePageThreshold
     guard posix_memalign(&block, isLarge ? 2 << 20 : 64, capacity + Self.slack) == 0 else {
+      held.wrappingSubtract(capacity, ordering: .relaxed)
       return nil
     }
     #if os(Linux)

@@ -17,15 +17,23 @@ package enum Engine {
   /// more is never in memory.
   /// - Throws: `StorageError`; the graph is then as before, so it can be tried again.
   package static func force(_ slots: [SlotRef]) throws(StorageError) {
-    for first in slots {
+    // Tape by tape: the lock of one is taken once for all handles that it has.
+    var rest = slots
+    while let first = rest.last {
       let tape = Tape.hold(first)
       defer { tape.unlock() }
-      if first.pointee.node == 0 { continue }
       var ids: [UInt32] = []
-      for slot in slots where slot.unlockedTape == tape && slot.pointee.node != 0 {
-        let id = slot.pointee.node &- 1
-        if !tape.isGiven(id) { ids.append(id) }
+      ids.reserveCapacity(rest.count)
+      var others = 0
+      for slot in rest {
+        if slot.unlockedTape != tape {
+          rest[others] = slot
+          others += 1
+        } else if slot.pointee.node != 0, !tape.isGiven(slot.pointee.node &- 1) {
+          ids.append(slot.pointee.node &- 1)
+        }
       }
+      rest.removeSubrange(others...)
       if !ids.isEmpty { try tape.force(ids) }
     }
   }

@@ -1,0 +1,452 @@
+// Emits matrix products: a function that works off a block of rows of C, all columns, for one chain
+// of the summed axis. Uses the assembler; what is emitted for which kernel says ProductCompiler.
+//
+// The order of sums is that of the portable products (Kernels/Matmul.swift), with one rounding per
+// product and sum instead of two: an element is one chain of fused multiply-adds in ascending order
+// that begins with zero; what C held before is added at the end. Which tile computes an element
+// can't be seen in the result, and AVX2 and AVX-512 give the same bits.
+//
+//               strip of columns: `vectors` registers, the last one masked at the edge
+//              |<--------->|
+//      a_r0 -> | accumulators in registers: `rows` x `vectors`   per step of the summed axis:
+//      a_r1 -> |           |                                     load the strip's row of B once,
+//      a_r2 -> |           |                                     broadcast one element of A per row
+
+/// What one emitted function can do. Plain data: it is the key under which the code is found.
+package struct ProductShape: Hashable, Sendable {
+  /// How the elements of A that a step needs lie in memory.
+  package enum Left: UInt8, Sendable {
+    /// The summed axis is contiguous.
+    case rows
+    /// The rows follow each other: A is transposed, or packed.
+    case columns
+    /// Neither.
+    case strided
+  }
+  package var instructionSet: InstructionSet
+  package var isDouble: Bool
+  package var left: Left
+  /// Columns of C.
+  package var columns: Int
+  /// The numbers of rows that the function is called for, ascending.
+  package var heights: [Int]
+  /// A comes in panels of `tileRows` rows whose distance is given, not in rows.
+  package var isPacked: Bool
+
+  package init(
+    instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int],
+    isPacked: Bool
+  ) {
+    self.instructionSet = instructionSet
+    self.isDouble = isDouble
+    self.left = left
+    self.columns = columns
+    self.heights = heights
+    self.isPacked = isPacked
+  }
+
+  var width: VectorWidth { instructionSet == .avx512 ? .z : .y }
+  var elementSize: Int { isDouble ? 8 : 4 }
+  /// Elements in a register.
+  package var lanes: Int { width.byteCount / elementSize }
+  /// Registers that a row of C takes.
+  var registersPerRow: Int { (columns + lanes - 1) / lanes }
+
+  /// Registers per row of a tile. Few rows need wide tiles: a multiply-add takes four steps until the
+  /// next one of its chain can begin, so eight or more chains must be under way.
+  package var tileVectors: Int {
+    let tallest = heights.last ?? 1
+    let wanted =
+      tallest == 1 ? 8 : tallest <= 3 ? 4 : instructionSet == .avx512 && !isPacked ? 4 : 2
+    let limit = instructionSet == .avx512 ? wanted : min(wanted, tallest == 1 ? 8 : 2)
+    let strips = (registersPerRow + limit - 1) / limit
+    return max((registersPerRow + strips - 1) / strips, 1)
+  }
+
+  /// The largest number of rows of a tile: 24 sums in 32 registers, or 12 in 16. There are cursors
+  /// for 12 rows of A.
+  package var tileRows: Int { min((instructionSet == .avx512 ? 24 : 12) / tileVectors, 12) }
+
+  /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
+  func tiles(of height: Int) -> [(rows: Int, count: Int)] {
+    if isPacked {
+      // Panels have one height; the last one may be cut short.
+      let (whole, rest) = height.quotientAndRemainder(dividingBy: tileRows)
+      return [(tileRows, whole), (rest, rest > 0 ? 1 : 0)].filter { $0.1 > 0 }
+    }
+    let count = (height + tileRows - 1) / tileRows
+    let (low, taller) = height.quotientAndRemainder(dividingBy: count)
+    return [(low + 1, taller), (low, count - taller)].filter { $0.1 > 0 && $0.0 > 0 }
+  }
+}
+
+/// What an emitted product is called with. Distances are in bytes.
+package struct ProductArguments {
+  package var a: UnsafeRawPointer
+  package var b: UnsafeRawPointer
+  package var c: UnsafeMutableRawPointer
+  /// Rows of C, one of the shape's heights.
+  package var rows: Int
+  /// The length of the summed axis.
+  package var depth: Int
+  package var aRow: Int
+  package var aColumn: Int
+  package var bRow: Int
+  package var cRow: Int
+  /// From one strip of B to the next.
+  package var bStrip: Int
+  /// From one packed panel of A to the next.
+  package var aPanel: Int
+  /// 1 to add to C, 0 to overwrite it.
+  package var accumulates: Int
+
+  package init(
+    a: UnsafeRawPointer, b: UnsafeRawPointer, c: UnsafeMutableRawPointer, rows: Int, depth: Int,
+    aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int, aPanel: Int = 0, accumulates: Bool
+  ) {
+    self.a = a
+    self.b = b
+    self.c = c
+    self.rows = rows
+    self.depth = depth
+    self.aRow = aRow
+    self.aColumn = aColumn
+    self.bRow = bRow
+    self.cRow = cRow
+    self.bStrip = bStrip
+    self.aPanel = aPanel
+    self.accumulates = accumulates ? 1 : 0
+  }
+
+  package typealias Function = @convention(c) (UnsafeRawPointer) -> Void
+}
+
+/// Emits the function of a shape.
+struct ProductGenerator {
+  private let shape: ProductShape
+  private var asm = Assembler()
+  private let width: VectorWidth
+  private let elementSize: Int
+
+  // Registers. Those of A: one cursor per three rows, as an address reaches base, base + row and
+  // base + 2 rows.
+  private let arguments = GPR.rdi
+  private let bStrip = GPR.rsi
+  private let cStrip = GPR.rdx
+  private let counter = GPR.rcx
+  private let aTile = GPR.rax
+  private let aRow = GPR.r8
+  private let aColumn = GPR.r9
+  private let bRow = GPR.r10
+  private let cRow = GPR.r11
+  private let bCursor = GPR.rbx
+  private let aCursors: [GPR] = [.r12, .r13, .r14, .rbp]
+  private let cTile = GPR.r15
+  private let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
+  /// Counters of strips and tiles on the stack.
+  private let stripCount = Memory(.rsp, 0)
+  private let tileCount = Memory(.rsp, 8)
+  /// The lanes of the last register of a row: a mask register, or lanes of ones in the last vector
+  /// register.
+  private let edgeMask: UInt8 = 1
+  private let edgeLanes: UInt8 = 15
+
+  private static func offset(_ path: PartialKeyPath<ProductArguments>) -> Int {
+    MemoryLayout<ProductArguments>.offset(of: path)!
+  }
+  private func argument(_ path: PartialKeyPath<ProductArguments>) -> Memory {
+    Memory(arguments, Self.offset(path))
+  }
+
+  static func code(for shape: ProductShape) -> [UInt8] {
+    var generator = ProductGenerator(shape)
+    generator.emit()
+    return generator.asm.finish()
+  }
+
+  private init(_ shape: ProductShape) {
+    self.shape = shape
+    width = shape.width
+    elementSize = shape.elementSize
+  }
+
+  private mutating func emit() {
+    for register in saved { asm.push(register) }
+    asm.sub(.rsp, 16)
+    asm.mov(aRow, argument(\.aRow))
+    asm.mov(aColumn, argument(\.aColumn))
+    asm.mov(bRow, argument(\.bRow))
+    asm.mov(cRow, argument(\.cRow))
+    asm.mov(bStrip, argument(\.b))
+    asm.mov(cStrip, argument(\.c))
+    let perTile = shape.tileVectors * shape.lanes
+    let edge = shape.columns % shape.lanes
+    if edge != 0, width == .z {
+      asm.mov(.rax, 1 << edge - 1)
+      asm.vector(.kmovwFromGPR, .x, edgeMask, .register(GPR.rax.rawValue))
+    }
+    var whole = shape.columns / perTile
+    var rest = shape.columns - whole * perTile
+    if rest == 0, whole == 0 { rest = 0 }
+    if rest > 0, rest == perTile { (whole, rest) = (whole + 1, 0) }
+    let exit = asm.label()
+    let paths = shape.heights.map { _ in asm.label() }
+    asm.mov(counter, argument(\.rows))
+    for (height, path) in zip(shape.heights, paths).dropLast() {
+      asm.cmp(counter, height)
+      asm.jump(.equal, path)
+    }
+    // The last one needs no test: the caller asks for no other height.
+    for (height, path) in zip(shape.heights, paths).reversed() {
+      asm.bind(path)
+      emitStrips(height, whole: whole, rest: rest)
+      if height != shape.heights.first { asm.jump(exit) }
+    }
+    asm.bind(exit)
+    asm.vzeroupper()
+    asm.add(.rsp, 16)
+    for register in saved.reversed() { asm.pop(register) }
+    asm.ret()
+  }
+
+  private mutating func emitStrips(_ height: Int, whole: Int, rest: Int) {
+    if whole > 0 {
+      if whole > 1 {
+        asm.mov(counter, whole)
+        asm.mov(stripCount, counter)
+      }
+      let loop = asm.here()
+      emitTiles(height, vectors: shape.tileVectors, edge: 0)
+      if whole > 1 || rest > 0 {
+        asm.arithmetic(.add, bStrip, argument(\.bStrip))
+        asm.add(cStrip, shape.tileVectors * width.byteCount)
+      }
+      if whole > 1 {
+        asm.mov(counter, stripCount)
+        asm.sub(counter, 1)
+        asm.mov(stripCount, counter)
+        asm.jump(.notEqual, loop)
+      }
+    }
+    if rest > 0 {
+      let edge = rest % shape.lanes
+      if edge != 0, width == .y {
+        asm.vector(.movups, .y, edgeLanes, .memory(asm.lanes(edge, elementSize: elementSize)))
+      }
+      emitTiles(height, vectors: (rest + shape.lanes - 1) / shape.lanes, edge: edge)
+    }
+  }
+
+  private mutating func emitTiles(_ height: Int, vectors: Int, edge: Int) {
+    asm.mov(aTile, argument(\.a))
+    asm.mov(cTile, cStrip)
+    let tiles = shape.tiles(of: height)
+    for (k, (rows, count)) in tiles.enumerated() {
+      if count > 1 {
+        asm.mov(counter, count)
+        asm.mov(tileCount, counter)
+      }
+      let loop = asm.here()
+      var tile = ProductTile(rows: rows, vectors: vectors, edge: edge)
+      emitTile(&tile)
+      if count > 1 || k + 1 < tiles.count {
+        if shape.isPacked {
+          asm.arithmetic(.add, aTile, argument(\.aPanel))
+        } else {
+          asm.imul(counter, aRow, rows)
+          asm.add(aTile, counter)
+        }
+      }
+      if count > 1 {
+        asm.mov(counter, tileCount)
+        asm.sub(counter, 1)
+        asm.mov(tileCount, counter)
+        asm.jump(.notEqual, loop)
+      }
+    }
+  }
+
+  /// The rows x registers that are worked on together.
+  private struct ProductTile {
+    let rows: Int
+    let vectors: Int
+    /// Elements in the last register; 0 for all.
+    let edge: Int
+  }
+
+  // MARK: Registers of a tile
+
+  /// B's row first, then broadcast elements of A, then the sums; AVX2's lanes at the edge are last.
+  private func sum(_ tile: ProductTile, _ row: Int, _ vector: Int) -> UInt8 {
+    let limit: Int = width == .z ? 32 : tile.edge != 0 ? 15 : 16
+    return UInt8(limit - 1 - row * tile.vectors - vector)
+  }
+
+  /// Registers for broadcast elements: two take turns where there is room.
+  private func broadcasts(_ tile: ProductTile) -> Int {
+    let limit: Int = width == .z ? 32 : tile.edge != 0 ? 15 : 16
+    let held = tile.rows == 1 ? 1 : tile.vectors
+    return max(min(limit - tile.rows * tile.vectors - held, 2), 1)
+  }
+
+  private func op(_ single: VectorOp, _ double: VectorOp) -> VectorOp {
+    shape.isDouble ? double : single
+  }
+
+  // MARK: A tile
+
+  private mutating func emitTile(_ tile: inout ProductTile) {
+    for row in 0..<tile.rows {
+      for v in 0..<tile.vectors {
+        let r = sum(tile, row, v)
+        asm.vector(.xorps, .x, r, r, r)
+      }
+    }
+    asm.mov(bCursor, bStrip)
+    let cursors = shape.left == .columns ? 1 : (tile.rows + 2) / 3
+    asm.mov(aCursors[0], aTile)
+    for k in 1..<max(cursors, 1) {
+      asm.lea(aCursors[k], Memory(aCursors[k - 1], 0, index: aRow, scale: 2))
+      asm.add(aCursors[k], aRow)
+    }
+    let done = asm.label()
+    asm.mov(counter, argument(\.depth))
+    // Four steps at a time where the elements of a row can be reached by displacements or only one
+    // cursor moves; more would only make the code longer.
+    if shape.left != .strided {
+      let short = asm.label()
+      asm.sub(counter, 4)
+      asm.jump(.less, short)
+      asm.align16()
+      let loop = asm.here()
+      for step in 0..<4 { emitStep(tile, step: step) }
+      if shape.left == .rows {
+        for k in 0..<cursors { asm.add(aCursors[k], 4 * elementSize) }
+      }
+      asm.sub(counter, 4)
+      asm.jump(.greaterOrEqual, loop)
+      asm.bind(short)
+      asm.add(counter, 4)
+    } else {
+      asm.test(counter, counter)
+    }
+    asm.jump(.equal, done)
+    let loop = asm.here()
+    emitStep(tile, step: 0)
+    if shape.left != .columns {
+      for k in 0..<cursors {
+        if shape.left == .rows {
+          asm.add(aCursors[k], elementSize)
+        } else {
+          asm.add(aCursors[k], aColumn)
+        }
+      }
+    }
+    asm.sub(counter, 1)
+    asm.jump(.notEqual, loop)
+    asm.bind(done)
+    emitStores(tile)
+  }
+
+  /// One step of the summed axis.
+  private mutating func emitStep(_ tile: ProductTile, step: Int) {
+    let multiplyAdd = op(.fmadd231ps, .fmadd231pd)
+    func b(_ v: Int) -> Memory { Memory(bCursor, v * width.byteCount) }
+    func a(_ row: Int) -> Memory {
+      if shape.left == .columns { return Memory(aCursors[0], row * elementSize) }
+      let displacement = shape.left == .rows ? step * elementSize : 0
+      let index: GPR? = row % 3 == 0 ? nil : aRow
+      return Memory(
+        aCursors[row / 3], displacement, index: index, scale: row % 3 == 2 ? 2 : 1)
+    }
+    if tile.rows == 1 {
+      // Every register of B is used once: straight from memory.
+      let broadcast = UInt8(step % broadcasts(tile)) + 1
+      asm.vector(op(.broadcastss, .broadcastsd), width, broadcast, .memory(a(0)))
+      for v in 0..<tile.vectors {
+        if v == tile.vectors - 1, tile.edge != 0 {
+          loadEdge(0, b(v))
+          asm.vector(multiplyAdd, width, sum(tile, 0, v), broadcast, 0)
+        } else {
+          asm.vector(multiplyAdd, width, sum(tile, 0, v), broadcast, .memory(b(v)))
+        }
+      }
+    } else {
+      for v in 0..<tile.vectors {
+        if v == tile.vectors - 1, tile.edge != 0 {
+          loadEdge(UInt8(v), b(v))
+        } else {
+          asm.vector(.movups, width, UInt8(v), .memory(b(v)))
+        }
+      }
+      for row in 0..<tile.rows {
+        if tile.vectors == 1, width == .z {
+          asm.vector(multiplyAdd, width, sum(tile, row, 0), 0, .memory(a(row).broadcast))
+          continue
+        }
+        let broadcast = UInt8(tile.vectors + row % broadcasts(tile))
+        asm.vector(op(.broadcastss, .broadcastsd), width, broadcast, .memory(a(row)))
+        for v in 0..<tile.vectors {
+          asm.vector(multiplyAdd, width, sum(tile, row, v), broadcast, UInt8(v))
+        }
+      }
+    }
+    asm.add(bCursor, bRow)
+    if shape.left == .columns { asm.add(aCursors[0], aColumn) }
+  }
+
+  private mutating func emitStores(_ tile: ProductTile) {
+    let overwrite = asm.label()
+    let done = asm.label()
+    asm.mov(counter, argument(\.accumulates))
+    asm.test(counter, counter)
+    asm.jump(.equal, overwrite)
+    for adds in [true, false] {
+      if !adds { asm.bind(overwrite) }
+      for row in 0..<tile.rows {
+        for v in 0..<tile.vectors { store(tile, row, v, adds: adds) }
+        asm.add(cTile, cRow)
+      }
+      if adds { asm.jump(done) }
+    }
+    asm.bind(done)
+  }
+
+  private mutating func store(_ tile: ProductTile, _ row: Int, _ v: Int, adds: Bool) {
+    let r = sum(tile, row, v)
+    let place = Memory(cTile, v * width.byteCount)
+    let plus = op(.addps, .addpd)
+    let isEdge = v == tile.vectors - 1 && tile.edge != 0
+    if !isEdge {
+      if adds { asm.vector(plus, width, r, r, .memory(place)) }
+      asm.vector(.movupsStore, width, r, .memory(place))
+    } else if width == .z {
+      if adds { asm.vector(plus, width, r, r, .memory(place), mask: edgeMask) }
+      asm.vector(op(.movupsStore, .movupdStore), width, r, .memory(place), mask: edgeMask)
+    } else {
+      if adds {
+        loadEdge(0, place)
+        asm.vector(plus, width, r, r, 0)
+      }
+      asm.vector(
+        op(.maskmovpsStore, .maskmovpdStore), width, r, edgeLanes, .memory(place))
+    }
+  }
+
+  /// The elements of a row that are there, zeros beyond: nothing past the last one is touched.
+  private mutating func loadEdge(_ register: UInt8, _ place: Memory) {
+    if width == .z {
+      asm.vector(
+        op(.movups, .movupd), width, register, .memory(place), mask: edgeMask, zeroing: true)
+    } else {
+      asm.vector(op(.maskmovps, .maskmovpd), width, register, edgeLanes, .memory(place))
+    }
+  }
+}
+
+extension Assembler {
+  /// A constant with ones in the first `count` elements of a 32-byte register.
+  mutating func lanes(_ count: Int, elementSize: Int) -> Memory {
+    constant((0..<32).map { $0 < count * elementSize ? 0xFF : 0 })
+  }
+}
