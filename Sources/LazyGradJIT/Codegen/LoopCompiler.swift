@@ -102,7 +102,7 @@ extension LoopShape {
 /// The code of one kernel.
 struct LoopNest {
   private let shape: LoopShape
-  private let set: InstructionSet
+  private let instructionSet: InstructionSet
   private var emitter: LoopEmitter
   private let lanes: Int
   private let phases: LoopPhases
@@ -111,7 +111,7 @@ struct LoopNest {
 
   init(_ shape: LoopShape, _ set: InstructionSet) {
     self.shape = shape
-    self.set = set
+    instructionSet = set
     lanes = (set == .avx512 ? 64 : 32) / (shape.isWide ? 8 : 4)
     var emitter = LoopEmitter(set, lanes: lanes, pointers: shape.arguments.count)
     phases = LoopPhases(shape, set, &emitter)
@@ -121,7 +121,7 @@ struct LoopNest {
     needsHelp = shape.needsHelp
   }
 
-  private var hasMasks: Bool { set == .avx512 }
+  private var hasMasks: Bool { instructionSet == .avx512 }
   private var isFlat: Bool { shape.rowLength == LoopShape.flat }
 
   private func frame(_ offset: Int) -> Memory { Memory(LoopRegister.frame, offset) }

@@ -30,7 +30,7 @@ struct LoopPhases {
 
   private let shape: LoopShape
   private let kernel: LoopKernel
-  private let set: InstructionSet
+  private let instructionSet: InstructionSet
   private var emitter: LoopEmitter
   /// The phase in which each register of the kernel is computed, and the last that reads it.
   private var phase: [Int]
@@ -45,7 +45,7 @@ struct LoopPhases {
   init(_ shape: LoopShape, _ set: InstructionSet, _ emitter: inout LoopEmitter) {
     self.shape = shape
     kernel = shape.kernel
-    self.set = set
+    instructionSet = set
     let count = kernel.registers.count
     phase = Array(repeating: 0, count: count)
     lastPhase = Array(repeating: -1, count: count)
@@ -198,7 +198,7 @@ struct LoopPhases {
   }
 
   private mutating func fullBody(_ p: Int, masked: Bool) -> LoopBody {
-    var body = LoopBody(set)
+    var body = LoopBody(instructionSet)
     var values = Values(repeating: -1, count: kernel.registers.count)
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
@@ -294,7 +294,7 @@ struct LoopPhases {
 
   /// What is computed once for each row before phase p.
   private mutating func rowBody(_ p: Int) -> LoopBody {
-    var body = LoopBody(set)
+    var body = LoopBody(instructionSet)
     var values = Values(repeating: -1, count: kernel.registers.count)
     func value(_ r: Int, _ body: inout LoopBody) -> LoopBody.Value {
       if values[r] >= 0 { return values[r] }

@@ -52,7 +52,8 @@ struct LoopShape {
         if instruction.isPerRow { isRowWise = true }
       case .reduceRows:
         if instruction.opcode == .argmax || instruction.opcode == .argmin { return nil }
-        if instruction.type.size == 1 { return nil }
+        // A row of one element is no row: its result is one of the elements.
+        if instruction.type.size == 1 || kernel.columns == 1 { return nil }
         isRowWise = true
       case .expandRows: isRowWise = true
       case .load: if instruction.isPerRow { isRowWise = true }

@@ -7,10 +7,8 @@ package enum NativeCompiler {
     let instructionSet = NativeCode.instructionSet
     if instructionSet == .portable { return }
     for kernel in plan.kernels {
-      kernel.loopRoutine = LoopCompiler.routine(for: kernel, instructionSet)
-      if kernel.hasProduct {
-        kernel.productRoutine = ProductCompiler.routine(for: kernel, instructionSet)
-      }
+      kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
     }
+    plan.measureWork()
   }
 }

@@ -28,6 +28,10 @@ extension LoopKernel {
   /// Works off one chunk of rows.
   @inline(__always)
   func run(chunk: Int, _ context: RunContext) {
+    if let nativeLoop {
+      run(nativeLoop, chunk: chunk, context)
+      return
+    }
     let firstRow = chunk &* chunkRows
     let endRow = min(rows, firstRow &+ chunkRows)
     let pointers = context.scratch.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
@@ -100,7 +104,7 @@ extension LoopKernel {
     }
   }
 
-  private func fill(
+  func fill(
     _ load: UnsafePointer<Load>, start: Int, _ count: Int, _ dst: UnsafeMutableRawPointer,
     _ context: RunContext
   ) {
@@ -119,7 +123,7 @@ extension LoopKernel {
 
   // MARK: Products
 
-  private func multiply(
+  func multiply(
     from start: Int, to end: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
     _ context: RunContext
   ) {
