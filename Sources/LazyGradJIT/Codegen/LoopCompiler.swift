@@ -255,7 +255,12 @@ struct LoopNest {
 
   private mutating func emitPhase(_ p: Int) {
     emitter.emit(phases.rowBodies[p])
-    if !phases.bodies[p].hasEffects { return }
+    if !phases.bodies[p].hasEffects {
+      if p > 0, p + 1 == phases.bodies.count {
+        emitter.code.add(LoopRegister.element, LoopRegister.columnEnd)
+      }
+      return
+    }
     let reductions = phases.reductions[p]
     let isBlocked = reductions.contains { $0.blocks >= 0 }
     typealias R = LoopRegister
