@@ -63,6 +63,9 @@ struct LoopShape {
     roles = Array(repeating: .unused, count: kernel.registers.count)
     storeArguments = Array(repeating: -1, count: kernel.registers.count)
     decideTerminals()
+    for l in 0..<kernel.loads.count where kernel.loads[l].kind == .splat {
+      if isReadAfterwards(kernel.loads[l].register) { return nil }
+    }
     decideLoads()
     decideParts()
     placeRegisters()
@@ -107,6 +110,13 @@ struct LoopShape {
     if any { rowLength = Summation.blockLength }
   }
 
+  /// Whether a portable terminal reads a register.
+  private func isReadAfterwards(_ r: Int) -> Bool {
+    terminals.indices.contains {
+      terminals[$0] == .portable && kernel.terminals[$0].register == r
+    }
+  }
+
   // MARK: Loads
 
   private mutating func decideLoads() {
@@ -130,7 +140,7 @@ struct LoopShape {
   private mutating func decideGather(_ l: Int) {
     let load = kernel.loads[l]
     let register = load.register
-    if kernel.registers[register].isPerRow { return preload(l) }
+    if kernel.registers[register].isPerRow || isReadAfterwards(register) { return preload(l) }
     let axes = Self.axes(load.layout!.takeUnretainedValue())
     if axes.isEmpty || (axes.count == 1 && axes[0].stride == 0) {
       roles[register] = .uniform(add(.init(kind: .fixed, place: load.place)))
