@@ -143,6 +143,7 @@ struct LoopNest {
     emitter.code.mov(R.element, 0)
     emitter.code.mov(R.remaining, frame(LoopFrame.elementCount))
     emitter.code.mov(R.column, frame(LoopFrame.startColumn))
+    emitTall(done: done)
     let nextRow = emitter.code.here()
     beginRow()
     for p in phases.bodies.indices { emitPhase(p) }
@@ -237,8 +238,30 @@ struct LoopNest {
     emitter.code.arithmetic(.sub, R.remaining, R.columnEnd)
   }
 
-  private mutating func advancePointers() {
-    for (i, advance) in shape.advances.enumerated() where advance != 0 {
+  /// Works off several rows at a time while there are so many, and goes to `done` with the last.
+  private mutating func emitTall(done: Assembler.Label) {
+    guard let body = phases.tallBody, let tail = phases.tallTailBody else { return }
+    typealias R = LoopRegister
+    let count = LoopPhases.tallRows * shape.rowLength
+    let few = emitter.code.label()
+    let next = emitter.code.here()
+    emitter.code.cmp(R.remaining, count)
+    emitter.code.jump(.below, few)
+    emitter.code.sub(R.remaining, count)
+    emitter.code.mov(R.columnEnd, shape.rowLength)
+    emitLoops(body, tail, isFixed: true)
+    emitter.code.mov(R.column, 0)
+    emitter.code.add(R.element, count - shape.rowLength)
+    advancePointers(by: LoopPhases.tallRows)
+    emitter.code.jump(next)
+    emitter.code.bind(few)
+    emitter.code.test(R.remaining, R.remaining)
+    emitter.code.jump(.equal, done)
+  }
+
+  private mutating func advancePointers(by rows: Int = 1) {
+    for (i, one) in shape.advances.enumerated() where one != 0 {
+      let advance = rows * one
       let place = frame(LoopFrame.pointer(i))
       if i < LoopRegister.pointers.count {
         emitter.code.add(LoopRegister.pointers[i], advance)
@@ -277,7 +300,7 @@ struct LoopNest {
       emitter.code.jump(.belowOrEqual, isLast)
       emitter.code.mov(R.columnEnd, end)
       emitter.code.bind(isLast)
-      emitLoops(p)
+      emitLoops(phases.bodies[p], phases.tailBodies[p], isFixed: false)
       for reduction in reductions where reduction.blocks >= 0 { keepBlock(reduction) }
       emitter.code.arithmetic(.cmp, R.column, end)
       emitter.code.jump(.below, nextBlock)
@@ -287,7 +310,7 @@ struct LoopNest {
       }
     } else {
       for reduction in reductions { reset(reduction) }
-      emitLoops(p)
+      emitLoops(phases.bodies[p], phases.tailBodies[p], isFixed: shape.hasWholeRows)
       for reduction in reductions { finish(reduction) }
     }
     if p + 1 < phases.bodies.count {
@@ -298,12 +321,12 @@ struct LoopNest {
   }
 
   /// The elements from the column to its end: whole steps, then masked vectors.
-  private mutating func emitLoops(_ p: Int) {
+  ///
+  /// - Parameter fixed: the row's length is known, and its first column is 0.
+  private mutating func emitLoops(_ body: LoopBody, _ tailBody: LoopBody, isFixed fixed: Bool) {
     typealias R = LoopRegister
-    let body = phases.bodies[p]
     let unroll = body.isCheap ? (hasMasks ? 2 : 4) : 1
     let step = lanes * unroll
-    let fixed = shape.isRowWise && !phases.reductions[p].contains { $0.blocks >= 0 }
     let hasMain = !fixed || shape.rowLength >= step
     let hasTail = !fixed || shape.rowLength % step != 0
     let (tail, done) = (emitter.code.label(), emitter.code.label())
@@ -327,7 +350,7 @@ struct LoopNest {
       emitter.code.jump(.aboveOrEqual, done)
       let loop = emitter.code.here()
       emitMask()
-      emitter.emit(phases.tailBodies[p], masked: true)
+      emitter.emit(tailBody, masked: true)
       emitter.code.mov(R.count, frame(LoopFrame.tailCount))
       emitter.code.add(R.column, R.count)
       emitter.code.add(R.element, R.count)

@@ -23,6 +23,11 @@ struct LoopPhases {
   var rowBodies: [LoopBody] = []
   var bodies: [LoopBody] = []
   var tailBodies: [LoopBody] = []
+  /// Bodies over several rows at once, for sums of columns: then the running sums are loaded and
+  /// stored once for all of them.
+  var tallBody: LoopBody?
+  var tallTailBody: LoopBody?
+  static let tallRows = 4
   var reductions: [[LoopReduction]] = []
   /// Slots that are filled before the loop: by a scalar's number or an argument.
   var scalars: [(slot: Int, type: ScalarType, number: Int)] = []
@@ -143,16 +148,25 @@ struct LoopPhases {
       tailBodies.append(fullBody(p, masked: true))
       reductions[p] = found
     }
+    if count == 1, shape.terminals.contains(.columns), bodies[0].isCheap {
+      tallBody = fullBody(0, masked: false, rows: Self.tallRows)
+      tallTailBody = fullBody(0, masked: true, rows: Self.tallRows)
+    }
   }
 
   /// The values of registers in one body.
   private typealias Values = [LoopBody.Value]
 
+  /// The row of a tall body that is being written.
+  private var rowAhead = 0
+
   private func address(_ r: Int) -> LoopAddress {
     guard case .memory(let argument, let index) = shape.roles[r] else {
       preconditionFailure("loop compiler: register without memory")
     }
-    return LoopAddress(pointer: argument, index: index, size: kernel.registers[r].type.size)
+    let size = kernel.registers[r].type.size
+    let row = index == .element ? kernel.columns * size : shape.advances[argument]
+    return LoopAddress(pointer: argument, index: index, size: size, offset: rowAhead * row)
   }
 
   /// A register's value in a body over elements.
@@ -165,7 +179,9 @@ struct LoopPhases {
     }
     var value: LoopBody.Value
     if case .repeated(let argument) = shape.roles[r] {
-      let place = LoopAddress(pointer: argument, index: .none, size: type.size)
+      let place = LoopAddress(
+        pointer: argument, index: .none, size: type.size,
+        offset: rowAhead * shape.advances[argument])
       value = body.broadcast(type.size == 1 ? .i32 : type.lane, place)
     } else {
       var place: LoopAddress
@@ -197,9 +213,23 @@ struct LoopPhases {
     type == .bool ? body.number(ofMask: value) : value
   }
 
-  private mutating func fullBody(_ p: Int, masked: Bool) -> LoopBody {
+  private mutating func fullBody(_ p: Int, masked: Bool, rows: Int = 1) -> LoopBody {
     var body = LoopBody(instructionSet)
-    var values = Values(repeating: -1, count: kernel.registers.count)
+    var sums: [LoopBody.Value] = []
+    for row in 0..<rows {
+      rowAhead = row
+      var values = Values(repeating: -1, count: kernel.registers.count)
+      addInstructions(p, &body, &values, masked: masked)
+      addTerminals(p, &body, &values, &sums, masked: masked)
+    }
+    rowAhead = 0
+    storeSums(p, sums, &body)
+    return body
+  }
+
+  private mutating func addInstructions(
+    _ p: Int, _ body: inout LoopBody, _ values: inout Values, masked: Bool
+  ) {
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
       let dst = Int(instruction.dst)
@@ -222,8 +252,6 @@ struct LoopPhases {
         accumulate(full(Int(instruction.a), &body, &values), reduction, &body, masked: masked)
       }
     }
-    addTerminals(p, &body, &values, masked: masked)
-    return body
   }
 
   private func tile(
@@ -265,15 +293,14 @@ struct LoopPhases {
     body.store(body.combine(reduction.kind, before, value), place)
   }
 
+  /// - Parameter sums: the running results of columns so far, in the order of the terminals.
   private mutating func addTerminals(
-    _ p: Int, _ body: inout LoopBody, _ values: inout Values, masked: Bool
+    _ p: Int, _ body: inout LoopBody, _ values: inout Values, _ sums: inout [LoopBody.Value],
+    masked: Bool
   ) {
-    var next = 0
-    for t in shape.terminals.indices where shape.terminals[t] != .portable {
+    var column = 0
+    forEachTerminal(p) { t, argument in
       let terminal = kernel.terminals[t]
-      let argument = shape.terminalArguments[next]
-      next += 1
-      if phase[terminal.register] != p { continue }
       let value = full(terminal.register, &body, &values)
       if shape.terminals[t] == .parts {
         let reduction = LoopReduction(
@@ -281,12 +308,35 @@ struct LoopPhases {
         reductions[p].append(reduction)
         accumulate(value, reduction, &body, masked: masked)
       } else {
-        let place = LoopAddress(
-          pointer: argument, index: .column, size: terminal.type.size)
-        let before = body.load(terminal.type.lane, place)
-        body.store(
-          body.tile(terminal.combiner, terminal.type, terminal.type, before, value, -1), place)
+        if column == sums.count {
+          sums.append(body.load(terminal.type.lane, sumAddress(t, argument)))
+        }
+        sums[column] = body.tile(
+          terminal.combiner, terminal.type, terminal.type, sums[column], value, -1)
+        column += 1
       }
+    }
+  }
+
+  private func storeSums(_ p: Int, _ sums: [LoopBody.Value], _ body: inout LoopBody) {
+    var column = 0
+    forEachTerminal(p) { t, argument in
+      if shape.terminals[t] != .columns { return }
+      body.store(sums[column], sumAddress(t, argument))
+      column += 1
+    }
+  }
+
+  private func sumAddress(_ t: Int, _ argument: Int) -> LoopAddress {
+    LoopAddress(pointer: argument, index: .column, size: kernel.terminals[t].type.size)
+  }
+
+  /// The terminals that the code does whose operands are known in phase p.
+  private func forEachTerminal(_ p: Int, _ visit: (_ t: Int, _ argument: Int) -> Void) {
+    var next = 0
+    for t in shape.terminals.indices where shape.terminals[t] != .portable {
+      if phase[kernel.terminals[t].register] == p { visit(t, shape.terminalArguments[next]) }
+      next += 1
     }
   }
 

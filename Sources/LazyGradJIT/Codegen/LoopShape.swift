@@ -41,7 +41,8 @@ struct LoopShape {
 
   init?(_ kernel: LoopKernel, _ set: InstructionSet) {
     self.kernel = kernel
-    if kernel.rows == 0 || kernel.columns == 0 || kernel.code.count == 0 { return nil }
+    if kernel.rows == 0 || kernel.columns == 0 { return nil }
+    if kernel.code.count == 0, kernel.terminals.count == 0 { return nil }
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
       switch instruction.kind {
@@ -68,6 +69,8 @@ struct LoopShape {
     }
     decideLoads()
     decideParts()
+    // Nothing but reductions that are not done here.
+    if kernel.code.count == 0, !terminals.contains(where: { $0 != .portable }) { return nil }
     placeRegisters()
   }
 
