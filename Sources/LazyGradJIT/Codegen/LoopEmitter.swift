@@ -19,10 +19,10 @@ enum LoopRegister {
 }
 
 /// Where things are in a frame, the memory that a loop's code is called with.
-enum LoopFrame {
+package enum LoopFrame {
   /// Where to go on; 0 for the start.
   static let resume = 0
-  static let elementCount = 8
+  package static let elementCount = 8
   static let startColumn = 16
   static let row = 24
   static let registers = 32
@@ -35,7 +35,7 @@ enum LoopFrame {
   static let masks = vectors + 32 * 64
   static let tails = masks + 64
   static let pointers = tails + 128
-  static func pointer(_ number: Int) -> Int { pointers + 8 * number }
+  package static func pointer(_ number: Int) -> Int { pointers + 8 * number }
 }
 
 /// Emits bodies. One body after the other goes through the same emitter, so slots and constants are
