@@ -5,7 +5,7 @@
 enum LoopCompiler {
   /// The code of a kernel; nil where it stays with the portable kernels.
   static func compile(_ kernel: LoopKernel, _ set: InstructionSet) -> NativeLoop? {
-    guard let shape = LoopShape(kernel, set) else { return nil }
+    guard let shape = LoopShape(kernel) else { return nil }
     let key = KernelKey(.loop, set, shape.descriptor)
     guard
       let routine = KernelCache.shared.routine(
@@ -34,6 +34,10 @@ extension LoopShape {
     for i in 0..<kernel.code.count where kernel.code[i].kind == .tile {
       switch kernel.code[i].opcode {
       case .sin, .cos: return true
+      case .cast:
+        if LoopBody.needsHelp(casting: kernel.code[i].type, to: kernel.code[i].resultType) {
+          return true
+        }
       case .pow: if kernel.code[i].type != .bool { return true }
       default: break
       }

@@ -65,7 +65,10 @@ struct LoopPhases {
     emitter = self.emitter
   }
 
-  private func isPerRow(_ r: UInt16) -> Bool { kernel.registers[Int(r)].isPerRow }
+  /// Whether an instruction reduces rows. Those of one element are their own reductions.
+  private func isReduction(_ i: Int) -> Bool {
+    kernel.code[i].kind == .reduceRows && kernel.registers[Int(kernel.code[i].dst)].isPerRow
+  }
 
   /// What an instruction reads, where it is no load.
   private func operands(_ i: Int) -> [Int] {
@@ -87,12 +90,12 @@ struct LoopPhases {
       if instruction.kind == .load { continue }
       var own = 0
       for r in operands(i) { own = max(own, phase[r]) }
-      if instruction.kind == .reduceRows { own += 1 }
+      if isReduction(i) { own += 1 }
       phase[Int(instruction.dst)] = own
     }
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
-      let reads = phase[Int(instruction.dst)] - (instruction.kind == .reduceRows ? 1 : 0)
+      let reads = phase[Int(instruction.dst)] - (isReduction(i) ? 1 : 0)
       for r in operands(i) { lastPhase[r] = max(lastPhase[r], reads) }
     }
   }
@@ -120,14 +123,15 @@ struct LoopPhases {
     for t in shape.terminals.indices where shape.terminals[t] == .parts {
       partLanes[t] = emitter.reserve(128)
     }
-    for i in 0..<kernel.code.count where kernel.code[i].kind == .reduceRows {
+    for i in 0..<kernel.code.count where isReduction(i) {
       let instruction = kernel.code[i]
       let blocks =
         kernel.columns > Summation.blockLength && instruction.opcode == .sum
           && instruction.type.isFloating
         ? emitter.reserve((kernel.columns / Summation.blockLength + 1) * 8) : -1
       reductionOf[Int(instruction.dst)] = LoopReduction(
-        kind: Self.kind(instruction.opcode), lane: instruction.type.lane,
+        kind: Self.kind(instruction.opcode),
+        lane: instruction.type.size == 1 ? .i32 : instruction.type.lane,
         lanes: emitter.reserve(128), slot: slots[Int(instruction.dst)], blocks: blocks)
     }
   }
@@ -245,11 +249,18 @@ struct LoopPhases {
           body.tile(instruction.opcode, instruction.type, instruction.resultType, a, b, c)
         }
         keep(dst, values[dst], &body)
+      case .reduceRows where !isReduction(i):
+        if phase[dst] != p { continue }
+        let value = full(Int(instruction.a), &body, &values)
+        values[dst] = body.reducedAlone(instruction.opcode, value, instruction.type)
+        keep(dst, values[dst], &body)
       case .reduceRows:
         if phase[dst] != p + 1 { continue }
         let reduction = reductionOf[dst]!
         reductions[p].append(reduction)
-        accumulate(full(Int(instruction.a), &body, &values), reduction, &body, masked: masked)
+        let value = full(Int(instruction.a), &body, &values)
+        accumulate(
+          outside(value, instruction.type, &body), reduction, &body, masked: masked)
       }
     }
   }
@@ -378,11 +389,21 @@ struct LoopPhases {
         }
         body.storeSlot(outside(values[dst], instruction.resultType, &body), slots[dst])
       } else if instruction.kind == .reduceRows {
-        values[dst] = fromSlot(dst, &body)
+        values[dst] = reducedRow(dst, instruction, &body)
       }
       storeRow(dst, values[dst], &body)
     }
     return body
+  }
+
+  /// What a reduction has left in its slot; sums of bytes wrap around like them.
+  private func reducedRow(
+    _ r: Int, _ instruction: LoopKernel.Instruction, _ body: inout LoopBody
+  ) -> LoopBody.Value {
+    if instruction.type != .uint8 || instruction.opcode != .sum { return fromSlot(r, &body) }
+    let wrapped = body.and(body.slot(.i32, slots[r]), body.integer(.i32, 255))
+    body.storeSlot(wrapped, slots[r])
+    return wrapped
   }
 
   private func storeRow(_ r: Int, _ value: LoopBody.Value, _ body: inout LoopBody) {
@@ -423,6 +444,14 @@ extension LoopReduction {
 }
 
 extension LoopBody {
+  /// The reduction of one element: a sum begins with zero, and there is one kind of NaN.
+  mutating func reducedAlone(_ opcode: Opcode, _ a: Value, _ type: ScalarType) -> Value {
+    if !type.isFloating { return a }
+    let zero = number(lane(a), 0)
+    if opcode == .sum { return add(a, zero) }
+    return select(compare(.unordered, a, a), number(lane(a), .nan), a)
+  }
+
   /// A running result with one more value; an extreme becomes NaN with the first one and stays it.
   mutating func combine(
     _ kind: LoopReduction.Kind, _ before: Value, _ value: Value

@@ -39,23 +39,18 @@ struct LoopShape {
   /// Rows shorter than this are gathered instead of walked.
   static let shortestRow = 8
 
-  init?(_ kernel: LoopKernel, _ set: InstructionSet) {
+  init?(_ kernel: LoopKernel) {
     self.kernel = kernel
     if kernel.rows == 0 || kernel.columns == 0 { return nil }
     if kernel.code.count == 0, kernel.terminals.count == 0 { return nil }
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
       switch instruction.kind {
-      case .tile:
-        if !LoopBody.supports(
-          instruction.opcode, instruction.type, instruction.resultType, set)
-        { return nil }
-        if instruction.isPerRow { isRowWise = true }
+      case .tile: if instruction.isPerRow { isRowWise = true }
       case .reduceRows:
+        // The planner leaves positions of extremes alone in their loops.
         if instruction.opcode == .argmax || instruction.opcode == .argmin { return nil }
-        // A row of one element is no row: its result is one of the elements.
-        if instruction.type.size == 1 || kernel.columns == 1 { return nil }
-        isRowWise = true
+        if kernel.registers[Int(instruction.dst)].isPerRow { isRowWise = true }
       case .expandRows: isRowWise = true
       case .load: if instruction.isPerRow { isRowWise = true }
       }
@@ -64,9 +59,6 @@ struct LoopShape {
     roles = Array(repeating: .unused, count: kernel.registers.count)
     storeArguments = Array(repeating: -1, count: kernel.registers.count)
     decideTerminals()
-    for l in 0..<kernel.loads.count where kernel.loads[l].kind == .splat {
-      if isReadAfterwards(kernel.loads[l].register) { return nil }
-    }
     decideLoads()
     decideParts()
     // Nothing but reductions that are not done here.
@@ -126,6 +118,7 @@ struct LoopShape {
     for l in 0..<kernel.loads.count {
       let load = kernel.loads[l]
       switch load.kind {
+      case .splat where isReadAfterwards(load.register): preload(l)
       case .splat:
         if scalarsArgument < 0 { scalarsArgument = add(.init(kind: .scalars)) }
         roles[load.register] = .scalar(load.number)

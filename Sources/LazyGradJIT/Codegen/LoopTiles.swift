@@ -22,15 +22,10 @@ extension ScalarType {
 }
 
 extension LoopBody {
-  /// Whether an operation has vector code: with AVX2 some conversions of 64-bit integers have none.
-  static func supports(
-    _ opcode: Opcode, _ type: ScalarType, _ result: ScalarType, _ set: InstructionSet
-  ) -> Bool {
-    if opcode == .cast, set != .avx512 {
-      if type == .int64, result == .float32 { return false }
-      if type.isFloating, result == .int64 { return false }
-    }
-    return true
+  /// Whether the caller computes a cast: AVX2 has no conversions between floats and 64-bit integers,
+  /// and only the one to doubles is worth composing.
+  static func needsHelp(casting source: ScalarType, to target: ScalarType) -> Bool {
+    source == .int64 && target == .float32 || source.isFloating && target == .int64
   }
 
   mutating func tile(
@@ -218,6 +213,13 @@ extension LoopBody {
     if source == target { return a }
     if target == .bool { return truth(a, source) }
     if source == .bool { return cast(number(ofMask: a), .uint8, target) }
+    if !hasMasks, Self.needsHelp(casting: source, to: target) {
+      if source == .float32 { return cast(convert(a, to: .f64), .float64, target) }
+      let zero = integer(target.lane, 0)
+      return help(
+        LoopHelp(opcode: .cast, type: source, resultType: target), where: Self.none, a, Self.none,
+        fast: binary(.xor, zero, zero, as: target.lane))
+    }
     switch (source, target) {
     case (.uint8, .int32), (.bool, .uint8): return a
     case (.int32, .uint8): return and(a, integer(.i32, 255))

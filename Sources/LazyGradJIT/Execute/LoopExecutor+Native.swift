@@ -37,10 +37,17 @@ extension LoopKernel {
         if hasProduct, !product.wholeChunk { multiply(from: row, to: row &+ n, pointers, context) }
         for i in 0..<native.loads.count {
           let load = loads.base + native.loads[i]
-          let isPerRow = registers[load.pointee.register].isPerRow
-          fill(
-            load, start: isPerRow ? row : row &* columns, isPerRow ? n : n &* columns,
-            pointers[load.pointee.register], context)
+          let register = registers.base + load.pointee.register
+          let isPerRow = register.pointee.isPerRow
+          let (start, count) = isPerRow ? (row, n) : (row &* columns, n &* columns)
+          let target = pointers[load.pointee.register]
+          if load.pointee.kind == .splat {
+            Tile.fill(
+              register.pointee.type, bits: context.scalars[load.pointee.number], dst: target,
+              count: count)
+          } else {
+            fill(load, start: start, count, target, context)
+          }
         }
       }
       bind(native, row, frame, pointers, context)

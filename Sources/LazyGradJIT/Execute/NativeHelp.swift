@@ -6,16 +6,18 @@ enum NativeHelp {
   static func answer(_ request: Int, _ frame: UnsafeMutableRawPointer) {
     let opcode = Opcode(rawValue: UInt8(truncatingIfNeeded: request))!
     let type = ScalarType(rawValue: UInt8(truncatingIfNeeded: request >> 8))!
+    let resultType = ScalarType(rawValue: UInt8(truncatingIfNeeded: request >> 40))!
     func register(_ shift: Int) -> UnsafeMutableRawPointer {
       frame + LoopFrame.vectors + 64 * (request >> shift & 255)
     }
     let (x, y, result) = (register(16), register(24), register(32))
     withUnsafeTemporaryAllocation(byteCount: 64, alignment: 64) { buffer in
       let exact = buffer.baseAddress!
-      let count = 64 / type.size
-      Tile.run(opcode, type: type, to: type, dst: exact, a: x, b: y, c: nil, count: count)
+      let count = 64 / max(type.size, resultType.size)
+      Tile.run(opcode, type: type, to: resultType, dst: exact, a: x, b: y, c: nil, count: count)
+      let size = resultType.size
       for i in 0..<count where isMissing(opcode, type, x, y, i) {
-        (result + i * type.size).copyMemory(from: exact + i * type.size, byteCount: type.size)
+        (result + i * size).copyMemory(from: exact + i * size, byteCount: size)
       }
     }
   }
