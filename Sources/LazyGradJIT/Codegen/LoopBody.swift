@@ -77,6 +77,13 @@ struct LoopBody {
     case storeFirst
 
     var isEffect: Bool { rawValue >= Op.store.rawValue }
+
+    var isCommutative: Bool {
+      switch self {
+      case .add, .mul, .and, .or, .xor, .mulLow: true
+      default: false
+      }
+    }
   }
 
   struct Node {

@@ -44,8 +44,10 @@ extension LoopEmitter {
       code.vector(op, .y, define(value, node.lane), ra, rb)
       return
     }
-    let isCommutative = [.add, .mul, .and, .or, .xor, .mulLow].contains(node.op)
-    if isCommutative, registerOf[Int(a)] < 0, body.nodes[Int(a)].isInMemory { swap(&a, &b) }
+    // Of two NaNs the first one is passed on, so the order of operands counts, unless one is known.
+    if registerOf[Int(a)] < 0, body.nodes[Int(a)].op == .constant, node.op.isCommutative {
+      swap(&a, &b)
+    }
     let ra = register(a)
     let rb = operand(b)
     release(a)
