@@ -95,7 +95,8 @@ private func fill(
     case .uint8:
       p.storeBytes(of: UInt8(truncatingIfNeeded: bits), toByteOffset: i, as: UInt8.self)
     case .int32:
-      let value = isSpecial ? Int32.min &+ Int32(bits % 3) : Int32(truncatingIfNeeded: bits % 19) - 9
+      let value =
+        isSpecial ? Int32.min &+ Int32(bits % 3) : Int32(truncatingIfNeeded: bits % 19) - 9
       p.storeBytes(of: value, toByteOffset: 4 * i, as: Int32.self)
     case .int64:
       let value = isSpecial ? Int64.min &+ Int64(bits % 3) : Int64(bits % 3_000_000_019) - 9

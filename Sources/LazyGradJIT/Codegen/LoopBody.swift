@@ -4,7 +4,7 @@
 
 /// What the lanes of a value are. Masks are mask registers with AVX-512 and lanes of ones with AVX2,
 /// where they have a width.
-enum Lane: UInt8 {
+enum LoopLane: UInt8 {
   case f32, f64, i32, i64, mask32, mask64
 
   var size: Int {
@@ -14,9 +14,9 @@ enum Lane: UInt8 {
     }
   }
   var isFloat: Bool { self == .f32 || self == .f64 }
-  var isMask: Bool { rawValue >= Lane.mask32.rawValue }
+  var isMask: Bool { rawValue >= LoopLane.mask32.rawValue }
   /// The mask that a comparison of such lanes gives.
-  var mask: Lane { size == 4 ? .mask32 : .mask64 }
+  var mask: LoopLane { size == 4 ? .mask32 : .mask64 }
 }
 
 /// A comparison, by the number that vcmpps gives it.
@@ -88,9 +88,9 @@ struct LoopBody {
 
   struct Node {
     var op: Op
-    var lane: Lane
+    var lane: LoopLane
     /// What the operand's lanes are, for comparisons and conversions.
-    var from: Lane = .f32
+    var from: LoopLane = .f32
     var a: Int32 = -1
     var b: Int32 = -1
     var c: Int32 = -1
@@ -100,8 +100,6 @@ struct LoopBody {
 
     var isInMemory: Bool { op.rawValue <= Op.broadcast.rawValue }
   }
-
-
 
   typealias Value = Int32
   static let none: Value = -1
@@ -118,7 +116,7 @@ struct LoopBody {
   var hasMasks: Bool { instructionSet == .avx512 }
 
   subscript(value: Value) -> Node { nodes[Int(value)] }
-  func lane(_ value: Value) -> Lane { nodes[Int(value)].lane }
+  func lane(_ value: Value) -> LoopLane { nodes[Int(value)].lane }
 
   mutating func append(_ node: Node) -> Value {
     nodes.append(node)
@@ -126,7 +124,7 @@ struct LoopBody {
   }
 
   /// Constants, slots and addresses are the same value wherever they are asked for.
-  private mutating func unique(_ op: Op, _ lane: Lane, _ number: Int32) -> Value {
+  private mutating func unique(_ op: Op, _ lane: LoopLane, _ number: Int32) -> Value {
     for value in known {
       let node = nodes[Int(value)]
       if node.op == op, node.lane == lane, node.number == number { return value }
@@ -136,7 +134,7 @@ struct LoopBody {
     return value
   }
 
-  mutating func constant(_ lane: Lane, bits: UInt64) -> Value {
+  mutating func constant(_ lane: LoopLane, bits: UInt64) -> Value {
     var number = constants.count
     if let index = constants.firstIndex(of: bits) {
       number = index
@@ -146,19 +144,21 @@ struct LoopBody {
     return unique(.constant, lane, Int32(number))
   }
 
-  mutating func number(_ lane: Lane, _ value: Double) -> Value {
+  mutating func number(_ lane: LoopLane, _ value: Double) -> Value {
     lane == .f32
       ? constant(lane, bits: UInt64(Float(value).bitPattern))
       : constant(lane, bits: value.bitPattern)
   }
 
-  mutating func integer(_ lane: Lane, _ value: Int64) -> Value {
+  mutating func integer(_ lane: LoopLane, _ value: Int64) -> Value {
     lane.size == 4
       ? constant(lane, bits: UInt64(UInt32(truncatingIfNeeded: value)))
       : constant(lane, bits: UInt64(bitPattern: value))
   }
 
-  mutating func slot(_ lane: Lane, _ number: Int) -> Value { unique(.slot, lane, Int32(number)) }
+  mutating func slot(_ lane: LoopLane, _ number: Int) -> Value {
+    unique(.slot, lane, Int32(number))
+  }
 
   private mutating func number(of address: LoopAddress) -> Int32 {
     if let index = addresses.firstIndex(of: address) { return Int32(index) }
@@ -166,16 +166,16 @@ struct LoopBody {
     return Int32(addresses.count - 1)
   }
 
-  mutating func load(_ lane: Lane, _ address: LoopAddress) -> Value {
+  mutating func load(_ lane: LoopLane, _ address: LoopAddress) -> Value {
     unique(.load, lane, number(of: address))
   }
   mutating func loadBytes(_ address: LoopAddress) -> Value {
     unique(.loadBytes, .i32, number(of: address))
   }
-  mutating func broadcast(_ lane: Lane, _ address: LoopAddress) -> Value {
+  mutating func broadcast(_ lane: LoopLane, _ address: LoopAddress) -> Value {
     unique(.broadcast, lane, number(of: address))
   }
-  mutating func tail(_ lane: Lane) -> Value { unique(.tail, lane.mask, 0) }
+  mutating func tail(_ lane: LoopLane) -> Value { unique(.tail, lane.mask, 0) }
 
   mutating func store(_ value: Value, _ address: LoopAddress) {
     let number = number(of: address)
@@ -200,7 +200,8 @@ struct LoopBody {
   ) -> Value {
     helps.append(help)
     return append(
-      Node(op: .help, lane: lane(fast), a: mask, b: x, c: y, d: fast, number: Int32(helps.count - 1)))
+      Node(
+        op: .help, lane: lane(fast), a: mask, b: x, c: y, d: fast, number: Int32(helps.count - 1)))
   }
 }
 
@@ -209,7 +210,7 @@ struct LoopBody {
 extension LoopBody {
   /// The bits of a register mean what an operation takes them for: `as` where that is not what they
   /// were made as.
-  mutating func binary(_ op: Op, _ a: Value, _ b: Value, as type: Lane? = nil) -> Value {
+  mutating func binary(_ op: Op, _ a: Value, _ b: Value, as type: LoopLane? = nil) -> Value {
     append(Node(op: op, lane: type ?? lane(a), a: a, b: b))
   }
   mutating func unary(_ op: Op, _ a: Value) -> Value { append(Node(op: op, lane: lane(a), a: a)) }
@@ -232,12 +233,12 @@ extension LoopBody {
   mutating func fms(_ a: Value, _ b: Value, _ c: Value) -> Value {
     append(Node(op: .fms, lane: lane(a), a: a, b: b, c: c))
   }
-  mutating func shift(_ op: Op, _ a: Value, _ count: Int32, as type: Lane? = nil) -> Value {
+  mutating func shift(_ op: Op, _ a: Value, _ count: Int32, as type: LoopLane? = nil) -> Value {
     append(Node(op: op, lane: type ?? lane(a), a: a, number: count))
   }
   /// Of lanes `of`; by default what `a` has.
   mutating func compare(
-    _ how: Comparison, _ a: Value, _ b: Value, of type: Lane? = nil
+    _ how: Comparison, _ a: Value, _ b: Value, of type: LoopLane? = nil
   ) -> Value {
     let type = type ?? lane(a)
     return append(
@@ -247,8 +248,8 @@ extension LoopBody {
   mutating func select(_ mask: Value, _ a: Value, _ b: Value) -> Value {
     append(Node(op: .select, lane: lane(a), a: mask, b: a, c: b))
   }
-  mutating func convert(_ a: Value, to type: Lane) -> Value { change(.convert, a, to: type) }
-  mutating func change(_ op: Op, _ a: Value, to type: Lane) -> Value {
+  mutating func convert(_ a: Value, to type: LoopLane) -> Value { change(.convert, a, to: type) }
+  mutating func change(_ op: Op, _ a: Value, to type: LoopLane) -> Value {
     append(Node(op: op, lane: type, from: lane(a), a: a))
   }
   mutating func not(_ mask: Value) -> Value { unary(.maskNot, mask) }

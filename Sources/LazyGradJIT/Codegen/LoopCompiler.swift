@@ -219,7 +219,7 @@ struct LoopNest {
     }
   }
 
-  private mutating func store(_ slot: Int, _ lane: Lane) {
+  private mutating func store(_ slot: Int, _ lane: LoopLane) {
     emitter.code.vector(.movupsStore, emitter.width(lane), 0, .memory(frame(slot)))
   }
 

@@ -230,7 +230,7 @@ extension LoopBody {
     let limit = number(type, type == .f32 ? 1e5 : 1e6)
     let isLarge = not(compare(.lessEqual, a, limit))
     let (k, r) = type == .f32 ? reducedAngle32(a) : reducedAngle64(a)
-    let bits: Lane = type == .f32 ? .i32 : .i64
+    let bits: LoopLane = type == .f32 ? .i32 : .i64
     let quadrant = isCosine ? binary(.add, k, integer(bits, 1), as: bits) : k
     var result =
       type == .f32 ? quadrantSine32(quadrant, r) : quadrantSine64(quadrant, r)
@@ -290,7 +290,7 @@ extension LoopBody {
 
   /// The sine or the cosine with the sign of quadrant `k`.
   private mutating func oriented(
-    _ type: Lane, _ k: Value, _ sine: Value, _ cosine: Value
+    _ type: LoopLane, _ k: Value, _ sine: Value, _ cosine: Value
   ) -> Value {
     let parity = binary(.and, k, integer(type, 1), as: type)
     let half = binary(.and, k, integer(type, 2), as: type)

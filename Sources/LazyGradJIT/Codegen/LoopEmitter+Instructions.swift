@@ -193,7 +193,7 @@ extension LoopEmitter {
     registerOf[Int(value)] = Int8(target)
   }
 
-  private mutating func move(_ to: UInt8, _ from: RegisterOrMemory, _ lane: Lane) {
+  private mutating func move(_ to: UInt8, _ from: RegisterOrMemory, _ lane: LoopLane) {
     if case .memory(var memory) = from, memory.isBroadcast {
       memory.isBroadcast = false
       code.vector(lane.size == 4 ? .broadcastss : .broadcastsd, width(lane), to, .memory(memory))

@@ -89,7 +89,7 @@ struct LoopEmitter {
     return offset
   }
 
-  func width(_ lane: Lane) -> VectorWidth {
+  func width(_ lane: LoopLane) -> VectorWidth {
     switch lanes * lane.size {
     case 64...: .z
     case 32: .y
@@ -97,7 +97,7 @@ struct LoopEmitter {
     }
   }
 
-  func isMaskRegister(_ lane: Lane) -> Bool { hasMasks && lane.isMask }
+  func isMaskRegister(_ lane: LoopLane) -> Bool { hasMasks && lane.isMask }
 
   // MARK: Bodies
 
@@ -382,7 +382,7 @@ struct LoopEmitter {
     }
   }
 
-  mutating func define(_ value: Int32, _ lane: Lane) -> UInt8 {
+  mutating func define(_ value: Int32, _ lane: LoopLane) -> UInt8 {
     let r = allocate(mask: isMaskRegister(lane))
     holder[r] = value
     registerOf[Int(value)] = Int8(r)

@@ -5,7 +5,7 @@
 struct LoopReduction {
   enum Kind { case sum, max, min }
   let kind: Kind
-  let lane: Lane
+  let lane: LoopLane
   /// Where the 128 bytes of running lanes are in the frame.
   let lanes: Int
   /// The slot that the result is put in, for all lanes; -1 for none.
@@ -245,7 +245,9 @@ struct LoopPhases {
         keep(dst, values[dst], &body)
       case .tile:
         if kernel.registers[dst].isPerRow || phase[dst] != p { continue }
-        values[dst] = tile(i) { full($0, &body, &values) } apply: { a, b, c in
+        values[dst] = tile(i) {
+          full($0, &body, &values)
+        } apply: { a, b, c in
           body.tile(instruction.opcode, instruction.type, instruction.resultType, a, b, c)
         }
         keep(dst, values[dst], &body)
@@ -384,7 +386,9 @@ struct LoopPhases {
         continue
       }
       if instruction.kind == .tile {
-        values[dst] = tile(i) { value($0, &body) } apply: { a, b, c in
+        values[dst] = tile(i) {
+          value($0, &body)
+        } apply: { a, b, c in
           body.tile(instruction.opcode, instruction.type, instruction.resultType, a, b, c)
         }
         body.storeSlot(outside(values[dst], instruction.resultType, &body), slots[dst])

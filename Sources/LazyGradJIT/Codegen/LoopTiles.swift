@@ -10,7 +10,7 @@ struct LoopValue {
 
 extension ScalarType {
   /// The lanes that values of this type have in registers.
-  var lane: Lane {
+  var lane: LoopLane {
     switch self {
     case .bool: .mask32
     case .uint8, .int32: .i32
@@ -255,7 +255,7 @@ extension LoopBody {
   /// Cut off towards zero; NaN gives 0, what is too large the largest number. What is too small the
   /// processor turns into the smallest one by itself.
   private mutating func truncated(
-    _ a: Value, to target: Lane, above: Double, limit: Int64
+    _ a: Value, to target: LoopLane, above: Double, limit: Int64
   ) -> Value {
     let type = lane(a)
     var isLarge = compare(.lessEqual, number(type, above), a)
