@@ -99,6 +99,14 @@ struct LoopBody {
     var number: Int32 = 0
 
     var isInMemory: Bool { op.rawValue <= Op.broadcast.rawValue }
+
+    @inline(__always)
+    func forEachOperand(_ visit: (Int32) -> Void) {
+      if a >= 0 { visit(a) }
+      if b >= 0 { visit(b) }
+      if c >= 0 { visit(c) }
+      if d >= 0 { visit(d) }
+    }
   }
 
   typealias Value = Int32

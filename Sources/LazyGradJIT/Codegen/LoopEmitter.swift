@@ -59,6 +59,8 @@ struct LoopEmitter {
     let request: Int
   }
 
+  var knownConstants: ContiguousArray<(bits: UInt64, size: UInt8, memory: Memory)> = []
+
   // The state of one body.
   var body: LoopBody
   var registerOf: ContiguousArray<Int8> = []
@@ -129,9 +131,7 @@ struct LoopEmitter {
     for i in body.nodes.indices.reversed() {
       let node = body.nodes[i]
       if !node.op.isEffect, usesLeft[i] == 0 { continue }
-      for operand in [node.a, node.b, node.c, node.d] where operand >= 0 {
-        usesLeft[Int(operand)] += 1
-      }
+      node.forEachOperand { usesLeft[Int($0)] += 1 }
     }
     var total: Int32 = 0
     for i in 0..<n {
@@ -144,7 +144,7 @@ struct LoopEmitter {
     for i in body.nodes.indices {
       let node = body.nodes[i]
       if !node.op.isEffect, usesLeft[i] == 0 { continue }
-      for operand in [node.a, node.b, node.c, node.d] where operand >= 0 {
+      node.forEachOperand { operand in
         uses[Int(useAt[Int(operand)])] = Int32(i)
         useAt[Int(operand)] += 1
       }
@@ -249,12 +249,19 @@ struct LoopEmitter {
 
   mutating func constant(_ node: LoopBody.Node) -> Memory {
     let bits = body.constants[Int(node.number)]
-    if hasMasks {
-      return node.lane.size == 4
-        ? code.constant(UInt32(truncatingIfNeeded: bits)).broadcast : code.constant(bits).broadcast
+    let size = UInt8(node.lane.size)
+    // The assembler's own table is by bytes: slow for something that every operation asks for.
+    for known in knownConstants where known.bits == bits && known.size == size {
+      return known.memory
     }
-    return node.lane.size == 4
-      ? code.constant(UInt32(truncatingIfNeeded: bits), count: 8) : code.constant(bits, count: 4)
+    let count = hasMasks ? 1 : 32 / node.lane.size
+    var memory =
+      size == 4
+      ? code.constant(UInt32(truncatingIfNeeded: bits), count: count)
+      : code.constant(bits, count: count)
+    memory.isBroadcast = hasMasks
+    knownConstants.append((bits, size, memory))
+    return memory
   }
 
   /// An address as a memory operand; may take `LoopRegister.address`.

@@ -71,11 +71,14 @@ struct LoopPhases {
   }
 
   /// What an instruction reads, where it is no load.
-  private func operands(_ i: Int) -> [Int] {
+  @inline(__always)
+  private func forEachOperand(_ i: Int, _ visit: (Int) -> Void) {
     let instruction = kernel.code[i]
-    if instruction.kind == .load { return [] }
-    return [instruction.a, instruction.b, instruction.c]
-      .filter { $0 != LoopKernel.Instruction.noRegister }.map(Int.init)
+    if instruction.kind == .load { return }
+    let none = LoopKernel.Instruction.noRegister
+    visit(Int(instruction.a))
+    if instruction.b != none { visit(Int(instruction.b)) }
+    if instruction.c != none { visit(Int(instruction.c)) }
   }
 
   // MARK: Order
@@ -89,14 +92,14 @@ struct LoopPhases {
       let instruction = kernel.code[i]
       if instruction.kind == .load { continue }
       var own = 0
-      for r in operands(i) { own = max(own, phase[r]) }
+      forEachOperand(i) { own = max(own, phase[$0]) }
       if isReduction(i) { own += 1 }
       phase[Int(instruction.dst)] = own
     }
     for i in 0..<kernel.code.count {
       let instruction = kernel.code[i]
       let reads = phase[Int(instruction.dst)] - (isReduction(i) ? 1 : 0)
-      for r in operands(i) { lastPhase[r] = max(lastPhase[r], reads) }
+      forEachOperand(i) { lastPhase[$0] = max(lastPhase[$0], reads) }
     }
   }
 
