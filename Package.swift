@@ -19,7 +19,7 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(
-      name: "LazyGradJITTests", dependencies: ["LazyGradJIT", "TestSupport"]),
+      name: "LazyGradJITTests", dependencies: ["LazyGradJIT", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(
       name: "LazyGradTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
@@ -27,7 +27,8 @@ let package = Package(
     .testTarget(
       name: "ConformanceTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(
-      name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
+      name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
+      exclude: ["Kept"]),
   ],
   swiftLanguageModes: [.v6]
 )

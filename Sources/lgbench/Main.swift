@@ -43,8 +43,10 @@ struct LGBench {
   private func run(_ command: Command) throws(BenchError) {
     // What could fail after minutes of measuring is checked before the first of them.
     let destination = try options.json.map { path throws(BenchError) in
-      try JSONDestination(path: path)
+      try Destination(path: path)
     }
+    let chart = try options.svg.map { path throws(BenchError) in try Destination(path: path) }
+    let peers = try options.peers.map { path throws(BenchError) in try PeerResults(path: path) }
     let corpus =
       command == .train || command == .all
       ? try TextCorpus.load(path: options.text, length: options.length, batch: options.batch) : nil
@@ -55,7 +57,8 @@ struct LGBench {
         "option --isa: expected auto or one that runs here (\(known)), got '\(name)'")
     }
 
-    let report = Report(options: options, tablesToStandardError: destination?.isStandardOutput)
+    let report = Report(
+      options: options, peers: peers, tablesToStandardError: destination?.isStandardOutput)
     let machine = Machine()
     if !options.quiet { report.header(machine) }
     switch command {
@@ -68,12 +71,20 @@ struct LGBench {
     case .train: try trainingRun(corpus!, report: report, defaultSeconds: 14)
     case .chain:
       try ChainBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
+    case .matmul:
+      try MatmulBenchmark(options: options, report: report).run(seconds: options.seconds ?? 15)
+    case .mlp:
+      try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .overhead:
       try OverheadBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
+    case .reduce:
+      try ReduceBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .doctor: Doctor(machine: machine, report: report).run()
     }
     report.finishProgress()
-    try destination?.write(report.json(machine: machine))
+    if let peers { peers.compare(report) }
+    try destination?.write(report.json(machine: machine).text)
+    try chart?.write(SVGChart(rows: report.rows, peers: peers, machine: machine).text)
   }
 
   /// A training run stops after its number of steps or its seconds, whichever comes first; a number

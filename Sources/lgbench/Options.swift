@@ -3,7 +3,17 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, overhead, doctor
+  case all, rnn, train, chain, matmul, mlp, overhead, reduce, doctor
+
+  /// The cases that `--cases` chooses from; none where there is no choice.
+  var caseNames: [String] {
+    switch self {
+    case .chain: ChainBenchmark.sizes.map(String.init)
+    case .matmul: MatmulBenchmark.cases.map(\.name)
+    case .reduce: ReduceBenchmark.Case.allCases.map(\.rawValue)
+    default: []
+    }
+  }
 }
 
 /// Tracking and guarding, as a user would choose them.
@@ -36,11 +46,16 @@ struct Options {
   var instructionSet: String?
   var seconds: Double?
   var json: String?
+  var svg: String?
+  var peers: String?
+  /// Which of the command's cases to run; nil is all of them.
+  var cases: [String]?
   var quiet = false
   var allowsDebug = false
   var presets = RNNPreset.all
   var modes = Mode.allCases
   var passes = Pass.allCases
+  var cell = Cell.tanh
   var text: String?
   var steps: Int?
   var hidden = 128
@@ -84,8 +99,14 @@ struct Options {
     } else {
       request = .run(command ?? .all)
       for option in given where !option.commands.contains(command ?? .all) {
-        let of = option.commands.map { "'\($0.rawValue)'" }.joined(separator: ", ")
+        let of = option.commands.filter { $0 != .all }.map { "'\($0.rawValue)'" }
+          .joined(separator: ", ")
         throw .usage("option \(option.rawValue) belongs to \(of)")
+      }
+      let known = command?.caseNames ?? []
+      if let name = cases?.first(where: { !known.contains($0) }) {
+        throw .usage(
+          "option --cases: expected some of \(known.joined(separator: ",")), got '\(name)'")
       }
       if command == .rnn, passes == [.train], modes == [.untracked] {
         throw .usage("mode noautodiff has no train pass: ask for --pass forward")
@@ -106,6 +127,12 @@ struct Options {
       }
       seconds = number
     case .json: json = value
+    case .svg:
+      guard value != "-" else { throw .usage("option --svg: expected a file, got '-'") }
+      svg = value
+    case .peers: peers = value
+    case .cases:
+      cases = value.split(separator: ",", omittingEmptySubsequences: false).map(String.init)
     case .preset:
       if value == "all" {
         presets = RNNPreset.all
@@ -115,9 +142,10 @@ struct Options {
         throw .usage("option --preset: expected S, M, L or all, got '\(value)'")
       }
     case .cell:
-      guard value == "tanh" else {
-        throw .usage("option --cell: expected tanh, got '\(value)'")
+      guard let known = Cell(rawValue: value) else {
+        throw .usage("option --cell: expected tanh, gru or lstm, got '\(value)'")
       }
+      cell = known
     case .modes: modes = try Self.list(value, option)
     case .pass: passes = try Self.list(value, option)
     case .text: text = value
@@ -158,14 +186,17 @@ struct Options {
 /// Every option, the commands that it belongs to and its line in the help.
 private enum Option: String, CaseIterable {
   case preset = "--preset"
-  case cell = "--cell"
   case modes = "--modes"
   case pass = "--pass"
+  case cell = "--cell"
   case text = "--text"
   case steps = "--steps"
   case hidden = "--hidden"
   case length = "--length"
   case batch = "--batch"
+  case cases = "--cases"
+  case svg = "--svg"
+  case peers = "--peers"
   case threads = "--threads"
   case isa = "--isa"
   case seconds = "--seconds"
@@ -177,8 +208,11 @@ private enum Option: String, CaseIterable {
 
   var commands: [Command] {
     switch self {
-    case .preset, .cell, .modes, .pass: [.rnn]
+    case .preset, .modes, .pass: [.rnn]
+    case .cell: [.rnn, .train]
     case .text, .steps, .hidden, .length, .batch: [.train]
+    case .cases: Command.allCases.filter { !$0.caseNames.isEmpty }
+    case .svg, .peers: Command.allCases.filter { $0 != .doctor }
     default: Command.allCases
     }
   }
@@ -187,10 +221,10 @@ private enum Option: String, CaseIterable {
   var placeholder: String? {
     switch self {
     case .preset: "S|M|L|all"
-    case .cell: "tanh"
+    case .cell: "tanh|gru|lstm"
     case .modes: "LIST"
-    case .pass: "LIST"
-    case .text, .json: "FILE"
+    case .pass, .cases: "LIST"
+    case .text, .json, .svg, .peers: "FILE"
     case .steps, .hidden, .length, .batch, .threads: "N"
     case .isa: "NAME"
     case .seconds: "BUDGET"
@@ -209,6 +243,9 @@ private enum Option: String, CaseIterable {
     case .hidden: "width of the hidden state (default: 128)"
     case .length: "characters per training step and stream (default: 32)"
     case .batch: "streams that are read in parallel (default: 16)"
+    case .cases: "some of the cases that the table names (default: all)"
+    case .svg: "draw the results as a bar chart"
+    case .peers: "compare with the rows in this file, as the programs in perf/peers print them"
     case .threads: "threads that a plan may use (default: the number of cores)"
     case .isa: "auto, portable, avx2 or avx512 (default: auto)"
     case .seconds: "time to spend on measuring (default: 10 to 30, by command)"
@@ -229,24 +266,43 @@ private enum Option: String, CaseIterable {
 extension Options {
   /// What `--help` prints.
   static var usage: String {
-    func lines(_ title: String, _ belongs: ([Command]) -> Bool) -> String {
-      "\n\(title):\n"
-        + Option.allCases.filter { belongs($0.commands) }.map(\.line).joined()
+    """
+    usage: lgbench [command] [options]
+
+    commands:
+      (none)       the RNN benchmark, then a short training run on real text; under a minute
+      rnn          a recurrent network with a hand-written loop over time: sizes, modes, passes
+      train        a character-level language model: loss, speed, a sample of what it writes
+      chain        sum(tanh(a*b + c) * exp(-a*a)) over 1e3, 1e5 and 1e7 elements
+      matmul       matrix products, small ones many at a time: GFLOP/s
+      mlp          a training step of a perceptron with two hidden layers
+      overhead     what recording, planning and releasing cost per operation
+      reduce       sums over either axis, softmax and a transposed copy of large matrices: GB/s
+      doctor       the machine, the settings in force and what the engine makes of them
+
+    """
+      + sections
+  }
+
+  /// The options, those of the same commands together.
+  private static var sections: String {
+    var text = ""
+    var last: [Command]?
+    for option in Option.allCases {
+      if option.commands != last {
+        text += "\noptions of \(title(option.commands)):\n"
+        last = option.commands
+      }
+      text += option.line
     }
-    return """
-      usage: lgbench [command] [options]
+    return text
+  }
 
-      commands:
-        (none)       the RNN benchmark, then a short training run on real text; under a minute
-        rnn          a recurrent network with a hand-written loop over time: sizes, modes, passes
-        train        a character-level language model: loss, speed, a sample of what it writes
-        chain        sum(tanh(a*b + c) * exp(-a*a)) over 1e3, 1e5 and 1e7 elements
-        overhead     what recording, planning and releasing cost per operation
-        doctor       the machine, the settings in force and what the engine makes of them
-
-      """
-        + lines("options of rnn") { $0 == [.rnn] }
-        + lines("options of train") { $0 == [.train] }
-        + lines("options of every command") { $0 == Command.allCases }
+  private static func title(_ commands: [Command]) -> String {
+    switch Command.allCases.filter({ !commands.contains($0) }) {
+    case []: "every command"
+    case [.doctor]: "every command that measures"
+    default: commands.map(\.rawValue).joined(separator: ", ")
+    }
   }
 }

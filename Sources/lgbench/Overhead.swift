@@ -45,17 +45,15 @@ struct OverheadBenchmark {
     report.table(["what", "median", "min"], leading: 1, plan + early)
   }
 
-  private func add(_ name: String, _ samples: Samples, perOperation: Bool) -> [String] {
+  private func add(
+    _ name: String, _ samples: Samples, perOperation: Bool, mode: Mode = .guarded,
+    pass: Pass? = nil, peerCase: String? = nil
+  ) -> [String] {
     var row = ResultRow("W5", name)
-    row.mode = Mode.guarded.rawValue
-    if perOperation {
-      row.extra = [
-        ("ns_per_op", .number(samples.median)), ("min_ns_per_op", .number(samples.minimum)),
-        ("reps", .number(Double(samples.values.count))),
-      ]
-    } else {
-      row.samples = samples
-    }
+    row.mode = mode.rawValue
+    row.pass = pass?.rawValue
+    row.peerCase = peerCase
+    if perOperation { row.perOperation = samples } else { row.samples = samples }
     report.add(row)
     let scale = perOperation ? 1 : 1e-3
     return [name, Format.number(samples.median * scale), Format.number(samples.minimum * scale)]
@@ -144,13 +142,16 @@ struct OverheadBenchmark {
         Variant { count in Mode.guarded.run { for _ in 0..<count { sum().eval() } } },
         Variant { count in Mode.guarded.run { for _ in 0..<count { _ = trainingPass() } } },
       ], seconds: seconds)
-    let names = [
-      "chain of 1000 additions, noautodiff", "chain of 1000 additions, forward",
-      "chain of 1000 additions, with gradients",
+    let variants: [(name: String, mode: Mode, pass: Pass)] = [
+      ("chain of 1000 additions, noautodiff", .untracked, .forward),
+      ("chain of 1000 additions, forward", .guarded, .forward),
+      ("chain of 1000 additions, with gradients", .guarded, .train),
     ]
-    return zip(names, samples).map { name, samples in
+    return zip(variants, samples).map { variant, samples in
       let perOperation = Samples(values: samples.values.map { $0 / Double(Self.chainLength) })
-      return add(name, perOperation, perOperation: true)
+      return add(
+        variant.name, perOperation, perOperation: true, mode: variant.mode, pass: variant.pass,
+        peerCase: "chain")
     }
   }
 

@@ -23,8 +23,14 @@ struct ResultRow {
   var mode: String?
   var cell: String?
   var samples: Samples?
+  /// In place of `samples` where the time of one of many equal operations is the result.
+  var perOperation: Samples?
+  /// The names that the peers give to this case, where they are others.
+  var peerCase: String?
   var firstNanoseconds: Double?
   var secondNanoseconds: Double?
+  var gflops: Double?
+  var gbps: Double?
   var loss: Double?
   var counters: PassCounters?
   /// Fields of one workload only.
@@ -34,6 +40,9 @@ struct ResultRow {
     self.workload = workload
     self.name = name
   }
+
+  /// The time that a peer's can be set against.
+  var microseconds: Double? { (samples ?? perOperation).map { $0.median / 1e3 } }
 
   fileprivate func json(threads: Int) -> JSONValue {
     var fields: [(String, JSONValue)] = [("workload", .string(workload)), ("case", .string(name))]
@@ -48,9 +57,13 @@ struct ResultRow {
     add("threads", Double(threads))
     add("median_us", samples.map { $0.median / 1e3 })
     add("min_us", samples.map { $0.minimum / 1e3 })
-    add("reps", samples.map { Double($0.values.count) })
+    add("ns_per_op", perOperation?.median)
+    add("min_ns_per_op", perOperation?.minimum)
+    add("reps", (samples ?? perOperation).map { Double($0.values.count) })
     add("first_us", firstNanoseconds.map { $0 / 1e3 })
     add("second_us", secondNanoseconds.map { $0 / 1e3 })
+    add("gflops", gflops)
+    add("gbps", gbps)
     add("loss", loss)
     fields += extra
     if let counters { fields.append(("counters", counters.json)) }
@@ -60,16 +73,19 @@ struct ResultRow {
 
 /// Collects results and shows them.
 final class Report {
+  /// What to compare with.
+  let peers: PeerResults?
   private let isQuiet: Bool
   private let tablesToStandardError: Bool
   private let isTerminal = isatty(2) != 0
   private let start = now()
   private var progressWidth = 0
-  private var rows: [ResultRow] = []
+  private(set) var rows: [ResultRow] = []
   private var sections: [(String, JSONValue)] = []
 
   /// Tables go to the standard output, unless the JSON does.
-  init(options: Options, tablesToStandardError: Bool?) {
+  init(options: Options, peers: PeerResults?, tablesToStandardError: Bool?) {
+    self.peers = peers
     isQuiet = options.quiet
     self.tablesToStandardError = tablesToStandardError ?? false
   }

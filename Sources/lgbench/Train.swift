@@ -4,58 +4,68 @@
 import Foundation
 import LazyGrad
 
-/// A recurrent network over characters: `h = tanh(E[c] + h @ Wh + b)`, `logits = h @ Wo + bo`.
+/// A recurrent network over characters: `h = tanh(E[c] + h @ Wh + b)` or the formulas of another
+/// cell, `logits = h @ Wo + bo`.
 ///
 /// The first layer's product with a one-hot vector is a row of its matrix, so rows are gathered.
 struct CharacterModel {
   let hidden: Int
-  /// Embedding, hidden weights, hidden bias, output weights, output bias.
+  private let cell: Cell
+  /// For every gate embedding, hidden weights and bias; then output weights, output bias.
   fileprivate(set) var parameters: [Tensor]
 
-  init(vocabulary: Int, hidden: Int, random: inout RandomState) {
+  init(vocabulary: Int, hidden: Int, cell: Cell, random: inout RandomState) {
     self.hidden = hidden
+    self.cell = cell
     let scale = 1 / Double(hidden).squareRoot()
     func normal(_ rows: Int, _ columns: Int, _ scale: Double) -> Tensor {
       Tensor(
         NDArray(random.normals(rows * columns) { $0 * scale }, shape: [rows, columns]))
     }
-    func zeros(_ count: Int) -> Tensor {
-      Tensor(NDArray([Float](repeating: 0, count: count), shape: [count]))
+    func full(_ count: Int, _ value: Float) -> Tensor {
+      Tensor(NDArray([Float](repeating: value, count: count), shape: [count]))
     }
-    parameters = [
-      normal(vocabulary, hidden, 0.3), normal(hidden, hidden, 0.9 * scale), zeros(hidden),
-      normal(hidden, vocabulary, scale), zeros(vocabulary),
-    ]
+    parameters = []
+    for gate in 0..<cell.gateCount {
+      // A memory that begins by forgetting learns nothing of what lies further back (Jozefowicz,
+      // Zaremba and Sutskever, 2015).
+      let bias: Float = gate == cell.forgetGate ? 1 : 0
+      parameters += [
+        normal(vocabulary, hidden, 0.3), normal(hidden, hidden, 0.9 * scale), full(hidden, bias),
+      ]
+    }
+    parameters += [normal(hidden, vocabulary, scale), full(vocabulary, 0)]
   }
 
-  /// A hidden state of zeros for some streams.
-  func initialState(batch: Int) -> Tensor {
-    state([Float](repeating: 0, count: batch * hidden), batch: batch)
-  }
-
-  /// A hidden state that no gradient flows into.
-  func state(_ values: [Float], batch: Int) -> Tensor {
-    Tensor(NDArray(values, shape: [batch, hidden]), constant: true)
+  /// A state of zeros for some streams.
+  func initialState(batch: Int) -> RecurrentState {
+    let zeros = NDArray([Float](repeating: 0, count: batch * hidden), shape: [batch, hidden])
+    return RecurrentState(cell, startingAt: Tensor(zeros, constant: true))
   }
 
   /// The state after one more character of every stream.
-  func step(_ state: Tensor, _ characters: NDArray) -> Tensor {
-    tanh(parameters[0].takeRows(characters) + matmul(state, parameters[1]) + parameters[2])
+  func step(_ state: RecurrentState, _ characters: NDArray) -> RecurrentState {
+    state.next(cell) { gate, h in
+      parameters[3 * gate].takeRows(characters) + matmul(h, parameters[3 * gate + 1])
+        + parameters[3 * gate + 2]
+    }
   }
 
-  func logits(_ states: Tensor) -> Tensor { matmul(states, parameters[3]) + parameters[4] }
+  func logits(_ states: Tensor) -> Tensor {
+    matmul(states, parameters[parameters.count - 2]) + parameters[parameters.count - 1]
+  }
 
   /// The mean loss over all characters of a training step and the last state.
   ///
   /// `inputs` is `[length, batch]`, `targets` is `[length * batch]`.
   func loss(
-    _ inputs: NDArray, _ targets: NDArray, length: Int, from state: Tensor
-  ) -> (loss: Tensor, state: Tensor) {
+    _ inputs: NDArray, _ targets: NDArray, length: Int, from state: RecurrentState
+  ) -> (loss: Tensor, state: RecurrentState) {
     var state = state
     var states: [Tensor] = []
     for time in 0..<length {
       state = step(state, inputs[time])
-      states.append(state)
+      states.append(state.hidden)
     }
     return (softmaxCrossEntropy(logits(concatenate(states, axis: 0)), targets), state)
   }
@@ -121,14 +131,15 @@ struct TrainingRun {
     let (length, batch) = (options.length, options.batch)
     var random = RandomState(seed: 1)
     var model = CharacterModel(
-      vocabulary: corpus.vocabulary.count, hidden: options.hidden, random: &random)
+      vocabulary: corpus.vocabulary.count, hidden: options.hidden, cell: options.cell,
+      random: &random)
     var optimizer = Adam(model.parameters)
     var streams = TextStreams(corpus, length: length, batch: batch)
     var state = model.initialState(batch: batch)
     report.line("Character-level language model on \(corpus.name)")
     report.line(
       "characters: \(corpus.codes.count), vocabulary: \(corpus.vocabulary.count), hidden:"
-        + " \(options.hidden), length: \(length), batch: \(batch)")
+        + " \(options.hidden), cell: \(options.cell.rawValue), length: \(length), batch: \(batch)")
 
     var smoothed = SmoothedLoss()
     var times = Samples()
@@ -144,8 +155,8 @@ struct TrainingRun {
         NDArray(chunk.targets, shape: [length * batch]), length: length, from: state)
       loss.backward()
       optimizer.update(&model.parameters)
-      eval([loss, last] + model.parameters + optimizer.moments)
-      state = model.state(last.elements(as: Float.self), batch: batch)
+      eval([loss] + last.tensors + model.parameters + optimizer.moments)
+      state = last.withoutHistory
       let value = loss.item()
       guard value.isFinite else {
         throw .wrongResult("train: the loss is \(value) at step \(done + 1)")
@@ -198,7 +209,7 @@ struct TrainingRun {
     var row = ResultRow("train", "character-rnn")
     row.pass = Pass.train.rawValue
     row.mode = isMemoryGuardActive ? Mode.guarded.rawValue : Mode.unguarded.rawValue
-    row.cell = "tanh"
+    row.cell = options.cell.rawValue
     row.samples = times
     row.firstNanoseconds = times.values.first
     row.loss = loss
@@ -224,7 +235,9 @@ struct TrainingRun {
       }
       while written.count < count {
         state = model.step(state, NDArray([written.last!], shape: [1]))
-        let logits = model.logits(state).elements(as: Float.self).map { Double($0) / temperature }
+        let logits = model.logits(state.hidden).elements(as: Float.self).map {
+          Double($0) / temperature
+        }
         let largest = logits.max()!
         let weights = logits.map { exp($0 - largest) }
         var remaining = random.uniform() * weights.reduce(0, +)

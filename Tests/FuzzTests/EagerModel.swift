@@ -4,6 +4,9 @@
 
 import Foundation
 
+/// What values share when one is a view of another.
+final class Memory {}
+
 /// One value of the model and how it came about.
 final class EagerNode {
   let dims: [Int]
@@ -15,6 +18,18 @@ final class EagerNode {
   let time: Int
   /// When a backward pass cleared the graph here.
   var clearedAt: Int?
+  /// Everything that it was computed from with autodiff on, constants too.
+  var inputs: [EagerNode] = []
+  /// Whether it was computed with autodiff and guard on.
+  var isGuarded = false
+  /// Its own memory, or that of what it is a view of.
+  private(set) var memory = Memory()
+  private var base: EagerNode?
+  /// The views of this memory, with the elements that they show.
+  private var views: [View] = []
+  /// Whether an operation on this value saved another value between the two, so that a later write to
+  /// its memory has effects that the model doesn't know.
+  var hasHiddenReader = false
 
   init(
     _ dims: [Int], _ values: [Double], isVariable: Bool, time: Int,
@@ -26,6 +41,34 @@ final class EagerNode {
     self.time = time
     self.parents = parents
   }
+
+  /// Makes this node a view of another one.
+  func show(_ base: EagerNode, _ map: [Int]) {
+    memory = base.memory
+    self.base = base
+    base.views.append(View(node: self, map: map))
+  }
+
+  /// The value whose memory it is.
+  var memoryOwner: EagerNode { base ?? self }
+
+  /// Changes elements of the memory; its views see it.
+  func write(_ places: [Int], _ new: [Double]) {
+    for (place, value) in zip(places, new) { values[place] = value }
+    for view in views { view.node?.values = view.map.map { values[$0] } }
+  }
+
+  private struct View {
+    weak var node: EagerNode?
+    let map: [Int]
+  }
+
+  /// A new use of a value that nothing was computed for takes it up again after a pass has cleared it.
+  func takeUp() {
+    if inputs.isEmpty, parents.isEmpty { clearedAt = nil }
+  }
+
+  var isComputed: Bool { !inputs.isEmpty && clearedAt == nil }
 }
 
 /// A function of one or more numbers with its partial derivatives.
@@ -40,6 +83,7 @@ final class EagerModel {
   let isSingle: Bool
   private(set) var time = 0
   var isTracking = true
+  var isGuarding = true
   /// The largest magnitude that has occurred: errors are judged against it.
   private(set) var scale = 1.0
   /// Whether a value was not finite.
@@ -60,9 +104,17 @@ final class EagerModel {
   ) -> EagerNode {
     time += 1
     let isVariable = parents.contains { $0.node.isVariable }
-    return EagerNode(
+    let node = EagerNode(
       dims, rounded(values), isVariable: isVariable, time: time,
       parents: isTracking ? parents.filter { $0.node.isVariable } : [])
+    note(parents.map(\.node), of: node)
+    return node
+  }
+
+  private func note(_ inputs: [EagerNode], of node: EagerNode) {
+    if !isTracking { return }
+    node.inputs = inputs
+    node.isGuarded = isGuarding
   }
 
   func leaf(_ dims: [Int], _ values: [Double], isVariable: Bool) -> EagerNode {
@@ -129,6 +181,20 @@ final class EagerModel {
       ])
   }
 
+  /// A gather that shares the memory of what it picks from.
+  func view(_ x: EagerNode, _ map: [Int], _ dims: [Int]) -> EagerNode {
+    let node = gather(x, map, dims)
+    node.show(x, map)
+    return node
+  }
+
+  /// Whether elements are greater than a number: a constant, computed from `x`.
+  func greater(_ x: EagerNode, _ c: Double) -> EagerNode {
+    let node = leaf(x.dims, x.values.map { $0 > c ? 1 : 0 }, isVariable: false)
+    note([x], of: node)
+    return node
+  }
+
   /// The base with the elements of a map replaced.
   func replaced(_ base: EagerNode, _ map: [Int], by value: EagerNode) -> EagerNode {
     var values = base.values
@@ -162,6 +228,7 @@ final class EagerModel {
     }
     let result = make(dims, (0..<n).map { f.value(arguments($0)) }, [])
     result.isVariable = operands.contains { $0.isVariable }
+    note(operands, of: result)
     if !isTracking { return result }
     for (position, operand) in operands.enumerated() where operand.isVariable {
       result.parents.append(
@@ -275,7 +342,7 @@ final class EagerModel {
       }
     }
     let p = logarithm ? y.map { exp($0) } : y
-    return make(
+    let result = make(
       x.dims, y,
       [
         (
@@ -291,6 +358,9 @@ final class EagerModel {
           }
         )
       ])
+    // The pullback has kept the result as it is now.
+    result.hasHiddenReader = true
+    return result
   }
 
   // MARK: Gradients
@@ -341,8 +411,48 @@ final class EagerModel {
     }
     if !retainsGraph {
       time += 1
-      for node in order { node.clearedAt = time }
+      for node in order {
+        let inputs = node.inputs
+        node.clearedAt = time
+        for input in inputs { clearConstants(input) }
+      }
     }
     return gradients
+  }
+
+  /// The end of the graph of a constant that a pass has come by, as far as no variable is reached.
+  private func clearConstants(_ node: EagerNode) {
+    if node.isVariable || !node.isComputed { return }
+    node.clearedAt = time
+    for input in node.inputs { clearConstants(input) }
+  }
+
+  /// The end of the graph of a node, without a pass.
+  func clear(below head: EagerNode) {
+    time += 1
+    var work = [head]
+    while let node = work.popLast() {
+      if !node.isComputed { continue }
+      node.clearedAt = time
+      work += node.inputs
+    }
+  }
+
+  // MARK: The memory guard
+
+  /// Whether some guarded operation that the nodes lead to reads or produced a memory.
+  func isLocked(_ memory: Memory, by held: [EagerNode]) -> Bool {
+    var seen = Set(held.map { ObjectIdentifier($0) })
+    var work = held
+    while let node = work.popLast() {
+      if !node.isComputed { continue }
+      if node.isGuarded, (node.inputs + [node]).contains(where: { $0.memory === memory }) {
+        return true
+      }
+      for input in node.inputs where seen.insert(ObjectIdentifier(input)).inserted {
+        work.append(input)
+      }
+    }
+    return false
   }
 }

@@ -1,5 +1,6 @@
 // Every documented end of the program, in a process of its own: that it ends, and what it says.
 
+import Foundation
 import LazyGrad
 import Testing
 
@@ -219,7 +220,132 @@ import Testing
       #expect(says(result, "LazyGrad: subscript: "))
     }
 
-    // MARK: The process-wide switch, which other tests must not see
+    @Test("No memory, where nobody catches that")
+    func noMemory() async {
+      let result = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        LazyGradEngine.setMemoryLimit(1 << 20)
+        _ = (Tensor.ones([1 << 20]) + 1).array
+      }
+      #expect(says(result, "LazyGrad: array: no memory for 4194304 bytes (limit 1048576)"))
+    }
+
+    // MARK: The process-wide switches, which other tests must not see
+
+    @Test("Lack of memory is thrown, changes nothing, and ends with more memory")
+    func memoryLimit() async {
+      await #expect(processExitsWith: .success) {
+        func lacks(_ body: () throws -> Void) -> Bool {
+          do {
+            try catchingTensorErrors(body)
+            return false
+          } catch { return (error as? TensorError)?.cause == .outOfMemory }
+        }
+        let x = Tensor([1.0, 2, 3])
+        let wide = x.reshaped([3, 1]) * Tensor.ones([1, 1 << 18], dtype: .float64)
+        let kept = x * 2
+        let total = wide.sum()
+        let before = LazyGradEngine.bytesInUse
+        LazyGradEngine.setMemoryLimit(before + 1 << 20)
+        precondition(lacks { _ = wide.array })
+        precondition(lacks { _ = wide.elements(as: Double.self) })
+        precondition(lacks { precondition(total.item().isNaN) })
+        precondition(lacks { eval(wide, kept) })
+        precondition(lacks { wide.eval() })
+        precondition(lacks { _ = "\(wide)" })
+        precondition(lacks { _ = wide.detached() })
+        precondition(LazyGradEngine.bytesInUse <= before + 1 << 16)
+        precondition(kept.elements(as: Double.self) == [2, 4, 6])
+        let source = NDArray.ones([100_000])
+        precondition(lacks { _ = Tensor(source) } && !lacks { _ = Tensor(source, copy: false) })
+        // A host write that would have to compute what is pending first.
+        memGuardOff {
+          let host = NDArray([1.0, 2, 3])
+          let high = Tensor(host, copy: false).reshaped([3, 1]) * Tensor.ones([1, 1 << 18])
+          do {
+            try host.fill(0.0)
+            preconditionFailure("written")
+          } catch { precondition((error as? TensorError)?.cause == .outOfMemory) }
+          precondition(host.elements(as: Double.self) == [1, 2, 3])
+          LazyGradEngine.setMemoryLimit(1 << 40)
+          try! host.fill(0.0)
+          precondition(high[2, 7].item() == 3)
+          LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 20)
+        }
+        // More than a window, of which every value is needed for the gradient.
+        precondition(
+          lacks {
+            let p = Tensor.ones([1 << 12], dtype: .float64)
+            var y = p
+            for _ in 0..<40_000 { y = sin(y) }
+            y.sum().backward()
+            _ = p.grad!.array
+          })
+        LazyGradEngine.setMemoryLimit(1 << 40)
+        total.backward()
+        precondition(x.grad!.elements(as: Double.self) == [Double](repeating: 262_144, count: 3))
+        precondition(total.item() == 6 * 262_144)
+      }
+    }
+
+    /// In a process of its own, where no other test takes memory meanwhile.
+    @Test("Training and ten thousand plans take flat memory")
+    func flatMemory() async {
+      await #expect(processExitsWith: .success) {
+        let w = Tensor(NDArray.ones([64, 64], dtype: .float32))
+        let x = Tensor(NDArray.ones([4, 64], dtype: .float32), constant: true)
+        func differentiate() -> Tensor {
+          let loss = square(matmul(x, w) * 0.01).sum()
+          loss.backward()
+          return loss
+        }
+        func update(_ body: () -> Void) {
+          _ = differentiate()
+          body()
+          w.eval()
+        }
+        let loops: [(turns: Int, step: (Int) -> Void)] = [
+          (500, { _ in update { w -= 0.001 * w.grad! } }),
+          (500, { _ in update { noAutodiff { w -= 0.001 * w.grad! } } }),
+          (500, { _ in update { w[0..<2] -= 0.001 * w.grad![0..<2] } }),
+          (500, { _ in update { w[[0, 3, 0]] -= 0.001 * w.grad![[0, 3, 0]] } }),
+          (500, { _ in _ = differentiate().item() }),
+          (
+            10_000,
+            { n in
+              let y = Tensor.full([n % 2500 + 1], Double(n), dtype: .float64)
+              (n % 3 == 0 ? y + 1 : n % 3 == 1 ? y * 2 : -y).eval()
+            }
+          ),
+        ]
+        for (number, loop) in loops.enumerated() {
+          for n in 0..<20 { loop.step(n) }
+          let early = LazyGradEngine.bytesInUse
+          for n in 20..<loop.turns { loop.step(n) }
+          let late = LazyGradEngine.bytesInUse
+          precondition(late <= early, "loop \(number): \(early) bytes became \(late)")
+        }
+      }
+    }
+
+    @Test("The variables that set the limit of memory and turn the guard off")
+    func environment() async {
+      await #expect(processExitsWith: .success) {
+        setenv("LAZYGRAD_MEM_GUARD", "0", 1)
+        setenv("LAZYGRAD_MEMORY_LIMIT", "1048576", 1)
+        precondition(!isMemoryGuardActive)
+        let x = NDArray([1.0, 2])
+        let y = x * Tensor([3.0, 4])
+        precondition(x.isWriteable && memGuardOn { isMemoryGuardActive })
+        try! x.fill(0.0)
+        precondition(y.elements(as: Double.self) == [3, 8])
+        do {
+          _ = try catchingTensorErrors { Tensor.ones([1 << 20]).eval() }
+          preconditionFailure("no error")
+        } catch { precondition((error as? TensorError)?.cause == .outOfMemory) }
+      }
+    }
 
     @Test("The guard's process-wide switch")
     func switches() async {

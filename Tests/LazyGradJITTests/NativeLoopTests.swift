@@ -158,16 +158,16 @@ private func check(
     if mustBeNative, !isNative { Issue.record("\(what), \(set): stays portable") }
     // The portable kernels may read beyond the end.
     let fences = fences && isNative
-    for side in FencedMemory.Side.allCases {
+    for side in FencedMemory.Flush.allCases {
       let leaves = zip(sketch.leaves, plain).map { leaf, storage in
         let bytes = leaf.dims.reduce(1, *) * leaf.type.size
-        let memory = FencedMemory(byteCount: bytes, at: side)
+        let memory = FencedMemory(byteCount: bytes, flush: side)
         memory.pointer.copyMemory(from: storage.pointer, byteCount: bytes)
         return memory
       }
       var outputs: [Int: FencedMemory] = [:]
       for root in sketch.roots where fences {
-        outputs[root] = FencedMemory(byteCount: sketch.byteCount(root), at: side)
+        outputs[root] = FencedMemory(byteCount: sketch.byteCount(root), flush: side)
       }
       let sources =
         fences

@@ -111,11 +111,18 @@ struct ErrorTests {
     let high = Tensor(1.0).broadcast(to: [1, 1 << 32])
     #expect(message { _ = wide + high } != "no error")
     #expect(message { _ = matmul(wide, high) } != "no error")
-    let huge = Tensor(1.0).broadcast(to: [1 << 62])
+    let huge = Tensor(1.0).broadcast(to: [1 << 48])
     #expect(message { _ = concatenate([huge, huge]) } != "no error")
     #expect(message { _ = stack([huge, huge, huge]) } != "no error")
     #expect(
       message { _ = `where`(Tensor(true), wide, high) } != "no error")
+    for shape in [[1 << 62], [1 << 49], [1 << 31, 1 << 32]] {
+      let text = "shape \(shape) has more elements than memory can hold"
+      #expect(message { _ = Tensor.zeros(shape) } == "zeros: " + text)
+      #expect(message { _ = Tensor(1.0).broadcast(to: shape) } == "broadcast: " + text)
+    }
+    let view = NDArray(1.0).broadcast(to: [1 << 50])
+    #expect(message { _ = Tensor(view, copy: false) }.contains("more elements than memory"))
   }
 
   @Test("Indices")
@@ -171,6 +178,12 @@ struct ErrorTests {
       message { n += 0.5 } == "+=: elements of type float64 can't be put into int64")
     #expect(
       message { m[0] = Tensor([1.0, 2]) } == "subscript: shape [2] does not fit into shape [3]")
+    #expect(
+      message { exp(m, out: Tensor([1.0])) }
+        == "exp: shape [2, 3] does not fit into shape [1]")
+    #expect(
+      message { matmul(m, m.transposed(), out: m) }
+        == "matmul: a result of shape [2, 2] does not fit out: of shape [2, 3]")
     #expect(
       message { m += Tensor.ones([2, 2, 3], dtype: .float64) }
         == "+=: shape [2, 2, 3] does not fit into shape [2, 3]")

@@ -52,7 +52,8 @@ import Testing
     let isLong = ProcessInfo.processInfo.environment["LAZYGRAD_LONG"] == "1"
     var weights = [[8, 16], [16, 16], [16, 4]].map { Tensor.full($0, 0.05, dtype: .float32) }
     let x = Tensor.full([1, 8], 0.5, dtype: .float32, constant: true)
-    var marks: [(bytes: Int, records: Int, live: Int)] = []
+    // Of this thread's tape; bytes are the process's, and an exit test looks at those.
+    var marks: [(records: Int, live: Int)] = []
     let steps = isLong ? 100_000 : 2_000
     for k in 0..<steps {
       var h = Tensor.zeros([1, 16], constant: true)
@@ -63,12 +64,12 @@ import Testing
       weights = noAutodiff { weights.map { $0 - 0.01 * $0.grad! } }
       if k == steps / 2 || k == steps - 1 {
         let use = Engine.tapeUse
-        marks.append((LazyGradEngine.bytesInUse, use.records, use.live))
+        marks.append((use.records, use.live))
       }
     }
-    #expect(marks[1].bytes <= marks[0].bytes + 1 << 20)
-    #expect(marks[1].records <= marks[0].records + 100_000)
-    #expect(marks[1].live <= marks[0].live + 1_000)
+    // Records are moved together beyond 16,384.
+    #expect(marks[1].records < 24_576, "\(marks)")
+    #expect(marks[1].live <= marks[0].live + 16, "\(marks)")
   }
 
   @Test func loopsThatNeverReadStayBounded() {

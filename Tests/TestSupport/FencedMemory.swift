@@ -1,4 +1,5 @@
-// Memory between two pages that nobody may touch: a load or store one byte too far is a signal.
+// Memory between two pages that nobody may touch: code that reads or writes one byte beyond its
+// operands ends the process instead of passing by luck.
 
 #if canImport(Glibc)
   import Glibc
@@ -8,24 +9,32 @@
   import Darwin
 #endif
 
-/// Bytes that begin or end at an unreadable page.
+/// A block of bytes that begins right after, or ends right before, an inaccessible page.
 package final class FencedMemory {
-  /// Which fence the bytes touch.
-  package enum Side: CaseIterable, Sendable { case start, end }
+  /// Which end of the block is at the fence.
+  package enum Flush: CaseIterable, Sendable { case start, end }
 
+  private let mapping: UnsafeMutableRawPointer
+  private let mappedBytes: Int
+  /// The first byte.
   package let pointer: UnsafeMutableRawPointer
-  private let map: UnsafeMutableRawPointer
-  private let mapBytes: Int
 
-  package init(byteCount: Int, at side: Side) {
-    let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    let inside = max((byteCount + page - 1) / page, 1) * page
-    mapBytes = inside + 2 * page
-    map = mmap(nil, mapBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)!
-    precondition(map != MAP_FAILED, "fenced memory: no memory")
-    mprotect(map + page, inside, PROT_READ | PROT_WRITE)
-    pointer = map + page + (side == .start ? 0 : inside - byteCount)
+  package init(byteCount: Int, flush: Flush) {
+    let page = Int(getpagesize())
+    let inner = max((byteCount + page - 1) / page, 1) * page
+    mappedBytes = inner + 2 * page
+    let flags = MAP_PRIVATE | MAP_ANON
+    guard let mapping = mmap(nil, mappedBytes, PROT_NONE, flags, -1, 0), mapping != MAP_FAILED,
+      mprotect(mapping + page, inner, PROT_READ | PROT_WRITE) == 0
+    else { preconditionFailure("FencedMemory: no memory for \(byteCount) bytes") }
+    self.mapping = mapping
+    pointer = mapping + page + (flush == .start ? 0 : inner - byteCount)
   }
 
-  deinit { munmap(map, mapBytes) }
+  deinit { munmap(mapping, mappedBytes) }
+
+  /// The block as elements.
+  package func bound<T>(to type: T.Type) -> UnsafeMutablePointer<T> {
+    pointer.assumingMemoryBound(to: type)
+  }
 }

@@ -8,7 +8,7 @@ from mygrad.nnet.losses import softmax_crossentropy
 
 import common as c
 
-args = c.arguments(["guard", "unguarded", "noautodiff"])
+args = c.arguments(["guard", "unguarded", "noautodiff"], ["W1", "W2", "W4", "W5"])
 bench = c.Bench("mygrad", mg.__version__, args)
 if args.mode == "unguarded":
     mg.turn_memory_guarding_off()

@@ -8,7 +8,7 @@ import numpy as np
 
 import common as c
 
-args = c.arguments(["manual", "batched"])
+args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6"])
 bench = c.Bench("numpy", np.__version__, args)
 
 
@@ -123,6 +123,28 @@ def chain():
         bench.run(n, "forward", forward, forward())
 
 
+def matmul():
+    names = ["x".join(map(str, size)) for size in c.MATMUL_SIZES]
+    for name in c.chosen(args, names):
+        pairs = c.matmul_data(*map(int, name.split("x")))
+        bench.run(name, "forward", lambda: [a @ b for a, b in pairs], per=len(pairs))
+
+
+def reduce():
+    x, y = c.reduce_data()
+
+    def softmax():
+        z = y - y.max(1, keepdims=True)
+        np.exp(z, out=z)
+        z /= z.sum(1, keepdims=True)
+        return z
+
+    cases = {"sum0": lambda: x.sum(0), "sum1": lambda: x.sum(1), "softmax": softmax,
+             "transpose": lambda: x.T.copy()}
+    for name in c.chosen(args, list(cases)):
+        bench.run(name, "forward", cases[name])
+
+
 def mlp():
     x, labels, (w1, b1, w2, b2, w3, b3) = c.mlp_data()
 
@@ -161,4 +183,5 @@ def overhead():
     bench.run("chain", "forward", forward, float(forward().sum()), per=c.OVERHEAD_LENGTH)
 
 
-{"W1": rnn, "W2": chain, "W4": mlp, "W5": overhead}[args.workload]()
+{"W1": rnn, "W2": chain, "W3": matmul, "W4": mlp, "W5": overhead,
+ "W6": reduce}[args.workload]()

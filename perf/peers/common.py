@@ -21,17 +21,23 @@ RNN_SIZES = {
 }
 # W2: elements
 CHAIN_SIZES = (1_000, 100_000, 10_000_000)
+# W3: rows, depth, columns
+MATMUL_SIZES = [(n, n, n) for n in (16, 32, 64, 128, 256, 512, 1024, 2048)]
+MATMUL_SIZES += [(1, 64, 64), (16, 64, 256)]
 # W4
 MLP_DIMS = (784, 256, 128, 10)
 MLP_BATCH = 64
 LEARNING_RATE = 0.01
 # W5: operations in one chain
 OVERHEAD_LENGTH = 1000
+# W6: rows and columns; the softmax takes the first columns' worth of values
+REDUCE_SIZE = 4096
+SOFTMAX_COLUMNS = 1024
 
 
-def arguments(modes):
+def arguments(modes, workloads):
     parser = argparse.ArgumentParser()
-    parser.add_argument("workload", choices=["W1", "W2", "W4", "W5"])
+    parser.add_argument("workload", choices=workloads)
     parser.add_argument("--mode", default=modes[0], choices=modes)
     parser.add_argument("--cases", default="", help="comma-separated subset of the cases")
     parser.add_argument("--seconds", type=float, default=1.0, help="sampling time of each case")
@@ -62,6 +68,18 @@ def chain_data(n):
     return [r.randn(n).astype(f32) for _ in range(3)]
 
 
+def matmul_data(rows, depth, columns):
+    """Pairs of operands: one if it is large; else a power of two of them, at most 64, that with
+    their products take half a megabyte."""
+    size = 4 * (rows * depth + depth * columns + rows * columns)
+    count = 1
+    while count < 64 and 2 * count * size <= 512 << 10:
+        count *= 2
+    r = np.random.RandomState(3)
+    return [(r.randn(rows, depth).astype(f32), r.randn(depth, columns).astype(f32))
+            for _ in range(count)]
+
+
 def mlp_data():
     r = np.random.RandomState(2)
     x = r.randn(MLP_BATCH, MLP_DIMS[0]).astype(f32)
@@ -75,6 +93,13 @@ def mlp_data():
 
 def overhead_data():
     return np.arange(4, dtype=f32), np.full(4, 0.5, f32)
+
+
+def reduce_data():
+    """A square matrix of values from 0 to 1, and the softmax's from -3 to 3."""
+    values = np.random.RandomState(4).rand(REDUCE_SIZE, REDUCE_SIZE).astype(f32)
+    part = values.reshape(-1)[:REDUCE_SIZE * SOFTMAX_COLUMNS] * 6 - 3
+    return values, part.reshape(REDUCE_SIZE, SOFTMAX_COLUMNS)
 
 
 def gradient_norm(gradients):

@@ -1,50 +1,60 @@
-// The ceilings of one core: multiply-add rate in registers, and copy and triad bandwidth by
-// footprint. One JSON row each. The vector width is what the compiler is given.
+// The ceilings of one core: multiply-add rate in registers, with every width of vectors that the
+// compiler may use, and copy and triad bandwidth by footprint. One JSON row each.
 //
 // Build: gcc -O3 -march=native -ffp-contract=fast peak.c -o peak
-// Usage: peak
+// Usage: peak [multiply_add]
 #define _GNU_SOURCE
 #include "timing.h"
 
 #if defined(__AVX512F__)
-enum { WIDTH = 64 };
+enum { WIDEST = 64 };
 #elif defined(__AVX__)
-enum { WIDTH = 32 };
+enum { WIDEST = 32 };
 #else
-enum { WIDTH = 16 };
+enum { WIDEST = 16 };
 #endif
-typedef float vec __attribute__((vector_size(WIDTH)));
 
 enum { CHAINS = 12, REPEATS = 11 };
 static volatile float sink;
 
-static void row(const char *name, const char *unit, double values[REPEATS]) {
+static void row(const char *name, int vector_bytes, const char *unit, double values[REPEATS]) {
   qsort(values, REPEATS, sizeof(double), ascending);
   printf("{\"peer\": \"machine\", \"case\": \"%s\", \"threads\": 1, \"vector_bytes\": %d, "
          "\"unit\": \"%s\", \"median\": %.2f, \"best\": %.2f}\n",
-         name, (int)WIDTH, unit, values[REPEATS / 2], values[REPEATS - 1]);
+         name, vector_bytes, unit, values[REPEATS / 2], values[REPEATS - 1]);
   fflush(stdout);
 }
 
-static void multiply_add(void) {
-  const long rounds = 10000000;
-  double values[REPEATS];
-  for (int r = 0; r < REPEATS; r++) {
-    vec acc[CHAINS], scale = {0}, shift = {0};
-    scale += 0.999999f;
-    shift += 1e-7f;
-    for (int i = 0; i < CHAINS; i++) acc[i] = shift * (float)i;
-    double start = now();
-    for (long k = 0; k < rounds; k++)
-#pragma GCC unroll 12
-      for (int i = 0; i < CHAINS; i++) acc[i] = acc[i] * scale + shift;
-    double seconds = now() - start;
-    for (int i = 1; i < CHAINS; i++) acc[0] += acc[i];
-    sink = acc[0][0] + acc[0][1];
-    values[r] = 2.0 * (double)rounds * CHAINS * (WIDTH / 4) / seconds * 1e-9;
+// Twelve independent chains hide the latency of the multiply-adds and fit the registers.
+#define MULTIPLY_ADD(bytes)                                                           \
+  static void multiply_add_##bytes(void) {                                            \
+    typedef float vec __attribute__((vector_size(bytes)));                            \
+    const long rounds = 10000000;                                                     \
+    double values[REPEATS];                                                           \
+    for (int r = 0; r < REPEATS; r++) {                                               \
+      vec acc[CHAINS], scale = {0}, shift = {0};                                      \
+      scale += 0.999999f;                                                             \
+      shift += 1e-7f;                                                                 \
+      for (int i = 0; i < CHAINS; i++) acc[i] = shift * (float)i;                     \
+      double start = now();                                                           \
+      for (long k = 0; k < rounds; k++)                                               \
+        _Pragma("GCC unroll 12")                                                      \
+        for (int i = 0; i < CHAINS; i++) acc[i] = acc[i] * scale + shift;             \
+      double seconds = now() - start;                                                 \
+      for (int i = 1; i < CHAINS; i++) acc[0] += acc[i];                              \
+      sink = acc[0][0] + acc[0][1];                                                   \
+      values[r] = 2.0 * (double)rounds * CHAINS * (bytes / 4) / seconds * 1e-9;       \
+    }                                                                                 \
+    row("multiply_add", bytes, "GFLOP/s", values);                                    \
   }
-  row("multiply_add", "GFLOP/s", values);
-}
+
+#if defined(__AVX512F__)
+MULTIPLY_ADD(64)
+#endif
+#if defined(__AVX__)
+MULTIPLY_ADD(32)
+#endif
+MULTIPLY_ADD(16)
 
 // Three arrays of n floats each.
 static void bandwidth(const char *level, size_t n) {
@@ -68,13 +78,20 @@ static void bandwidth(const char *level, size_t n) {
     }
     char name[64];
     snprintf(name, sizeof name, "%s_%s", triad ? "triad" : "copy", level);
-    row(name, "GB/s", values);
+    row(name, WIDEST, "GB/s", values);
   }
   free(a), free(b), free(c);
 }
 
-int main(void) {
-  multiply_add();
+int main(int argc, char **argv) {
+#if defined(__AVX512F__)
+  multiply_add_64();
+#endif
+#if defined(__AVX__)
+  multiply_add_32();
+#endif
+  multiply_add_16();
+  if (argc > 1 && !strcmp(argv[1], "multiply_add")) return 0;
   bandwidth("24KB", 2048);
   bandwidth("576KB", 49152);
   bandwidth("18MB", 1572864);

@@ -12,8 +12,13 @@
 
 #include "timing.h"
 
-typedef float vec __attribute__((vector_size(64), aligned(4), may_alias));
+// Tiles of 6 x WIDE vectors must fit the registers: 32 with AVX-512, else 16.
+#if defined(__AVX512F__)
 enum { LANES = 16, WIDE = 4, BLOCK = 256 };
+#else
+enum { LANES = 8, WIDE = 2, BLOCK = 256 };
+#endif
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 // The steps of case S last some tens of nanoseconds: a call that passes structures shows.
 #define INLINE static inline __attribute__((always_inline))
@@ -102,10 +107,10 @@ INLINE void single_row(int K, Matrix a, const float *w, float *out, size_t N, in
 INLINE void wide_columns(int M, int K, Matrix a, const float *w, float *out, size_t N,
                          int accumulate, const float *bias) {
   int m = 0;
-  ROWS(6, 4, M - m != 8 && M - m != 4)
-  ROWS(4, 4, 1)
-  ROWS(2, 4, 1)
-  ROWS(1, 4, 1)
+  ROWS(6, WIDE, M - m != 8 && M - m != 4)
+  ROWS(4, WIDE, 1)
+  ROWS(2, WIDE, 1)
+  ROWS(1, WIDE, 1)
 }
 
 INLINE void narrow_columns(int M, int K, Matrix a, const float *w, float *out, size_t N,

@@ -15,22 +15,32 @@ import re
 import statistics
 import sys
 
-# Case, pass, and the peers of each line of the table.
+import common as c
+
+# Workload, case and pass of each line of the table.
 LINES = [
     ("W1", "S", "train"),
     ("W1", "M", "train"),
     ("W1", "L", "train"),
     ("W2", "10000000", "forward"),
     ("W2", "10000000", "train"),
+    *(("W3", "x".join(map(str, size)), "forward") for size in c.MATMUL_SIZES),
+    ("W4", "mlp", "train"),
+    *(("W6", case, "forward") for case in ("sum0", "sum1", "softmax", "transpose")),
 ]
 PEERS = {
     "W1": [("mygrad", "guard"), ("numpy", "manual"), ("numpy", "batched"), ("c", "blocked")],
     "W2": [("mygrad", "guard"), ("numpy", "manual"), ("c", "fused")],
+    "W3": [("numpy", "manual")],
+    "W4": [("mygrad", "guard"), ("numpy", "manual")],
+    "W6": [("numpy", "manual"), ("c", "fused")],
 }
+# Their programs check their results themselves.
+WITHOUT_LOSS = ("W3", "W6")
 # A forward pass alone keeps nothing for gradients: lgbench runs it inside noAutodiff.
 OURS = {"train": ("lazygrad", "guard"), "forward": ("lazygrad", "noautodiff")}
-TITLES = {"W1": "W1 RNN", "W2": "W2 chain", "train": "forward + gradients", "forward": "forward"}
-WORKLOADS = {"rnn": "W1", "chain": "W2"}
+TITLES = {"W1": "W1 RNN", "W2": "W2 chain", "W3": "W3 product", "W4": "W4", "W6": "W6",
+          "train": "forward + gradients", "forward": "forward"}
 # Float32 sums in different orders: relative to the loss, or to 1 where the loss is small.
 LOSS_TOLERANCE = 1e-4
 
@@ -51,7 +61,6 @@ def rows_of(path):
             entry = json.loads(line)
             for row in entry.get("rows", [entry]):
                 row.setdefault("peer", "lazygrad")
-                row["workload"] = WORKLOADS.get(row["workload"], row["workload"])
                 row.setdefault("mode", "guard")
                 row["case"] = case_name(row["case"])
                 yield row
@@ -62,7 +71,10 @@ def collect(folder):
     for path in sorted(glob.glob(os.path.join(folder, "round-*.jsonl"))):
         cells = {}
         for row in rows_of(path):
-            cells[row["workload"], row["case"], row["pass"], row["peer"], row["mode"]] = row
+            if row["case"] == "multiply_add":
+                cells["peak"] = max(row["best"], cells.get("peak", 0))
+            else:
+                cells[row["workload"], row["case"], row["pass"], row["peer"], row["mode"]] = row
         rounds.append(cells)
     return rounds
 
@@ -85,12 +97,19 @@ def table(rounds):
                 "peer": peer, "mode": mode, "version": theirs[0]["version"],
                 "median_us": statistics.median(r["median_us"] for r in theirs),
                 "ratio": statistics.median(ratios), "ratios": ratios})
+            if workload in WITHOUT_LOSS:
+                continue
             mine, other = ours[0].get("loss"), theirs[0].get("loss")
             name = f"{workload} {case} {passes}"
             if mine is None:
                 complaints.append(f"{name}: lgbench gives no loss")
             elif not math.isclose(mine, other, rel_tol=LOSS_TOLERANCE, abs_tol=LOSS_TOLERANCE):
                 complaints.append(f"{name}: loss {mine!r}, {peer} {mode} {other!r}")
+        if workload == "W3":
+            line["gflops"] = statistics.median(r["gflops"] for r in ours)
+            if all("peak" in r for r in rounds):
+                line["of_peak"] = statistics.median(
+                    o["gflops"] / r["peak"] for o, r in zip(ours, rounds))
         lines.append(line)
         results += ours
     return lines, results, complaints
@@ -110,6 +129,22 @@ def render(lines):
                 microseconds(line["lazygrad_us"]), f"{p['peer']} {p['mode']}",
                 microseconds(p["median_us"]), f"{p['ratio']:.2f}",
                 f"{min(p['ratios']):.2f}..{max(p['ratios']):.2f}"])
+    return padded(grid)
+
+
+def render_products(lines):
+    """Rates of the matrix products, and percent of the machine's multiply-add peak if measured."""
+    grid = [["product", "LazyGrad GFLOP/s", "of peak", "NumPy GFLOP/s"]]
+    for line in lines:
+        if "gflops" in line:
+            rate = line["gflops"]
+            numpy = [f"{rate / p['ratio']:.1f}" for p in line["peers"]] or ["-"]
+            share = f"{100 * line['of_peak']:.1f}%" if "of_peak" in line else "-"
+            grid.append([line["case"], f"{rate:.1f}", share, numpy[0]])
+    return padded(grid) if len(grid) > 1 else ""
+
+
+def padded(grid):
     widths = [max(len(row[i]) for row in grid) for i in range(len(grid[0]))]
     text = ["| " + " | ".join(cell.ljust(w) for cell, w in zip(row, widths)) + " |"
             for row in grid]
@@ -133,6 +168,9 @@ def main():
         "faster. Float32. Passes with gradients run with the memory guard on; a forward pass of "
         "LazyGrad alone runs inside noAutodiff, as NumPy and C compute it.")
     report = render(lines)
+    products = render_products(lines)
+    if products:
+        report += "\n\n" + products
     losses = "Losses agree." if not complaints else "LOSSES DISAGREE:\n" + "\n".join(complaints)
     today = datetime.date.today().isoformat()
     cpu = re.sub(r"[^a-z0-9]+", "-", machine["cpu"].lower()).strip("-")

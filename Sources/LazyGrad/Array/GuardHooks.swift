@@ -11,10 +11,10 @@ enum GuardHooks {
 
   /// Computes every recorded operation that would otherwise see the storage after the write.
   ///
-  /// Stops the program if there is no memory for the results: the write must not happen then.
-  static func forceReaders(_ storage: Storage) {
+  /// - Throws: `TensorError` if there is no memory for the results: the write must not happen then.
+  static func forceReaders(_ storage: Storage) throws(TensorError) {
     do throws(StorageError) { try Engine.forceReaders(of: storage) } catch {
-      stop("NDArray", describe(error))
+      throw tensorError(error, in: "NDArray")
     }
   }
 }

@@ -58,7 +58,15 @@ extension NDArray {
   ///
   /// - Complexity: copies every element once, twice if the array is both strided and converted.
   public func astype(_ dtype: DType) -> NDArray {
-    let result = NDArray(uninitialized: shape, dtype: dtype, operation: "astype")
+    do throws(StorageError) { return try converted(to: dtype) } catch {
+      stop("astype", tensorError(error, in: "astype").message)
+    }
+  }
+
+  /// `astype(_:)` for who can go on without memory.
+  func converted(to dtype: DType) throws(StorageError) -> NDArray {
+    let result = try NDArray(
+      uninitialized: LayoutTable.shared.intern(dims: shape), dtype: dtype)
     copyElements(to: result.pointer, as: dtype)
     return result
   }

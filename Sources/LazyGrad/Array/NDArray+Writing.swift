@@ -10,17 +10,18 @@ extension NDArray {
   /// 2. A storage that a live guarded graph reads refuses.
   /// 3. Operations that have been recorded but not computed, outside of the guard, are computed
   ///    now: they were called before the write and must not see it.
-  func prepareForWriting() throws(MemoryGuardError) {
-    if !isNativelyWriteable { throw .readOnly }
+  func prepareForWriting() throws {
+    if !isNativelyWriteable { throw MemoryGuardError.readOnly }
     if !storage.hasReaders { return }
     let holders = lockHolders
-    if !holders.isEmpty { throw .locked(holders: holders) }
-    GuardHooks.forceReaders(storage)
+    if !holders.isEmpty { throw MemoryGuardError.locked(holders: holders) }
+    try GuardHooks.forceReaders(storage)
   }
 
   /// Sets every element to a value, converted as `astype(_:)` does.
   ///
-  /// - Throws: `MemoryGuardError` if the array is read-only or locked; nothing is written then.
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
+  ///   memory for pending results that need the old values; nothing is written then.
   public func fill<Scalar: TensorScalar>(_ value: Scalar) throws {
     try prepareForWriting()
     overwrite(with: NDArray(value, dtype: dtype))
@@ -31,7 +32,8 @@ extension NDArray {
   /// The arrays may share memory: the values are those from before the call. Stops the program if
   /// the shape of `other` does not broadcast to that of this array.
   ///
-  /// - Throws: `MemoryGuardError` if the array is read-only or locked; nothing is written then.
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
+  ///   memory for pending results that need the old values; nothing is written then.
   public func assign(_ other: NDArray) throws {
     let source = assignable(other, to: shape, operation: "assign")
     try prepareForWriting()
@@ -45,8 +47,9 @@ extension NDArray {
   /// `body` must not use the array or tensors over its memory. Stops the program if `Scalar` is
   /// not the element type of the array.
   ///
-  /// - Throws: `MemoryGuardError` if the array is read-only or locked (`body` is not called then);
-  ///   what `body` throws.
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
+  ///   memory for pending results that need the old values (`body` is not called then); what `body`
+  ///   throws.
   public func withMutableElements<Scalar: TensorScalar, Result>(
     as type: Scalar.Type, _ body: (inout UnsafeMutableBufferPointer<Scalar>) throws -> Result
   ) throws -> Result {
@@ -57,6 +60,22 @@ extension NDArray {
     var buffer = UnsafeMutableBufferPointer(
       start: target.pointer.assumingMemoryBound(to: Scalar.self), count: count)
     return try body(&buffer)
+  }
+
+  /// Gives the address of the element with all indices 0 to code that knows nothing of LazyGrad, such as
+  /// a C library; `strides` says where the other elements are.
+  ///
+  /// Unsafe: nobody checks what happens there. A write passes by the memory guard, by the flag that
+  /// makes an array read-only, and by results that are pending on the memory, which may then see old
+  /// values, new ones or both. `withMutableElements(as:_:)` takes care of all three. The pointer must
+  /// not be used after `body` has returned. Stops the program if `Scalar` is not the element type of the
+  /// array.
+  public func withUnsafeMutablePointer<Scalar: TensorScalar, Result>(
+    to type: Scalar.Type, _ body: (UnsafeMutablePointer<Scalar>) throws -> Result
+  ) rethrows -> Result {
+    requireElements(of: type, operation: "withUnsafeMutablePointer")
+    defer { withExtendedLifetime(self) {} }
+    return try body(pointer.assumingMemoryBound(to: Scalar.self))
   }
 
   /// `other` without leading axes of length 1 that `shape` does not have, if it broadcasts to it.

@@ -62,7 +62,14 @@ extension Tensor {
   ///
   /// For a view it is a view of its base's gradient.
   public var grad: Tensor? {
-    if let base = baseTensor { return base.grad?.view(layout: viewLayout, offset: viewOffset) }
+    if let base = baseTensor {
+      // Reading a gradient is no operation: it locks nothing.
+      return base.grad.map {
+        Tensor(
+          $0.recordView(viewLayout, viewOffset, .plain), base: $0, layout: viewLayout,
+          offset: viewOffset)
+      }
+    }
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }
     if slot.pointee.hasUnitGradient { return Tensor.ones(shape, dtype: dtype, constant: true) }
     return nil
@@ -143,6 +150,8 @@ extension Differentiation {
   static func clear(_ head: Tensor) {
     let tape = Tape.hold(head.slot)
     defer { tape.unlock() }
+    // A value in memory has no graph; asking for its record would be a new use.
+    if head.slot.pointee.node == 0 { return }
     let pass = BackwardPass(tape: tape, createsGraph: false, state: RecordMode.plain.state)
     GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
@@ -163,7 +172,8 @@ private struct GraphWalk {
       ids.append(tape.nodeOrLeaf(head.slot))
     }
     guard let top = ids.max() else { return zeros(collect) }
-    if tape.state.pointee.hasCleared { try check(ids) }
+    // A constant has no gradients, so none can get lost.
+    if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
 
     tape.state.pointee.reached = 0
     var ones = Tape.none
@@ -184,6 +194,8 @@ private struct GraphWalk {
     }
     var released: [UInt32] = []
     var constants: [UInt32] = []
+    var unread: [UInt32] = []
+    var runsPieces = true
     var id = top
     while tape.state.pointee.reached > 0 {
       let adjoint = tape[id].adjoint
@@ -202,6 +214,7 @@ private struct GraphWalk {
           case .only: if collected[id] != nil { collected[id] = g }
           }
           visit(id, g)
+          if tape[g].uses == 0 { unread.append(g) }
         }
         tape[id].adjoint = 0
         if !retainsGraph {
@@ -209,18 +222,25 @@ private struct GraphWalk {
           tape.markCleared(id)
           if tape[id].state.contains(.evaluated) { released.append(id) }
         }
-        if tape.isWindowFull { runPiece(below: id) }
+        if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
       }
       if id == 0 { break }
       id -= 1
     }
+    // Before anything is let go: a constant's record may have no other reader than a cleared one.
+    for id in constants { released += markCleared(below: id, constantsOnly: true) }
     tape.releaseCleared(released, since: start)
-    for id in constants { clear(below: id, constantsOnly: true) }
-    guard case .only(let variables) = collect else { return [] }
-    return variables.map { variable in
-      guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
-      return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+    var results: [Tensor] = []
+    if case .only(let variables) = collect {
+      results = variables.map { variable in
+        guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
+        return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+      }
     }
+    // The gradients of tensors that are gone, such as a parameter's value before its last update:
+    // left alone they would keep what they were to be computed from until the arena starts again.
+    for g in unread { tape.freeUnread(g) }
+    return results
   }
 
   /// The node that gathers a tensor's gradient.
@@ -266,10 +286,12 @@ private struct GraphWalk {
 
   // MARK: Results
 
-  /// A node that a new handle may take: each node has one handle at most.
+  /// A node that a new handle may take: each node has one handle at most, and a gradient has memory of
+  /// its own, which is not seen through another's.
   private func handle(_ g: UInt32) -> UInt32 {
     let opcode = tape[g].opcode
-    return tape[g].slot != nil || opcode == .leaf || opcode == .scalar ? pass.emit(.copy, g) : g
+    let isShared = opcode == .leaf || opcode == .scalar || opcode == .view
+    return tape[g].slot != nil || isShared ? pass.emit(.copy, g) : g
   }
 
   private func markUnit(_ id: UInt32) {
@@ -305,10 +327,17 @@ private struct GraphWalk {
 
   // MARK: Clearing and checking
 
-  /// Clears the graph of a node without differentiating it; with `constantsOnly` as far as no
-  /// variable is reached, whose own graph may still be wanted.
-  func clear(below head: UInt32, constantsOnly: Bool = false) {
+  /// Clears the graph of a node without differentiating it.
+  func clear(below head: UInt32) {
     let start = tape.count
+    tape.releaseCleared(markCleared(below: head), since: start)
+  }
+
+  /// Marks the graph of a node as cleared; with `constantsOnly` as far as no variable is reached, whose
+  /// own graph may still be wanted.
+  ///
+  /// - Returns: What is in memory and can be let go.
+  private func markCleared(below head: UInt32, constantsOnly: Bool = false) -> [UInt32] {
     var released: [UInt32] = []
     var marked: Set<UInt32> = [head]
     var work = [head]
@@ -323,7 +352,7 @@ private struct GraphWalk {
       tape.markCleared(id)
       if tape[id].state.contains(.evaluated) { released.append(id) }
     }
-    tape.releaseCleared(released, since: start)
+    return released
   }
 
   /// Looks for cleared parts before anything changes.
@@ -350,13 +379,16 @@ private struct GraphWalk {
 
   /// Runs what has been recorded so far, so that the backward pass of a graph of any length takes
   /// bounded memory beside the graph.
-  private func runPiece(below id: UInt32) {
+  ///
+  /// - Returns: Whether there was memory for that. Where there was not, the rest is recorded only, and
+  ///   who reads a gradient is told.
+  private func runPiece(below id: UInt32) -> Bool {
     var pending: [UInt32] = []
     for node in 0..<id
     where tape[node].adjoint != 0 && tape[node].adjoint != Tape.passedOn {
       pending.append(tape[node].adjoint &- 1)
     }
-    tape.forceAndKeep(pending)
+    return tape.forceAndKeep(pending)
   }
 }
 

@@ -64,12 +64,18 @@ public func logicalNot(_ x: Tensor) -> Tensor { .unary(.logicalNot, x) }
 /// whatever its own derivative would be.
 public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   if let poison = poisoned(condition, x, y) { return poison }
-  condition.use()
-  x.use()
-  y.use()
+  let (joinsCondition, joinsX, joinsY) = (condition.refresh(), x.refresh(), y.refresh())
   guard
     let slot = Tape.elementwise(.select, condition.slot, x.slot, y.slot, mode: Scope.mode)
-  else { return Tensor.cannotBroadcast(.select, [condition, x, y]) }
+  else {
+    if joinsCondition { condition.cutOffAgain() }
+    if joinsX { x.cutOffAgain() }
+    if joinsY { y.cutOffAgain() }
+    return Tensor.cannotBroadcast(.select, [condition, x, y])
+  }
+  condition.clearOldGradient()
+  x.clearOldGradient()
+  y.clearOldGradient()
   return Tensor(slot)
 }
 

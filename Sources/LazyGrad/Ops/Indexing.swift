@@ -5,87 +5,146 @@ internal import LazyGradJIT
 
 extension Tensor {
   /// Adds in place; the tensor keeps its shape, type and constness, and all views see the result.
-  public static func += (a: inout Tensor, b: Tensor) { a.update("+=", a + b) }
+  public static func += (a: inout Tensor, b: Tensor) { a.update("+=", b) { $0 + $1 } }
   /// Adds a number in place.
-  public static func += (a: inout Tensor, b: some TensorScalar) { a.update("+=", a + b) }
+  public static func += (a: inout Tensor, b: some TensorScalar) {
+    a.update("+=", b) { $0 + $1 }
+  }
   /// Subtracts in place.
-  public static func -= (a: inout Tensor, b: Tensor) { a.update("-=", a - b) }
+  public static func -= (a: inout Tensor, b: Tensor) { a.update("-=", b) { $0 - $1 } }
   /// Subtracts a number in place.
-  public static func -= (a: inout Tensor, b: some TensorScalar) { a.update("-=", a - b) }
+  public static func -= (a: inout Tensor, b: some TensorScalar) {
+    a.update("-=", b) { $0 - $1 }
+  }
   /// Multiplies in place.
-  public static func *= (a: inout Tensor, b: Tensor) { a.update("*=", a * b) }
+  public static func *= (a: inout Tensor, b: Tensor) { a.update("*=", b) { $0 * $1 } }
   /// Multiplies by a number in place.
-  public static func *= (a: inout Tensor, b: some TensorScalar) { a.update("*=", a * b) }
+  public static func *= (a: inout Tensor, b: some TensorScalar) {
+    a.update("*=", b) { $0 * $1 }
+  }
   /// Divides in place.
-  public static func /= (a: inout Tensor, b: Tensor) { a.update("/=", a / b) }
+  public static func /= (a: inout Tensor, b: Tensor) { a.update("/=", b) { $0 / $1 } }
   /// Divides by a number in place.
-  public static func /= (a: inout Tensor, b: some TensorScalar) { a.update("/=", a / b) }
+  public static func /= (a: inout Tensor, b: some TensorScalar) {
+    a.update("/=", b) { $0 / $1 }
+  }
   /// Raises to a power in place.
-  public static func **= (a: inout Tensor, b: Tensor) { a.update("**=", a ** b) }
+  public static func **= (a: inout Tensor, b: Tensor) { a.update("**=", b) { $0 ** $1 } }
   /// Raises to a power in place.
-  public static func **= (a: inout Tensor, b: some TensorScalar) { a.update("**=", a ** b) }
+  public static func **= (a: inout Tensor, b: some TensorScalar) {
+    a.update("**=", b) { $0 ** $1 }
+  }
 
   // The object changes, not the variable, so a `let` can be updated too. What can be assigned to
   // takes the operators above: `x[[0, 2]] += 1` works on a copy, which the setter must store.
 
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func += (a: Tensor, b: Tensor) { a.update("+=", a + b) }
+  public static func += (a: Tensor, b: Tensor) { a.update("+=", b) { $0 + $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", a + b) }
+  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", b) { $0 + $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func -= (a: Tensor, b: Tensor) { a.update("-=", a - b) }
+  public static func -= (a: Tensor, b: Tensor) { a.update("-=", b) { $0 - $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", a - b) }
+  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", b) { $0 - $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func *= (a: Tensor, b: Tensor) { a.update("*=", a * b) }
+  public static func *= (a: Tensor, b: Tensor) { a.update("*=", b) { $0 * $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", a * b) }
+  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", b) { $0 * $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func /= (a: Tensor, b: Tensor) { a.update("/=", a / b) }
+  public static func /= (a: Tensor, b: Tensor) { a.update("/=", b) { $0 / $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func /= (a: Tensor, b: some TensorScalar) { a.update("/=", a / b) }
+  public static func /= (a: Tensor, b: some TensorScalar) { a.update("/=", b) { $0 / $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func **= (a: Tensor, b: Tensor) { a.update("**=", a ** b) }
+  public static func **= (a: Tensor, b: Tensor) { a.update("**=", b) { $0 ** $1 } }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func **= (a: Tensor, b: some TensorScalar) { a.update("**=", a ** b) }
+  public static func **= (a: Tensor, b: some TensorScalar) { a.update("**=", b) { $0 ** $1 } }
 
-  /// Sets every element from a tensor that broadcasts to this one's shape.
-  public func assign(_ value: Tensor) { update("assign", value) }
+  /// Sets every element from a tensor that broadcasts to this one's shape, converted to its type by
+  /// NumPy's casting rules.
+  public func assign(_ value: Tensor) {
+    if value.kind == .poisoned || kind == .poisoned { return }
+    if canBeUpdated("assign", shape: value.shape) { update(value) }
+  }
+
+  /// An in-place operation with a tensor. What can't be carried out is refused before anything is
+  /// recorded, so that the operands keep their gradients.
+  private func update(
+    _ operation: String, _ other: Tensor, _ result: (Tensor, Tensor) -> Tensor
+  ) {
+    if other.kind == .poisoned || kind == .poisoned { return }
+    if canBeUpdated(operation, shape: other.shape),
+      canHold(DType.promoted(dtype, other.dtype), operation)
+    {
+      update(result(self, other))
+    }
+  }
+
+  /// An in-place operation with a number.
+  private func update<Scalar: TensorScalar>(
+    _ operation: String, _ number: Scalar, _ result: (Tensor, Scalar) -> Tensor
+  ) {
+    if kind == .poisoned { return }
+    if canBeUpdated(operation, shape: []),
+      canHold(DType(number.weak.promoted(with: dtype.scalarType)), operation)
+    {
+      update(result(self, number))
+    }
+  }
+
+  /// Whether a value of a shape can be stored here; says so where it can't.
+  func canBeUpdated(_ operation: String, shape other: [Int]) -> Bool {
+    if Layout.broadcast(other, shape) != shape {
+      _ = fail(operation, "shape \(other) does not fit into shape \(shape)", [self])
+      return false
+    }
+    if kind == .view {
+      let region = LayoutTable.shared[viewLayout]
+      if zip(region.dims, region.strides).contains(where: { $0 > 1 && $1 == 0 }) {
+        _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
+        return false
+      }
+    }
+    if (baseTensor ?? self).slot.pointee.isReadOnly {
+      _ = fail(operation, "the tensor shows the memory of a read-only array", [self])
+      return false
+    }
+    return true
+  }
+
+  /// NumPy's "same kind" rule for the result of an operation: within floats, and from a lower kind to
+  /// a higher one. Division gives floats.
+  func canHold(_ other: DType, _ operation: String) -> Bool {
+    let result = operation == "/=" && !other.isFloating ? .float64 : other
+    if dtype.isFloating || (!result.isFloating && (dtype != .bool || result == .bool)) {
+      return true
+    }
+    _ = fail(operation, "elements of type \(result) can't be put into \(dtype)", [self])
+    return false
+  }
 
   /// Gives this tensor a new value: a new version of the base that all views follow.
   ///
-  /// What was recorded before keeps the old value. A failed update changes nothing.
-  func update(_ operation: String, _ value: Tensor) {
-    if value.kind == .poisoned || kind == .poisoned { return }
-    if Layout.broadcast(value.shape, shape) != shape {
-      _ = fail(operation, "shape \(value.shape) does not fit into shape \(shape)", [self, value])
-      return
-    }
-    if dtype != value.dtype, !canHold(value.dtype) {
-      _ = fail(operation, "elements of type \(value.dtype) can't be put into \(dtype)", [self])
-      return
-    }
+  /// What was recorded before keeps the old value. The caller has checked that the value fits.
+  func update(_ value: Tensor) {
+    if value.kind == .poisoned { return }
+    // Itself, even where only a cast or a view of it is read.
+    value.use()
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
     guard let base = baseTensor else {
       let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
       nullGradient()
       Tape.replace(slot, with: full.surrenderedSlot())
       noteUpdate()
-      return
-    }
-    let region = LayoutTable.shared[viewLayout]
-    if zip(region.dims, region.strides).contains(where: { $0 > 1 && $1 == 0 }) {
-      _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return
     }
     base.follow()
@@ -98,11 +157,6 @@ extension Tensor {
     Tape.replace(base.slot, with: fresh)
     base.noteUpdate()
     follow()
-  }
-
-  /// NumPy's "same kind" rule: within floats, and from a lower kind to a higher one.
-  private func canHold(_ other: DType) -> Bool {
-    dtype.isFloating || (!other.isFloating && (dtype != .bool || other == .bool))
   }
 
   /// Gives the handle of a temporary away; the temporary keeps an empty one.
@@ -127,7 +181,7 @@ extension Tensor {
         {
           return
         }
-        target.update("subscript", value)
+        if target.canBeUpdated("subscript", shape: value.shape) { target.update(value) }
       case .gather: try setGathered(indices, value)
       }
     } catch { _ = fail(error.operation, error.message, [self]) }
@@ -145,6 +199,8 @@ extension Tensor {
         operation: "subscript",
         message: "shape \(value.shape) does not fit into shape \(gather.dims)")
     }
+    if !canBeUpdated("subscript", shape: []) { return }
+    value.use()
     let places = gather.positions()
     // For every element of this tensor the element of the value that is written last, or -1.
     var writer = [Int](repeating: -1, count: count)
@@ -153,13 +209,13 @@ extension Tensor {
     if places.isEmpty {
       // Nothing is written, but the value has taken part: its gradient is 0, not missing.
       let never = Tensor.zeros(shape, dtype: .bool, constant: true)
-      update("subscript", `where`(never, typed.sum(), self))
+      update(`where`(never, typed.sum(), self))
       return
     }
     let flat = typed.broadcast(to: gather.dims).reshaped([-1])
     let written = flat.takeRows(NDArray(writer.map { Swift.max($0, 0) })).reshaped(shape)
     let isWritten = Tensor(NDArray(writer.map { $0 >= 0 }, shape: shape), copy: false)
-    update("subscript", `where`(isWritten, written, self))
+    update(`where`(isWritten, written, self))
   }
 }
 

@@ -88,6 +88,7 @@ enum Composite: UInt32 {
     order.swapAt(position, last)
     let moved = position == last ? input : input.transposed(order)
     moved.use()
+    x.clearOldGradient()
     let plain = constant(moved)
     let value = noAutodiff { body(plain) }
     let result = Tensor(

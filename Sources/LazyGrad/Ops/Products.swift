@@ -9,10 +9,18 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
-  a.use()
-  b.use()
-  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: Scope.mode) { return Tensor(slot) }
-  return generalProduct(a, b)
+  let (joinsA, joinsB) = (a.refresh(), b.refresh())
+  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: Scope.mode) {
+    a.clearOldGradient()
+    b.clearOldGradient()
+    return Tensor(slot)
+  }
+  let result = generalProduct(a, b)
+  if result.kind == .poisoned {
+    if joinsA { a.cutOffAgain() }
+    if joinsB { b.cutOffAgain() }
+  }
+  return result
 }
 
 /// Vectors, batches, mixed types, and operands that don't fit.
@@ -33,14 +41,13 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
     return fail(
       "matmul", "the axes before the last two don't broadcast: \(a.shape) x \(b.shape)", [a, b])
   }
-  let type = DType.promoted(a.dtype, b.dtype)
-  let x = left.dtype == type ? left : left.cast(to: type)
-  let y = right.dtype == type ? right : right.cast(to: type)
-  x.use()
-  y.use()
   if !fitsMemory(batch + [m, n]) {
     return fail("matmul", "the result of \(a.shape) x \(b.shape) has too many elements", [a, b])
   }
+  let type = DType.promoted(a.dtype, b.dtype)
+  let x = left.dtype == type ? left : left.cast(to: type)
+  let y = right.dtype == type ? right : right.cast(to: type)
+  for tensor in [a, b, x, y] { tensor.use() }
   let product = Tensor(
     Tape.general(
       .matmul, x.slot, y.slot, type: type.scalarType,

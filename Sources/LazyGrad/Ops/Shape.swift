@@ -60,7 +60,10 @@ extension Tensor {
   }
 
   /// All elements along one axis.
-  public func flattened() -> Tensor { +reshaped([-1]) }
+  public func flattened() -> Tensor {
+    clearOldGradient()
+    return +reshaped([-1])
+  }
 
   /// The axes in another order, reversed where none is given; a view.
   public func transposed(_ axes: [Int]? = nil) -> Tensor {
@@ -82,10 +85,13 @@ extension Tensor {
       return fail(
         "broadcast", "expected at most \(LayoutTable.maxRank) axes, got \(shape.count)", [self])
     }
-    guard let strides = ownLayout.layout.broadcastStrides(to: shape),
-      !shape.contains(where: { $0 < 0 }), LayoutTable.contiguousStrides(shape) != nil
+    guard !shape.contains(where: { $0 < 0 }),
+      let strides = ownLayout.layout.broadcastStrides(to: shape)
     else {
       return fail("broadcast", "shape \(self.shape) does not broadcast to \(shape)", [self])
+    }
+    if !fitsMemory(shape) {
+      return fail("broadcast", "shape \(shape) has more elements than memory can hold", [self])
     }
     return view(dims: shape, strides: strides)
   }
@@ -142,6 +148,7 @@ extension Tensor {
         case .gather(let gather) = try IndexResolution.resolve(
           indices, dims: shape, strides: plain, offset: 0)
       else { return self }
+      clearOldGradient()
       return reshaped([-1]).taking(NDArray(gather.positions(), shape: gather.dims))
     } catch { return fail(error.operation, error.message, [self]) }
   }
@@ -165,12 +172,12 @@ extension Tensor {
   }
 
   private func taking(_ indices: NDArray) -> Tensor {
-    let numbers = Tensor(indices, dtype: .int64, constant: true)
-    use()
     let dims = indices.shape + shape.dropFirst()
     if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
       return fail("takeRows", "the result would have shape \(dims)", [self])
     }
+    let numbers = Tensor(indices, dtype: .int64, constant: true)
+    use()
     return Tensor(
       Tape.general(
         .gatherRows, slot, numbers.slot, type: slot.pointee.type,
@@ -178,11 +185,8 @@ extension Tensor {
   }
 }
 
-/// Whether the bytes of a result of a shape can be counted at all.
-func fitsMemory(_ dims: [Int]) -> Bool {
-  guard let (_, count) = LayoutTable.contiguousStrides(dims) else { return false }
-  return count <= Int.max / 16
-}
+/// Whether a result of a shape can be computed at all.
+func fitsMemory(_ dims: [Int]) -> Bool { LayoutTable.isComputable(dims) }
 
 /// Puts tensors one behind the other along an axis along which alone they may differ.
 public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
@@ -249,7 +253,9 @@ public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
   if position < 0 || position > first.rank {
     return fail("stack", "axis \(axis) is out of range for shape \(first.shape)", tensors)
   }
-  return concatenate(tensors.map { $0.expandedDims(at: position) }, axis: position)
+  let result = concatenate(tensors.map { $0.expandedDims(at: position) }, axis: position)
+  if result.kind != .poisoned { tensors.forEach { $0.clearOldGradient() } }
+  return result
 }
 
 // MARK: - Derivative rules

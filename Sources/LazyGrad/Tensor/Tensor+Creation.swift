@@ -21,8 +21,18 @@ extension Tensor {
       self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
       return
     }
-    let source =
-      type != array.dtype ? array.astype(type) : copy ? array.copy() : array
+    if !fitsMemory(array.shape) {
+      let message = "shape \(array.shape) has more elements than memory can hold"
+      self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
+      return
+    }
+    let source: NDArray
+    do throws(StorageError) {
+      source = type != array.dtype || copy ? try array.converted(to: type) : array
+    } catch {
+      self.init(poison: LazyGrad.poison(tensorError(error, in: "Tensor")))
+      return
+    }
     self.init(adopting: source, isVariable: !(constant ?? !type.isFloating))
   }
 
@@ -106,6 +116,9 @@ extension Tensor {
     do { layout = try NDArray.checkedLayout(shape, operation: operation) } catch {
       return fail(error.operation, error.message)
     }
+    if !fitsMemory(shape) {
+      return fail(operation, "shape \(shape) has more elements than memory can hold")
+    }
     if constant == false, !dtype.isFloating {
       return fail(
         operation, "integer and bool tensors are constants, got constant: false for \(dtype)")
@@ -121,7 +134,26 @@ extension Tensor {
     Tensor(stop.map { NDArray.arange(start, $0) } ?? NDArray.arange(start), copy: false)
   }
 
-  /// A tensor with the same value and memory of its own, cut off from the graph.
+  /// A tensor with the same value, memory of its own and a copy of the gradient, cut off from the
+  /// graph: what a checkpoint of a parameter needs.
+  ///
+  /// - Complexity: forces evaluation.
+  public func copy(constant: Bool? = nil) -> Tensor {
+    let result = detached(constant: constant)
+    guard let gradient = grad, !result.isConstant, poisoned(result) == nil else { return result }
+    gradient.follow()
+    let tape = Tape.hold(all: [result.slot, gradient.slot])
+    defer { tape.unlock() }
+    let value = tape.append(
+      .copy, gradient.slot.pointee.type, shape: gradient.shapeID, a: tape.operand(gradient.slot))
+    tape.setGradient(result.slot, value)
+    return result
+  }
+
+  /// A tensor with the same value and memory of its own, without the gradient, cut off from the
+  /// graph.
+  ///
+  /// - Complexity: forces evaluation.
   public func detached(constant: Bool? = nil) -> Tensor {
     if let poison = poisoned(self) { return poison }
     return Tensor(array, constant: constant ?? isConstant)

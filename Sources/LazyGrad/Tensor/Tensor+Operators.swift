@@ -133,11 +133,14 @@ extension Tensor {
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
-    a.use()
-    b.use()
+    let (joinsA, joinsB) = (a.refresh(), b.refresh())
     guard let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
+      if joinsA { a.cutOffAgain() }
+      if joinsB { b.cutOffAgain() }
       return cannotBroadcast(opcode, [a, b])
     }
+    a.clearOldGradient()
+    b.clearOldGradient()
     return Tensor(slot)
   }
 
@@ -159,7 +162,14 @@ extension Tensor {
   /// Prepares an operand: a view catches up with its base, and a new use clears the old gradient.
   @inline(__always)
   func use() {
-    if kind == .view { refresh() }
+    refresh()
+    clearOldGradient()
+  }
+
+  /// The second half of `use()`, for operations that may still refuse their operands: one that fails
+  /// changes nothing.
+  @inline(__always)
+  func clearOldGradient() {
     if slot.pointee.gradient != nil || slot.pointee.hasUnitGradient, Scope.isTracking {
       nullGradient()
     }

@@ -28,10 +28,18 @@ extension Tensor {
     NDArray(type.dtype.isFloating ? Double.nan : 0, dtype: type.dtype).item(as: type)
   }
 
-  private func force(_ operation: String) {
-    if isPoisonedRead() { return }
+  /// - Returns: Whether there is a value now; where there is no memory for it that is reported.
+  @discardableResult
+  private func force(_ operation: String) -> Bool {
+    if isPoisonedRead() { return true }
     follow()
-    do throws(StorageError) { try Engine.force(slot) } catch { stop(operation, describe(error)) }
+    do throws(StorageError) {
+      try Engine.force(slot)
+      return true
+    } catch {
+      report(error, in: operation)
+      return false
+    }
   }
 
   /// The value as a host array that shares the tensor's memory.
@@ -40,7 +48,7 @@ extension Tensor {
   /// that is read-only by nature it stays so.
   /// - Complexity: forces evaluation; nothing is copied.
   public var array: NDArray {
-    force("array")
+    if !force("array") { return NDArray(dtype.isFloating ? Double.nan : 0, dtype: dtype) }
     // A view shows its base's memory.
     let isReadOnly = (baseTensor ?? self).slot.pointee.isReadOnly
     let tape = Tape.hold(slot)
@@ -105,12 +113,6 @@ public func eval(_ tensors: [Tensor]) {
     if !tensor.isPoisonedRead() { tensor.follow() }
   }
   do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
-    stop("eval", describe(error))
-  }
-}
-
-func describe(_ error: StorageError) -> String {
-  switch error {
-  case .outOfMemory(let bytes, let limit): "no memory for \(bytes) bytes (limit \(limit))"
+    report(error, in: "eval")
   }
 }

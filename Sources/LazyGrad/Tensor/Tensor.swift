@@ -33,9 +33,9 @@ public final class Tensor {
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
   /// after later operations on it have. An in-place update gives it a new value, and ends that.
   private(set) var isUntracked: Bool
-  /// Whether the last in-place update of this tensor was made inside `noAutodiff`: a view may catch
-  /// up with it in another scope.
-  private var isUpdatedUntracked = false
+  /// How the last in-place update of this tensor was recorded: a view may catch up with it in another
+  /// scope.
+  private var updateMode = RecordMode.plain
 
   enum Kind: UInt8 { case plain, view, poisoned }
 
@@ -86,9 +86,9 @@ public final class Tensor {
   /// memory.
   @inline(never)
   private func forceFullWindow() {
-    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch {
-      stop("eval", describe(error))
-    }
+    // Once there was no memory, not again for every operation that is still recorded.
+    if Scope.isAnyOpen, Scope.current.errors?.error?.cause == .outOfMemory { return }
+    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch { report(error, in: "eval") }
   }
 
   /// The base, for a view.
@@ -103,33 +103,48 @@ public final class Tensor {
 
   /// Brings a view up to date with in-place updates of its base, and connects it to its base again
   /// where a backward pass or `noAutodiff` has cut the way for gradients.
-  @inline(__always)
-  func refresh() {
-    if kind == .view { refreshView() }
+  ///
+  /// - Returns: Whether it was cut off.
+  @inline(__always) @discardableResult
+  func refresh() -> Bool {
+    kind == .view && refreshView(joins: true)
+  }
+
+  /// Takes back what `refresh()` did to a view that was cut off, where the operation that it was for has
+  /// failed: it must leave no lock behind.
+  func cutOffAgain() {
+    guard let base = baseTensor else { return }
+    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, .plain))
   }
 
   /// Brings a view up to date without joining it to its base's graph where it was cut off: for
   /// heads, which are differentiated as they were recorded.
   func follow() {
-    if let base = baseTensor, base.version != version { refreshView() }
+    if kind == .view { _ = refreshView(joins: false) }
   }
 
   /// Notes that an in-place update has given this tensor a new value.
   func noteUpdate() {
     version &+= 1
-    isUpdatedUntracked = !Scope.isTracking
+    updateMode = Scope.mode
   }
 
-  private func refreshView() {
-    guard let base = baseTensor,
-      base.version != version
-        || (slot.pointee.isVariable && Scope.isTracking && Tape.isCutOffView(slot))
-    else { return }
-    if base.version != version { isUntracked = base.isUpdatedUntracked }
-    version = base.version
-    // A view is as differentiable as its base, whatever scope it happens to be looked at in.
-    let mode = RecordMode(tracking: true, guarding: Scope.mode.state.contains(.guarded))
-    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, mode))
+  private func refreshView(joins: Bool) -> Bool {
+    guard let base = baseTensor else { return false }
+    let isBehind = base.version != version
+    if isBehind {
+      version = base.version
+      isUntracked = !base.updateMode.isTracking
+    }
+    let isTracking = slot.pointee.isVariable && joins && Scope.isTracking
+    if isBehind, !isUntracked || !isTracking {
+      // A view is as differentiable as its base, whatever scope it happens to be looked at in.
+      Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, base.updateMode))
+      return false
+    }
+    if !isBehind, !isTracking || !Tape.isCutOffView(slot) { return false }
+    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset))
+    return true
   }
 }
 

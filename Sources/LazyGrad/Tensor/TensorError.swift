@@ -5,8 +5,20 @@ import Foundation
 internal import LazyGradJIT
 import Synchronization
 
-/// What was wrong with a call: the operation, what it got and what it wants.
+/// What was wrong with a call: the operation, what it got and what it wants; or that there was no
+/// memory for its result.
 public struct TensorError: Error, Sendable, Equatable, CustomStringConvertible {
+  /// Whose fault it is.
+  public enum Cause: Sendable {
+    /// The call can't be carried out: shapes, axes, types, indices.
+    case misuse
+    /// The limit of memory is reached, or the system has none left. The tensors are as before: with
+    /// more memory the same call works.
+    case outOfMemory
+  }
+
+  /// Whose fault it is.
+  public let cause: Cause
   /// The operation that refused.
   public let operation: String
   /// What it got and what it wants.
@@ -17,7 +29,8 @@ public struct TensorError: Error, Sendable, Equatable, CustomStringConvertible {
   /// The whole message: `operation: expected, got`.
   public var description: String { "\(operation): \(message)" }
 
-  init(operation: String, message: String, shapes: [[Int]] = []) {
+  init(operation: String, message: String, shapes: [[Int]] = [], cause: Cause = .misuse) {
+    self.cause = cause
     self.operation = operation
     self.message = message
     self.shapes = shapes
@@ -73,6 +86,22 @@ func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> 
       TensorError(operation: operation, message: message, shapes: operands.map(\.shape))))
 }
 
+/// Reports that there is no memory for a value: to `catchingTensorErrors`, elsewhere it is the end of
+/// the program.
+@inline(never)
+func report(_ error: StorageError, in operation: String) {
+  _ = poison(tensorError(error, in: operation))
+}
+
+func tensorError(_ error: StorageError, in operation: String) -> TensorError {
+  switch error {
+  case .outOfMemory(let bytes, let limit):
+    TensorError(
+      operation: operation, message: "no memory for \(bytes) bytes (limit \(limit))",
+      cause: .outOfMemory)
+  }
+}
+
 /// What poisons the result of a call that can't be carried out, where that is caught.
 func poison(_ error: TensorError) -> Poison {
   guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
@@ -100,7 +129,8 @@ private func slowlyPoisoned(_ a: Tensor, _ b: Tensor?, _ c: Tensor?) -> Tensor? 
 ///
 /// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
 /// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
-/// before is changed by them. Leaving the scope throws the first error.
+/// before is changed by them. Where there is no memory for a value, reading it gives not-a-number, or
+/// 0. Leaving the scope throws the first error.
 ///
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
 ///

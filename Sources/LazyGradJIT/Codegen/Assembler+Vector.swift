@@ -35,7 +35,11 @@ extension Assembler {
     var needsEVEX = width == .z || reg >= 16 || other >= 16 || mask != 0
     switch rm {
     case .register(let number): if number >= 16 { needsEVEX = true }
-    case .memory(let memory): if memory.isBroadcast { needsEVEX = true }
+    case .memory(let memory):
+      if memory.isBroadcast {
+        precondition(form.canBroadcast, "assembler: \(form.name) repeats no element")
+        needsEVEX = true
+      }
     }
     if form.encoding == .evex { needsEVEX = true }
     precondition(

@@ -338,6 +338,12 @@ package struct Assembler: Sendable {
     byte(0x58 | register.rawValue & 7)
   }
   package mutating func ret() { byte(0xC3) }
+  /// Calls an address in a register.
+  package mutating func call(_ register: GPR) {
+    rex(reg: 0, rm: register.rawValue, wide: false)
+    byte(0xFF)
+    modRM(reg: 2, register: register.rawValue)
+  }
 
   package mutating func jump(_ label: Label) {
     byte(0xE9)
@@ -364,6 +370,12 @@ package struct Assembler: Sendable {
     rex(reg: 0, rm: target.rawValue, wide: false)
     byte(0xFF)
     modRM(reg: 4, register: target.rawValue)
+  }
+  /// Orders stores past the caches before what follows.
+  package mutating func sfence() {
+    byte(0x0F)
+    byte(0xAE)
+    byte(0xF8)
   }
 
   /// Asks for a cache line early.

@@ -79,7 +79,10 @@ struct LoopShape {
   private mutating func decideTerminals() {
     for t in 0..<kernel.terminals.count {
       let terminal = kernel.terminals[t]
-      if terminal.kind == .columns, !terminal.isPerRow, terminal.type.size >= 4 {
+      // Rows of products come in numbers that their own code was made for.
+      if terminal.kind == .columns, !terminal.isPerRow, terminal.type.size >= 4,
+        !kernel.hasProduct
+      {
         terminals.append(.columns)
         rowLength = kernel.columns
       } else {

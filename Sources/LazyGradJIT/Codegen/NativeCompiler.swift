@@ -10,6 +10,7 @@ package enum NativeCompiler {
     if instructionSet == .portable { return }
     for kernel in plan.kernels {
       kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
+      if kernel.hasProduct { ProductCompiler.prepare(kernel, instructionSet) }
     }
     plan.measureWork()
   }

@@ -18,7 +18,7 @@ package struct ProductShape: Hashable, Sendable {
   package enum Left: UInt8, Sendable {
     /// The summed axis is contiguous.
     case rows
-    /// The rows follow each other: A is transposed, or packed.
+    /// The rows follow each other: A is transposed.
     case columns
     /// Neither.
     case strided
@@ -30,19 +30,15 @@ package struct ProductShape: Hashable, Sendable {
   package var columns: Int
   /// The numbers of rows that the function is called for, ascending.
   package var heights: [Int]
-  /// A comes in panels of `tileRows` rows whose distance is given, not in rows.
-  package var isPacked: Bool
 
   package init(
-    instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int],
-    isPacked: Bool
+    instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int]
   ) {
     self.instructionSet = instructionSet
     self.isDouble = isDouble
     self.left = left
     self.columns = columns
     self.heights = heights
-    self.isPacked = isPacked
   }
 
   var width: VectorWidth { instructionSet == .avx512 ? .z : .y }
@@ -57,7 +53,7 @@ package struct ProductShape: Hashable, Sendable {
   package var tileVectors: Int {
     let tallest = heights.last ?? 1
     let wanted =
-      tallest == 1 ? 8 : tallest <= 3 ? 4 : instructionSet == .avx512 && !isPacked ? 4 : 2
+      tallest == 1 ? 8 : tallest <= 3 ? 4 : instructionSet == .avx512 ? 4 : 2
     let limit = instructionSet == .avx512 ? wanted : min(wanted, tallest == 1 ? 8 : 2)
     let strips = (registersPerRow + limit - 1) / limit
     return max((registersPerRow + strips - 1) / strips, 1)
@@ -67,13 +63,11 @@ package struct ProductShape: Hashable, Sendable {
   /// for 12 rows of A.
   package var tileRows: Int { min((instructionSet == .avx512 ? 24 : 12) / tileVectors, 12) }
 
+  /// The machine code of a function of `ProductArguments`.
+  package func code() -> [UInt8] { ProductGenerator.code(for: self) }
+
   /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
   func tiles(of height: Int) -> [(rows: Int, count: Int)] {
-    if isPacked {
-      // Panels have one height; the last one may be cut short.
-      let (whole, rest) = height.quotientAndRemainder(dividingBy: tileRows)
-      return [(tileRows, whole), (rest, rest > 0 ? 1 : 0)].filter { $0.1 > 0 }
-    }
     let count = (height + tileRows - 1) / tileRows
     let (low, taller) = height.quotientAndRemainder(dividingBy: count)
     return [(low + 1, taller), (low, count - taller)].filter { $0.1 > 0 && $0.0 > 0 }
@@ -95,14 +89,12 @@ package struct ProductArguments {
   package var cRow: Int
   /// From one strip of B to the next.
   package var bStrip: Int
-  /// From one packed panel of A to the next.
-  package var aPanel: Int
   /// 1 to add to C, 0 to overwrite it.
   package var accumulates: Int
 
   package init(
     a: UnsafeRawPointer, b: UnsafeRawPointer, c: UnsafeMutableRawPointer, rows: Int, depth: Int,
-    aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int, aPanel: Int = 0, accumulates: Bool
+    aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int, accumulates: Bool
   ) {
     self.a = a
     self.b = b
@@ -114,7 +106,6 @@ package struct ProductArguments {
     self.bRow = bRow
     self.cRow = cRow
     self.bStrip = bStrip
-    self.aPanel = aPanel
     self.accumulates = accumulates ? 1 : 0
   }
 
@@ -250,12 +241,8 @@ struct ProductGenerator {
       var tile = ProductTile(rows: rows, vectors: vectors, edge: edge)
       emitTile(&tile)
       if count > 1 || k + 1 < tiles.count {
-        if shape.isPacked {
-          asm.arithmetic(.add, aTile, argument(\.aPanel))
-        } else {
-          asm.imul(counter, aRow, rows)
-          asm.add(aTile, counter)
-        }
+        asm.imul(counter, aRow, rows)
+        asm.add(aTile, counter)
       }
       if count > 1 {
         asm.mov(counter, tileCount)

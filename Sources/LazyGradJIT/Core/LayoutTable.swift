@@ -51,6 +51,9 @@ package final class LayoutTable: Sendable {
 
   /// The largest rank; NumPy's limit as well.
   package static let maxRank = 64
+  /// The limit of elements of a computed value: more than any machine has memory for, but sizes in
+  /// bytes, and sums of thousands of them, stay far from overflow.
+  package static let maxCount = 1 << 48
   private static let chunkBits = 12
   private static let chunkCount = 4096
 
@@ -133,6 +136,11 @@ package final class LayoutTable: Sendable {
   @inline(__always)
   static func shape(_ id: LayoutID) -> LayoutID {
     facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].shape
+  }
+
+  /// Whether a value of a shape can be computed at all.
+  package static func isComputable(_ dims: [Int]) -> Bool {
+    contiguousStrides(dims).map { $0.count <= maxCount } ?? false
   }
 
   /// C-order strides of `dims`; nil where the element count overflows.

@@ -108,32 +108,52 @@ extension Engine {
 }
 
 extension Tape {
-  /// Every node that is still alive, by id.
-  private func forEachLive(_ body: (UInt32, UnsafeMutablePointer<Node>) -> Void) {
-    for i in 0..<Int(state.pointee.count) where !nodes[i].state.contains(.dead) {
-      body(UInt32(i), nodes + i)
-    }
-  }
-
+  /// Of the nodes that are alive only those count that a tensor still leads to by operations that can
+  /// be differentiated: one that merely waits to be read by something without backward information
+  /// would be gone if that had been computed at once.
   fileprivate func lockHolders(of storage: Storage) -> [String] {
+    let n = Int(state.pointee.count)
+    var isReached = [Bool](repeating: false, count: n)
+    for i in (0..<n).reversed() where !nodes[i].state.contains(.dead) {
+      let id = UInt32(i)
+      if nodes[i].opcode == .leaf {
+        if isReached[i], nodes[i].link != 0 { isReached[Int(nodes[i].link) - 1] = true }
+        continue
+      }
+      if nodes[i].slot != nil { isReached[i] = true }
+      guard isReached[i], nodes[i].state.contains(.tracked) else { continue }
+      for operand in [a(id), b(id), c(id)] where operand != id { isReached[Int(operand)] = true }
+    }
     var names: [String] = []
-    forEachLive { id, node in
-      guard node.pointee.state.contains(.guarded), node.pointee.state.contains(.tracked),
-        hasOperands(id)
-      else { return }
-      var reads = node.pointee.state.contains(.handedOut) && isOver(storage, id)
+    for i in 0..<n where isReached[i] {
+      let id = UInt32(i)
+      let state = nodes[i].state
+      guard state.contains(.guarded), state.contains(.tracked), hasOperands(id) else { continue }
+      var reads = state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
         if isOver(storage, operand) { reads = true }
       }
-      if reads { names.append(node.pointee.opcode.info.name) }
+      if reads { names.append(nodes[i].opcode.info.name) }
     }
     return names
   }
 
-  private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+  /// The node whose memory a node shows.
+  private func source(of id: UInt32) -> UInt32 {
     var id = id
-    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-    guard let held = nodes[Int(id)].storage else { return false }
+    while true {
+      if nodes[Int(id)].opcode == .view, hasOperands(id) {
+        id = a(id)
+      } else if let source = importedNode(id) {
+        id = source
+      } else {
+        return id
+      }
+    }
+  }
+
+  private func isOver(_ storage: Storage, _ id: UInt32) -> Bool {
+    guard let held = nodes[Int(source(of: id))].storage else { return false }
     return held.toOpaque() == Unmanaged.passUnretained(storage).toOpaque()
   }
 
@@ -162,9 +182,7 @@ extension Tape {
 
   /// Notes that a value's memory is now also a host array's.
   package func handOut(_ id: UInt32) {
-    var id = id
-    while nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-    let node = nodes + Int(id)
+    let node = nodes + Int(source(of: id))
     guard let storage = node.pointee.storage, node.pointee.opcode != .leaf,
       !node.pointee.state.contains(.handedOut)
     else { return }

@@ -126,17 +126,19 @@ extension Tape {
   /// Runs what nodes without handles need and keeps the nodes: a backward pass in pieces.
   ///
   /// The caller holds the lock and goes on using ids, so nothing is moved.
-  package func forceAndKeep(_ ids: [UInt32]) {
+  ///
+  /// - Returns: Whether there was memory for the values; else they stay pending.
+  package func forceAndKeep(_ ids: [UInt32]) -> Bool {
+    var isDone = true
     for id in ids { retainNode(id) }
     state.pointee.inFlight += 1
     let pending = ids.filter { !isGiven($0) }
     if !pending.isEmpty {
-      do throws(StorageError) { try force(pending) } catch {
-        fatalError("LazyGrad: backward: no memory for intermediate gradients (\(error))")
-      }
+      do throws(StorageError) { try force(pending) } catch { isDone = false }
     }
     state.pointee.inFlight -= 1
     for id in ids { nodes[Int(id)].uses &-= 1 }
+    return isDone
   }
 
   // MARK: Whole windows
@@ -284,6 +286,8 @@ extension Tape {
     var result: [OutputMemory] = []
     result.reserveCapacity(work.roots.count)
     var shared = 0
+    let aliased = aliasedByHandles(work)
+    func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
     for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
     }
@@ -303,6 +307,22 @@ extension Tape {
           throw error
         }
       }
+    }
+    return result
+  }
+
+  /// The values that handles show through aliases: an array over such a value must not share the
+  /// locks of others.
+  private func aliasedByHandles(_ work: Work) -> [UInt32] {
+    var result: [UInt32] = []
+    for relative in work.held {
+      var id = work.base &+ relative
+      if nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
+      let start = id
+      while nodes[Int(id)].opcode == .attach, hasOperands(id), nodes[Int(id)].storage == nil {
+        id = b(id)
+      }
+      if id != start { result.append(id) }
     }
     return result
   }

@@ -28,6 +28,10 @@ extension LoopKernel {
   /// Works off one chunk of rows.
   @inline(__always)
   func run(chunk: Int, _ context: RunContext) {
+    if chunkColumns > 0 {
+      multiplyColumns(chunk, context)
+      return
+    }
     if let nativeLoop {
       run(nativeLoop, chunk: chunk, context)
       return
@@ -118,41 +122,6 @@ extension LoopKernel {
           last: load.pointee.number, layout: layout, start: start, count: count,
           dst: dst.assumingMemoryBound(to: Int64.self))
       }
-    }
-  }
-
-  // MARK: Products
-
-  func multiply(
-    from start: Int, to end: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
-    _ context: RunContext
-  ) {
-    let size = product.type.size
-    let c = pointers[product.register]
-    let segments = (context.scratch + layout.segments).assumingMemoryBound(to: MatmulSegment.self)
-    if let sum = product.start {
-      let rowBytes = product.n &* size
-      memcpy(c, context.address(sum) + start &* rowBytes, (end &- start) &* rowBytes)
-    }
-    var row = start
-    while row < end {
-      let batch = product.m == rows ? 0 : row / product.m
-      let inner = row &- batch &* product.m
-      let n = min(end &- row, product.m &- inner)
-      for t in 0..<terms.count {
-        let term = (terms.base + t).pointee
-        let aBatch = term.aBatch < 0 ? 0 : batchOffsets[term.aBatch &+ batch]
-        let bBatch = term.bBatch < 0 ? 0 : batchOffsets[term.bBatch &+ batch]
-        segments[t] = MatmulSegment(
-          a: context.address(term.a) + (aBatch &+ inner &* term.aRow) &* size,
-          b: context.address(term.b) + bBatch &* size, k: term.k, aRow: term.aRow,
-          aColumn: term.aColumn, bRow: term.bRow)
-      }
-      Matmul.run(
-        type: product.type, m: n, n: product.n, segments: segments, segmentCount: terms.count,
-        c: c + (row &- start) &* product.n &* size, cRow: product.n,
-        accumulate: product.start != nil)
-      row += n
     }
   }
 }

@@ -70,8 +70,19 @@ extension MoveKernel {
     _ layout: Unmanaged<Layout>, _ size: Int, _ from: UnsafeMutableRawPointer,
     _ to: UnsafeMutableRawPointer
   ) {
-    layout._withUnsafeGuaranteedRef {
-      Strided.copy(elementSize: size, from: from, layout: $0, to: to)
+    layout._withUnsafeGuaranteedRef { Self.copy(size, from, $0, to) }
+  }
+
+  private static func copy(
+    _ size: Int, _ from: UnsafeRawPointer, _ layout: Layout, _ to: UnsafeMutableRawPointer
+  ) {
+    guard let code = TransposeCode.active(elementSize: size) else {
+      Strided.copy(elementSize: size, from: from, layout: layout, to: to)
+      return
+    }
+    Strided.copy(elementSize: size, from: from, layout: layout, to: to) {
+      code.run(
+        elementSize: size, from: $0, step: $1, to: $2, rowStep: $3, height: $4, width: $5)
     }
   }
 
@@ -88,7 +99,7 @@ extension MoveKernel {
       let copy = UnsafeMutableRawPointer.allocate(
         byteCount: layout.count * size + StoragePool.slack, alignment: 64)
       defer { copy.deallocate() }
-      Strided.copy(elementSize: size, from: from, layout: layout, to: copy)
+      Self.copy(size, from, layout, copy)
       body(copy)
     }
   }

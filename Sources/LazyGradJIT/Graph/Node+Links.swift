@@ -12,16 +12,23 @@ extension Tape {
   /// be differentiated through it any more, later ones may start from it.
   @inlinable
   public func markCleared(_ id: UInt32) {
+    if nodes[Int(id)].opcode != .leaf {
+      if !nodes[Int(id)].state.contains(.tracked), !nodes[Int(id)].state.contains(.cleared) {
+        nodes[Int(id)].state.insert(.resumable)
+      }
+      nodes[Int(id)].link = state.pointee.count
+    }
     nodes[Int(id)].state.remove(.tracked)
     nodes[Int(id)].state.insert(.cleared)
-    if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].link = state.pointee.count }
     state.pointee.hasCleared = true
   }
 
-  /// Whether going from a reader to a node leads into a cleared graph.
+  /// Whether going from a reader to a node leads into a cleared graph. A leaf that stands for a node
+  /// of an earlier window leads on to that; whether that way is open is seen there.
   package func isCutOff(_ id: UInt32, from reader: UInt32) -> Bool {
     let node = nodes[Int(id)]
-    return node.state.contains(.cleared) && (node.opcode == .leaf || reader < node.link)
+    return node.state.contains(.cleared)
+      && (node.opcode == .leaf ? node.link == 0 : reader < node.link)
   }
 
   /// Whether gradients can't go from a view's record to that of its base.
@@ -31,9 +38,12 @@ extension Tape {
     if slot.pointee.node == 0 { return true }
     let id = slot.pointee.node &- 1
     guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return true }
-    let base = tape.a(id)
-    if tape.isCutOff(base, from: id) { return true }
-    return tape.importedNode(base).map { tape.isCutOff($0, from: base) } ?? false
+    var (reader, base) = (id, tape.a(id))
+    while true {
+      if tape.isCutOff(base, from: reader) { return true }
+      guard let source = tape.importedNode(base) else { return false }
+      (reader, base) = (base, source)
+    }
   }
 
   /// Lets go of what a cleared, evaluated node kept for its backward pass, which began when there
@@ -67,17 +77,21 @@ extension Tape {
     guard let slot = nodes[Int(id)].slot, nodes[Int(id)].opcode != .leaf else { return }
     let isRead = nodes[Int(id)].uses != 0 && nodes[Int(id)].traits.contains(.variable)
     let isCleared = nodes[Int(id)].state.contains(.cleared)
+    let isResumable = nodes[Int(id)].state.contains(.resumable)
     // What was recorded after the graph was cleared may be differentiated down to this handle.
-    if isRead, isCleared, hasLaterReaders(id) { return }
+    if isRead, isCleared, !isResumable, hasLaterReaders(id) { return }
     let value = self.value(of: id)
+    // An array over it will show the memory of what this is a view of.
+    if nodes[Int(id)].opcode == .view { handOut(id) }
     slot.pointee.storage = value.storage.retain()
     slot.pointee.offset = value.offset
     slot.pointee.layout = value.layout
     unhold(id)
     slot.pointee.node = 0
     slot.pointee.leaf = 0
-    if isRead, !isCleared {
+    if isRead, !isCleared || isResumable {
       becomeLeaf(id, slot)
+      if isResumable { nodes[Int(id)].state.insert(.cleared) }
     } else if nodes[Int(id)].uses != 0 {
       // What is pending on the node would see a write to the handle's array.
       handOut(id)

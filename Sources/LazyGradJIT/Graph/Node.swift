@@ -95,6 +95,9 @@ public struct Node {
     @inlinable public static var owns: State { State(rawValue: 32) }
     /// Its memory may also be a host array's, and is counted as read by the graph.
     @inlinable public static var handedOut: State { State(rawValue: 64) }
+    /// Cleared, but it had no graph of its own: a new use takes it up again, as one of a leaf does,
+    /// whether or not it has been computed meanwhile.
+    @inlinable public static var resumable: State { State(rawValue: 128) }
 
     // The set operations on the record path, as bit operations: the generic ones are real calls.
 

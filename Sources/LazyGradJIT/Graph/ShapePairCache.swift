@@ -68,11 +68,9 @@ extension ShapePairCache {
     return checked([left[0], right[1]])
   }
 
-  /// The identity of a shape whose bytes can be counted.
+  /// The identity of a shape whose values can be computed.
   private static func checked(_ dims: [Int]) -> LayoutID? {
-    guard let (_, count) = LayoutTable.contiguousStrides(dims), count <= Int.max / 16 else {
-      return nil
-    }
+    if !LayoutTable.isComputable(dims) { return nil }
     return LayoutTable.shared.intern(dims: dims)
   }
 }

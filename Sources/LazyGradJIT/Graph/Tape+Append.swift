@@ -77,7 +77,10 @@ extension Tape {
   @inline(__always)
   package func operand(_ slot: SlotRef) -> UInt32 {
     let node = slot.pointee.node
-    if node != 0 { return inWindow(node &- 1) }
+    if node != 0 {
+      if nodes[Int(node &- 1)].state.contains(.resumable) { takeUp(node &- 1) }
+      return inWindow(node &- 1)
+    }
     let leaf = slot.pointee.leaf
     if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
       nodes[Int(leaf &- 1)].slot == slot,
@@ -94,15 +97,21 @@ extension Tape {
     id >= state.pointee.windowStart ? id : imported(id)
   }
 
+  /// A new use takes a value without a graph up again after a pass has cleared it, as in MyGrad: what is
+  /// still held and was computed from it before can be differentiated down to it once more.
+  @inline(never)
+  private func takeUp(_ id: UInt32) {
+    nodes[Int(id)].state.remove(.cleared)
+    nodes[Int(id)].state.remove(.resumable)
+  }
+
   @inline(never)
   private func makeLeaf(_ slot: SlotRef) -> UInt32 {
     if let old = liveLeaf(slot) {
       if nodes[Int(old)].uses == 0 {
         retire(old)
       } else if nodes[Int(old)].state.contains(.cleared) {
-        // A new use takes the tensor up again, as in MyGrad: what is still held and was computed from
-        // it before can be differentiated down to it once more.
-        nodes[Int(old)].state.remove(.cleared)
+        takeUp(old)
         return inWindow(old)
       } else {
         // A live graph of an earlier window hangs on it: gradients must meet there.

@@ -4,6 +4,8 @@
 /// How an operation is recorded: what the scopes in force say.
 public struct RecordMode: Sendable {
   package let state: Node.State
+  /// Whether backward information is kept.
+  package var isTracking: Bool { state.contains(.tracked) }
   package init(tracking: Bool, guarding: Bool) {
     var state = Node.State.none
     if tracking {

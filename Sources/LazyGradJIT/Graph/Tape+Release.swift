@@ -151,6 +151,12 @@ extension Tape {
     freeWork()
   }
 
+  /// Frees a node if nothing names it: one that was recorded for a reader that did not come.
+  package func freeUnread(_ id: UInt32) {
+    let node = nodes[Int(id)]
+    if node.uses == 0, node.slot == nil, !node.state.contains(.dead) { free(id) }
+  }
+
   func freeWork() {
     while let id = state.pointee.work.popLast() {
       let node = nodes + Int(id)

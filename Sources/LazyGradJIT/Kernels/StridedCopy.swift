@@ -115,6 +115,12 @@ extension Layout {
 }
 
 extension Strided {
+  /// `target[i * rowStep + j] = source[i + j * step]` for some first `i` and `j` of `height` x
+  /// `width`: source, step, target, row step, height, width. Gives the height and width that it did.
+  package typealias TransposeTiles = (
+    UnsafeRawPointer, Int, UnsafeMutableRawPointer, Int, Int, Int
+  ) -> (height: Int, width: Int)
+
   /// Copies the elements `start ..< start + count`, counted in C order of `layout`, to contiguous
   /// memory.
   ///
@@ -274,8 +280,12 @@ extension Strided {
   ///
   /// Matrices whose rows follow each other along another axis than the last are turned block by
   /// block, so that neither side touches a cache line for one element only.
+  ///
+  /// - Parameter tiles: turns as much of a matrix as it can and says how much that was; machine code
+  ///   where there is some.
   package static func copy(
-    elementSize: Int, from base: UnsafeRawPointer, layout: Layout, to dst: UnsafeMutableRawPointer
+    elementSize: Int, from base: UnsafeRawPointer, layout: Layout, to dst: UnsafeMutableRawPointer,
+    tiles: TransposeTiles? = nil
   ) {
     if layout.count == 0 { return }
     if layout.isContiguous {
@@ -283,8 +293,8 @@ extension Strided {
       return
     }
     switch elementSize {
-    case 4 where transposedCopy(UInt32.self, base, layout, dst): return
-    case 8 where transposedCopy(UInt64.self, base, layout, dst): return
+    case 4 where transposedCopy(UInt32.self, base, layout, dst, tiles): return
+    case 8 where transposedCopy(UInt64.self, base, layout, dst, tiles): return
     default: break
     }
     gather(
@@ -295,7 +305,8 @@ extension Strided {
   ///
   /// - Returns: false, with nothing copied, for other layouts and for small ones.
   private static func transposedCopy<T: FixedWidthInteger>(
-    _: T.Type, _ base: UnsafeRawPointer, _ layout: Layout, _ dst: UnsafeMutableRawPointer
+    _: T.Type, _ base: UnsafeRawPointer, _ layout: Layout, _ dst: UnsafeMutableRawPointer,
+    _ tiles: TransposeTiles?
   ) -> Bool {
     let last = layout.rank - 1
     if last < 1 { return false }
@@ -316,7 +327,15 @@ extension Strided {
       var from = 0
       var to = 0
       while true {
-        transpose(source + from, step, target + to, rowStep, height, width)
+        let done =
+          tiles?(source + from, step, target + to, rowStep, height, width) ?? (height: 0, width: 0)
+        // What is left: the columns beside what is done, then the rows below.
+        transpose(
+          source + from + done.width * step, step, target + to + done.width, rowStep, done.height,
+          width - done.width)
+        transpose(
+          source + from + done.height, step, target + to + done.height * rowStep, rowStep,
+          height - done.height, width)
         var other = last
         var places = width
         while true {

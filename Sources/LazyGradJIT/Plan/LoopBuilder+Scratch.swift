@@ -158,6 +158,18 @@ extension LoopBuilder {
     return (min(block, chunk), chunk)
   }
 
+  /// Columns per chunk where a product is split by columns, else 0.
+  ///
+  /// Rows of B that lie pages apart are packed before they are used, each chunk its own columns: so
+  /// nothing is packed twice. What is fused with a product goes by rows, and so does a batch.
+  var chunkColumns: Int {
+    guard let product, code.isEmpty, stores.isEmpty, terminals.isEmpty, product.m == rows,
+      rows >= 64, product.n * product.type.size >= 2048, terms.allSatisfy({ $0.k >= 64 })
+    else { return 0 }
+    // At most 16 chunks, of at least 128 columns.
+    return max((product.n + 15) / 16 + 63 & ~63, 128)
+  }
+
   /// The least common multiple, or `limit` if it is larger.
   private func lcm(_ a: Int, _ b: Int, limit: Int) -> Int {
     var (x, y) = (a, b)

@@ -65,7 +65,8 @@ struct LoopBuilder {
     }
     return LoopKernel(
       rows: rows, columns: columns, blockRows: cut.blockRows, chunkRows: cut.chunkRows,
-      registers: registers, loads: loads, code: code, stores: stores, terminals: terminals,
+      chunkColumns: chunkColumns, registers: registers, loads: loads, code: code, stores: stores,
+      terminals: terminals,
       product: product, terms: terms, batchOffsets: batchOffsets, scratchBytes: cut.bytes,
       nodes: members)
   }

@@ -99,13 +99,18 @@ package final class LoopKernel: @unchecked Sendable {
   let layout: ScratchLayout
   /// For the dump: the graph positions that were fused.
   package let nodes: [Int32]
+  /// Columns per chunk of a product that is split by columns instead of rows; 0 for none.
+  package let chunkColumns: Int
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
   package var nativeLoop: NativeLoop?
-  package var productRoutine: NativeRoutine?
+  package var nativeProduct: NativeProduct?
+  /// Keeps the code of `nativeProduct`.
+  package var productCode: [AnyObject] = []
 
   init(
-    rows: Int, columns: Int, blockRows: Int, chunkRows: Int, registers: [Register], loads: [Load],
+    rows: Int, columns: Int, blockRows: Int, chunkRows: Int, chunkColumns: Int,
+    registers: [Register], loads: [Load],
     code: [Instruction], stores: [Store], terminals: [Terminal], product: Product?,
     terms: [Product.Term], batchOffsets: [Int], scratchBytes: Int, nodes: [Int32]
   ) {
@@ -113,7 +118,12 @@ package final class LoopKernel: @unchecked Sendable {
     self.columns = columns
     self.blockRows = blockRows
     self.chunkRows = chunkRows
-    chunkCount = rows == 0 ? 1 : (rows + chunkRows - 1) / chunkRows
+    self.chunkColumns = chunkColumns
+    if chunkColumns > 0 {
+      chunkCount = (columns + chunkColumns - 1) / chunkColumns
+    } else {
+      chunkCount = rows == 0 ? 1 : (rows + chunkRows - 1) / chunkRows
+    }
     self.registers = Frozen(registers)
     self.loads = Frozen(loads)
     self.code = Frozen(code)
@@ -127,7 +137,10 @@ package final class LoopKernel: @unchecked Sendable {
     hasSplats = loads.contains { $0.kind == .splat }
     layout = ScratchLayout(
       registers: registers.count, terms: terms.count, terminals: terminals.count, columns: columns,
-      scratchBytes: scratchBytes)
+      scratchBytes: scratchBytes,
+      // A strip is at most half a kilobyte wider than the columns.
+      packedBytes: chunkColumns > 0
+        ? Summation.blockDepth * (chunkColumns * (product?.type.size ?? 0) + 512) : 0)
     self.nodes = nodes
   }
 

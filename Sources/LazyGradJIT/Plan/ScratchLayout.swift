@@ -8,9 +8,14 @@ struct ScratchLayout {
   let accumulators: Int
   let accumulatorStride: Int
   let registers: Int
+  /// Rows of B in strips, for a product that is split by columns.
+  let packed: Int
   let byteCount: Int
 
-  init(registers count: Int, terms: Int, terminals: Int, columns: Int, scratchBytes: Int) {
+  init(
+    registers count: Int, terms: Int, terminals: Int, columns: Int, scratchBytes: Int,
+    packedBytes: Int
+  ) {
     let rounded = ArenaAllocator.rounded
     segments = rounded(count * 8)
     accumulators = segments + rounded(terms * MemoryLayout<MatmulSegment>.stride)
@@ -19,6 +24,7 @@ struct ScratchLayout {
     accumulatorStride =
       Self.accumulatorHead + rounded(max(columns, Summation.blockLength) * 8) + 64
     registers = accumulators + terminals * accumulatorStride
-    byteCount = registers + rounded(scratchBytes) + 64
+    packed = registers + rounded(scratchBytes) + 64
+    byteCount = packed + rounded(packedBytes)
   }
 }

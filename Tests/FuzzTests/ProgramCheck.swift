@@ -1,0 +1,83 @@
+// Holds a run of LazyGrad against the model's, reports what differs, and keeps programs in a file.
+
+import Foundation
+
+enum ProgramCheck {
+  /// What is wrong with LazyGrad's readings of a program, or nil.
+  static func disagreement(_ program: JudgedProgram) -> String? {
+    let lazy = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+    if let difference = compare(lazy, program) { return "lazy: " + difference }
+    // The same once more, when every plan is known and whole windows are recognised.
+    let again = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+    for (first, second) in zip(lazy, again) {
+      for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
+        return "line \(first.line): \(x) the first time, \(y) the second"
+      }
+    }
+    let eager = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)
+    if let difference = compare(eager, program) { return "eager: " + difference }
+    for (k, expectation) in program.expected.enumerated() where expectation.isElementwise {
+      for (x, y) in zip(lazy[k].values, eager[k].values) where x.bitPattern != y.bitPattern {
+        return "line \(lazy[k].line): \(x) when computed late, \(y) when computed at once"
+      }
+    }
+    return nil
+  }
+
+  private static func compare(_ readings: [Reading], _ program: JudgedProgram) -> String? {
+    for (actual, expectation) in zip(readings, program.expected) {
+      let expected = expectation.reading
+      if actual.line != expected.line || actual.values.count != expected.values.count {
+        return "line \(actual.line): expected a reading of line \(expected.line) of "
+          + "\(expected.values.count) elements, got \(actual.values.count)"
+      }
+      let tolerance = expectation.isAnswer ? 0 : program.tolerance
+      for (k, (x, y)) in zip(actual.values, expected.values).enumerated()
+      where !(abs(x - y) <= tolerance) {
+        return "line \(actual.line), element \(k): expected \(y), got \(x)"
+      }
+    }
+    return readings.count == program.expected.count ? nil : "readings are missing"
+  }
+
+  static func describe(_ program: JudgedProgram) -> String {
+    program.lines.map { line in
+      "\(line.id)\(line.isTracking ? "" : " noAutodiff")\(line.isGuarding ? "" : " memGuardOff")"
+        + ": \(line.kind)"
+    }.joined(separator: "\n")
+  }
+
+  static func report(_ program: JudgedProgram, _ difference: String) -> String {
+    let small = ProgramShrinker.shrink(program) { disagreement($0) != nil }
+    return """
+      \(difference)
+      shrunk from \(program.lines.count) lines to \(small.lines.count): \
+      \(disagreement(small) ?? "passes now")
+      \(describe(small))
+      \(KeptProgram.encoded(small))
+      """
+  }
+}
+
+/// The corpus: one program a line.
+struct KeptProgram: Codable {
+  let isSingle: Bool
+  let lines: [Instruction]
+
+  static func encoded(_ program: JudgedProgram) -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    let kept = KeptProgram(isSingle: program.isSingle, lines: program.lines)
+    return (try? encoder.encode(kept)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+  }
+
+  static func all() throws -> [JudgedProgram] {
+    let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+      .appendingPathComponent("Kept/programs.jsonl")
+    let decoder = JSONDecoder()
+    return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map {
+      let kept = try decoder.decode(KeptProgram.self, from: Data($0.utf8))
+      return ModelMachine.run(kept.lines, isSingle: kept.isSingle)
+    }
+  }
+}

@@ -1,0 +1,172 @@
+// Matrix products as machine code against the same chain of roundings in Swift, bit for bit: shapes
+// around the tiles' sizes, every way A may lie, operands flush against memory that may not be
+// touched, and registers that a caller relies on.
+
+import LazyGradJIT
+import TestSupport
+import Testing
+
+@Suite struct ProductTests {
+  private static let native = NativeCode.available.filter { $0 != .portable }
+  // Not the shared one, whose counters other tests watch.
+  private static let memory = CodeMemory(limit: 16 << 20)
+
+  /// A reproducible number between -1/2 and 1/2 with few equal neighbours.
+  private static func value(_ i: Int) -> Double {
+    Double((i &* 2_654_435_761) >> 7 & 0xFFFF) / 65536 - 0.5
+  }
+
+  private static func code(_ shape: ProductShape) -> CodeBlock {
+    guard let block = memory.install(shape.code()) else {
+      preconditionFailure("ProductTests: expected executable memory, got a refusal")
+    }
+    return block
+  }
+
+  /// Runs one product on fenced operands and compares every element.
+  private static func check<T: BinaryFloatingPoint>(
+    _: T.Type, _ instructionSet: InstructionSet, m: Int, n: Int, k: Int,
+    left: ProductShape.Left, accumulates: Bool, flush: FencedMemory.Flush
+  ) -> String? {
+    let size = MemoryLayout<T>.size
+    let (aRow, aColumn): (Int, Int) =
+      switch left {
+      case .rows: (k, 1)
+      case .columns: (1, m)
+      case .strided: (2 * k + 1, 2)
+      }
+    let aCount = m == 0 || k == 0 ? 0 : (m - 1) * aRow + (k - 1) * aColumn + 1
+    let a = FencedMemory(byteCount: aCount * size, flush: flush)
+    let b = FencedMemory(byteCount: k * n * size, flush: flush)
+    let c = FencedMemory(byteCount: m * n * size, flush: flush)
+    let (x, y, z) = (a.bound(to: T.self), b.bound(to: T.self), c.bound(to: T.self))
+    for i in 0..<aCount { x[i] = T(value(i)) }
+    for i in 0..<(k * n) { y[i] = T(value(i + 77)) }
+    for i in 0..<(m * n) { z[i] = T(value(i + 991)) }
+    let before = (0..<(m * n)).map { z[$0] }
+    let shape = ProductShape(
+      instructionSet: instructionSet, isDouble: size == 8, left: left, columns: n, heights: [m])
+    let block = code(shape)
+    var arguments = ProductArguments(
+      a: a.pointer, b: b.pointer, c: c.pointer, rows: m, depth: k, aRow: aRow * size,
+      aColumn: aColumn * size, bRow: n * size, cRow: n * size,
+      bStrip: shape.tileVectors * shape.lanes * size, accumulates: accumulates)
+    withExtendedLifetime(block) {
+      unsafeBitCast(block.entry, to: ProductArguments.Function.self)(&arguments)
+    }
+    for i in 0..<m {
+      for j in 0..<n {
+        var sum: T = 0
+        for p in 0..<k { sum.addProduct(x[i * aRow + p * aColumn], y[p * n + j]) }
+        if accumulates { sum += before[i * n + j] }
+        if sum != z[i * n + j] {
+          return "\(instructionSet) \(T.self) \(m)x\(k)x\(n) \(left) at \(i), \(j): "
+            + "expected \(sum), got \(z[i * n + j])"
+        }
+      }
+    }
+    return nil
+  }
+
+  @Test(arguments: native) func everyShapeGivesTheChain(_ instructionSet: InstructionSet) {
+    var count = 0
+    for m in [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 17, 25] {
+      for n in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65, 100, 129] {
+        for (k, left) in [
+          (0, ProductShape.Left.rows), (1, .strided), (3, .columns), (4, .rows), (5, .rows),
+          (6, .strided), (8, .columns), (9, .rows),
+        ] {
+          count += 1
+          let flush: FencedMemory.Flush = count % 2 == 0 ? .start : .end
+          let single = Self.check(
+            Float.self, instructionSet, m: m, n: n, k: k, left: left,
+            accumulates: count % 3 == 0, flush: flush)
+          #expect(single == nil)
+          if count % 4 != 0 { continue }
+          let double = Self.check(
+            Double.self, instructionSet, m: m, n: n, k: k, left: left,
+            accumulates: count % 3 == 0, flush: flush)
+          #expect(double == nil)
+        }
+      }
+    }
+  }
+
+  /// One function serves several heights, and leaves no trace of which tile computed a row.
+  @Test(arguments: native) func heightsShareAFunction(_ instructionSet: InstructionSet) {
+    let (n, k) = (37, 19)
+    let heights = [1, 5, 16, 23]
+    let shape = ProductShape(
+      instructionSet: instructionSet, isDouble: false, left: .rows, columns: n, heights: heights)
+    let block = Self.code(shape)
+    let left = (0..<(23 * k)).map { Float(Self.value($0)) }
+    let right = (0..<(k * n + 16)).map { Float(Self.value($0 + 77)) }
+    func product(_ m: Int) -> [Float] {
+      var result = [Float](repeating: 9, count: m * n + 1)
+      left.withUnsafeBytes { a in
+        right.withUnsafeBytes { b in
+          result.withUnsafeMutableBytes { c in
+            var arguments = ProductArguments(
+              a: a.baseAddress!, b: b.baseAddress!, c: c.baseAddress!, rows: m, depth: k,
+              aRow: k * 4, aColumn: 4, bRow: n * 4, cRow: n * 4,
+              bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
+            unsafeBitCast(block.entry, to: ProductArguments.Function.self)(&arguments)
+          }
+        }
+      }
+      #expect(result.removeLast() == 9)
+      return result
+    }
+    let whole = product(23)
+    for m in heights { #expect(product(m) == Array(whole.prefix(m * n))) }
+    withExtendedLifetime(block) {}
+  }
+
+  /// A function called with known values in the registers that a callee must keep, which stores
+  /// whether they are still there.
+  @Test(arguments: native) func savedRegistersAreKept(_ instructionSet: InstructionSet) {
+    let shape = ProductShape(
+      instructionSet: instructionSet, isDouble: false, left: .rows, columns: 33, heights: [13])
+    let block = Self.code(shape)
+    let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
+    var asm = Assembler()
+    for register in saved { asm.push(register) }
+    asm.push(.rsi)
+    for (i, register) in saved.enumerated() { asm.mov(register, 0x5151_0000 + i) }
+    asm.mov(.rax, Int(bitPattern: block.entry))
+    asm.call(.rax)
+    asm.pop(.rsi)
+    asm.mov(.rax, 0)
+    for (i, register) in saved.enumerated() {
+      let isKept = asm.label()
+      asm.cmp(register, 0x5151_0000 + i)
+      asm.jump(.equal, isKept)
+      asm.add(.rax, 1 << i)
+      asm.bind(isKept)
+    }
+    asm.mov(Memory(.rsi), .rax)
+    for register in saved.reversed() { asm.pop(register) }
+    asm.ret()
+    let canary = Self.memory.install(asm.finish())!
+    let a = [Float](repeating: 1, count: 13 * 7)
+    let b = [Float](repeating: 2, count: 7 * 33)
+    var c = [Float](repeating: 0, count: 13 * 33)
+    var changed: Int = -1
+    a.withUnsafeBytes { a in
+      b.withUnsafeBytes { b in
+        c.withUnsafeMutableBytes { c in
+          var arguments = ProductArguments(
+            a: a.baseAddress!, b: b.baseAddress!, c: c.baseAddress!, rows: 13, depth: 7,
+            aRow: 28, aColumn: 4, bRow: 132, cRow: 132,
+            bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
+          typealias Entry =
+            @convention(c) (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
+          unsafeBitCast(canary.entry, to: Entry.self)(&arguments, &changed)
+        }
+      }
+    }
+    #expect(changed == 0)
+    #expect(c == [Float](repeating: 14, count: 13 * 33))
+    withExtendedLifetime((block, canary)) {}
+  }
+}
