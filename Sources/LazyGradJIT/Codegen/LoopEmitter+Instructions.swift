@@ -304,7 +304,9 @@ extension LoopEmitter {
     } else {
       let mask = register(node.a)
       if hasMasks {
-        code.vector(.kortestw, .x, mask, .register(mask))
+        // A mask register has bits beyond the lanes, which "not" switches on.
+        code.vector(.kmovwToGPR, .x, LoopRegister.scratch.rawValue, .register(mask))
+        code.arithmetic(.and, LoopRegister.scratch, (1 << lanes) - 1)
       } else {
         code.vector(.ptest, width(body.nodes[Int(node.a)].lane), mask, .register(mask))
       }
