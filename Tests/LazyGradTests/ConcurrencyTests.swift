@@ -3,6 +3,7 @@
 
 import Foundation
 import LazyGrad
+import Synchronization
 import Testing
 
 @Suite struct ConcurrencyTests {
@@ -223,6 +224,31 @@ import Testing
     }
     // A busy machine may let one thread wait; one that overtakes proves the point.
     #expect((0..<10).contains { _ in isOvertaken() })
+  }
+
+  /// A thread has its tape to itself until another one comes in, and again when it has been alone for
+  /// long enough. Here that goes back and forth while both record.
+  @Test func aTapeIsTakenAwayAndGivenBack() {
+    let theirs = Box<Tensor>()
+    let turn = Atomic<Int>(-1)
+    let rounds = 100
+    DispatchQueue.concurrentPerform(iterations: 2) { side in
+      // Both are made by one side, on its tape.
+      var x = Tensor.full([2], 0.0)
+      if side == 0 { theirs.value = Tensor.full([2], 0.0) }
+      for round in 0..<rounds {
+        // That side counts in long runs, the other comes in once in each of them.
+        if side == 1 { while turn.load(ordering: .acquiring) < round { sched_yield() } }
+        if side == 1, round == 0 { x = theirs.value! }
+        for step in 0..<(side == 0 ? 4000 : 1) {
+          x = x + 1
+          if side == 0, step == 2000 { turn.store(round, ordering: .releasing) }
+          if step % 100 == 99 { x.eval() }
+        }
+      }
+      let expected = Double(rounds * (side == 0 ? 4000 : 1))
+      precondition(x.elements(as: Double.self) == [expected, expected], "side \(side): \(x)")
+    }
   }
 
   @Test func manyThreadsShareOneTape() {

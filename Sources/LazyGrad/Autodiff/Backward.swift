@@ -77,9 +77,7 @@ extension Tensor {
 
   /// Drops the gradient.
   public func nullGradient() {
-    let tape = Tape.hold(slot)
-    tape.dropGradient(slot)
-    tape.unlock()
+    Tape.nullGradient(slot)
   }
 
   /// Forgets how this tensor and everything that it depends on were computed.
@@ -175,7 +173,7 @@ private struct GraphWalk {
     // A constant has no gradients, so none can get lost.
     if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
 
-    tape.state.pointee.reached = 0
+    tape.state.pointee.lowestReached = .max
     var ones = Tape.none
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
@@ -197,26 +195,25 @@ private struct GraphWalk {
     var unread: [UInt32] = []
     var runsPieces = true
     var id = top
-    while tape.state.pointee.reached > 0 {
+    let replaces = if case .replace = collect { true } else { false }
+    while id >= tape.state.pointee.lowestReached {
       let adjoint = tape[id].adjoint
       if adjoint != 0 {
-        tape.state.pointee.reached &-= 1
+        tape[id].adjoint = 0
         if adjoint != Tape.passedOn {
           let g = tape.inWindow(adjoint &- 1)
-          switch collect {
-          case .replace:
-            if g == ones {
-              markUnit(id)
+          if !replaces {
+            if case .only = collect {
+              if collected[id] != nil { collected[id] = g }
             } else {
-              attach(id, g, accumulate: false)
+              attach(id, g, accumulate: true)
             }
-          case .accumulate: attach(id, g, accumulate: true)
-          case .only: if collected[id] != nil { collected[id] = g }
+          } else if tape[id].slot != nil {
+            if g == ones { markUnit(id) } else { attach(id, g, accumulate: false) }
           }
           visit(id, g)
           if tape[g].uses == 0 { unread.append(g) }
         }
-        tape[id].adjoint = 0
         if !retainsGraph {
           noteConstants(id, &constants)
           tape.markCleared(id)
@@ -225,7 +222,7 @@ private struct GraphWalk {
         if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
       }
       if id == 0 { break }
-      id -= 1
+      id &-= 1
     }
     // Before anything is let go: a constant's record may have no other reader than a cleared one.
     for id in constants { released += markCleared(below: id, constantsOnly: true) }
@@ -271,10 +268,11 @@ private struct GraphWalk {
   /// ends with the pass as well.
   @inline(__always)
   private func noteConstants(_ id: UInt32, _ constants: inout [UInt32]) {
-    if !tape.hasOperands(id) { return }
     let (a, b, c) = (tape.a(id), tape.b(id), tape.c(id))
+    if a == id { return }
     if isComputedConstant(a) { constants.append(a) }
-    if b != id, isComputedConstant(b) { constants.append(b) }
+    if b == id { return }
+    if isComputedConstant(b) { constants.append(b) }
     if c != id, isComputedConstant(c) { constants.append(c) }
   }
 
@@ -294,12 +292,14 @@ private struct GraphWalk {
     return tape[g].slot != nil || isShared ? pass.emit(.copy, g) : g
   }
 
+  @inline(never)
   private func markUnit(_ id: UInt32) {
     guard let slot = tape[id].slot else { return }
     tape.dropGradient(slot)
     slot.pointee.hasUnitGradient = true
   }
 
+  @inline(never)
   private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool) {
     guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
     var result = g
@@ -357,21 +357,36 @@ private struct GraphWalk {
 
   /// Looks for cleared parts before anything changes.
   private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
-    var seen: Set<UInt32> = Set(heads)
-    var work = heads
-    while let id = work.popLast() {
-      var operands: [UInt32] = []
-      if let source = tape.importedNode(id) {
-        operands = [source]
-      } else if tape[id].state.contains(.tracked), tape.hasOperands(id) {
-        operands = [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
+    // Like the walk: ids descend, and it ends when everything that was reached has been seen.
+    var id = heads.max()!
+    var isReached = [Bool](repeating: false, count: Int(id) + 1)
+    var reached = 0
+    func reach(_ operand: UInt32) {
+      if isReached[Int(operand)] { return }
+      isReached[Int(operand)] = true
+      reached += 1
+    }
+    func check(_ operand: UInt32) throws(InvalidBackprop) {
+      if operand == id || !pass.wants(operand) { return }
+      if tape.isCutOff(operand, from: id) {
+        throw .clearedGraph(operation: tape[id].opcode.info.name)
       }
-      for operand in operands where pass.wants(operand) {
-        if tape.isCutOff(operand, from: id) {
-          throw .clearedGraph(operation: tape[id].opcode.info.name)
+      reach(operand)
+    }
+    for head in heads { reach(head) }
+    while reached > 0 {
+      if isReached[Int(id)] {
+        reached -= 1
+        if let source = tape.importedNode(id) {
+          try check(source)
+        } else if tape[id].state.contains(.tracked) {
+          try check(tape.a(id))
+          try check(tape.b(id))
+          try check(tape.c(id))
         }
-        if seen.insert(operand).inserted { work.append(operand) }
       }
+      if id == 0 { break }
+      id -= 1
     }
   }
 

@@ -109,12 +109,19 @@ struct BackwardPass {
   /// Adds a contribution to the gradient of an operand, summed down to the operand's shape.
   @inline(__always)
   func add(_ operand: UInt32, _ contribution: UInt32) {
-    if !wants(operand) || !wants(source(operand)) { return }
+    if !wants(operand) { return }
+    let gatherer = source(operand)
+    if !wants(gatherer) { return }
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
-    let known = tape[source(operand)].adjoint
-    setGradient(operand, known == 0 ? g : emit(.add, tape.inWindow(known &- 1), g))
+    let known = tape[gatherer].adjoint
+    if known != 0 { g = sum(tape.inWindow(known &- 1), g) }
+    tape.setAdjoint(gatherer, g &+ 1)
   }
+
+  /// Two contributions to one gradient; not inlined, because most nodes have one reader.
+  @inline(never)
+  private func sum(_ x: UInt32, _ y: UInt32) -> UInt32 { emit(.add, x, y) }
 
   /// The node that gathers an operand's gradient.
   ///
@@ -138,9 +145,7 @@ struct BackwardPass {
 
   /// Counts a node as reached that needs no gradient of its own.
   func passOver(_ n: UInt32) {
-    if tape[n].adjoint != 0 { return }
-    tape.state.pointee.reached &+= 1
-    tape[n].adjoint = Tape.passedOn
+    if tape[n].adjoint == 0 { tape.setAdjoint(n, Tape.passedOn) }
   }
 
   /// The gradient that a node has so far; zeros before it is reached.
@@ -152,9 +157,7 @@ struct BackwardPass {
 
   @inline(__always)
   func setGradient(_ operand: UInt32, _ g: UInt32) {
-    let n = source(operand)
-    if tape[n].adjoint == 0 { tape.state.pointee.reached &+= 1 }
-    tape[n].adjoint = g &+ 1
+    tape.setAdjoint(source(operand), g &+ 1)
   }
 
   /// Sums a value over the axes along which `shape` was broadcast to it; a value that is itself

@@ -86,11 +86,11 @@ public func memGuardOn<each A, R>(
 }
 
 /// Turns memory guarding off for the whole process, except inside `memGuardOn`.
-public func turnMemoryGuardingOff() { Scope.isGuardOn.store(false, ordering: .relaxed) }
+public func turnMemoryGuardingOff() { Scope.isGuardOn = false }
 
 /// Turns memory guarding on for the whole process, except inside `memGuardOff`: the default, unless
 /// the environment variable `LAZYGRAD_MEM_GUARD` is 0.
-public func turnMemoryGuardingOn() { Scope.isGuardOn.store(true, ordering: .relaxed) }
+public func turnMemoryGuardingOn() { Scope.isGuardOn = true }
 
 /// Whether an operation recorded here and now would lock the arrays that it reads.
 public var isMemoryGuardActive: Bool { Scope.mode.state.contains(.guarded) }

@@ -66,7 +66,7 @@ public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   if let poison = poisoned(condition, x, y) { return poison }
   let (joinsCondition, joinsX, joinsY) = (condition.refresh(), x.refresh(), y.refresh())
   guard
-    let slot = Tape.elementwise(.select, condition.slot, x.slot, y.slot, mode: Scope.mode)
+    let slot = Tape.select(condition.slot, x.slot, y.slot, mode: Scope.mode)
   else {
     if joinsCondition { condition.cutOffAgain() }
     if joinsX { x.cutOffAgain() }

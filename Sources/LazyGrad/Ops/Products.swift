@@ -68,7 +68,7 @@ enum ProductRules {
   private static func product(
     _ p: borrowing BackwardPass, _ x: UInt32, _ y: UInt32, like operand: UInt32
   ) -> UInt32 {
-    if LayoutTable.rank(p.shape(x)) == 2, LayoutTable.rank(p.shape(y)) == 2 {
+    if p.tape.rank(p.shape(x)) == 2, p.tape.rank(p.shape(y)) == 2 {
       return p.emit(.matmul, type: p.type(x), shape: p.shape(operand), x, y)
     }
     let left = p.layout(x).dims

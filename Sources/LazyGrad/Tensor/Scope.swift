@@ -17,8 +17,9 @@ struct Scope: Sendable {
   /// How many scopes are open in the process, and how many poisoned tensors are alive; while there
   /// are none, nobody needs to look at the task-local.
   static let openCount = Atomic<Int>(0)
-  /// The process default of the guard.
-  static let isGuardOn = Atomic<Bool>(Settings.isGuardOnAtStart)
+  /// The process default of the guard: 1 off, 2 on, 0 while nobody has asked. Begins with a literal,
+  /// because a global that has to be computed is asked for through `swift_once` at every operation.
+  private static let guardDefault = Atomic<UInt8>(0)
 
   @inline(__always)
   static var isAnyOpen: Bool { openCount.load(ordering: .relaxed) != 0 }
@@ -26,19 +27,26 @@ struct Scope: Sendable {
   /// How an operation is to be recorded here and now.
   @inline(__always)
   static var mode: RecordMode {
-    if isAnyOpen { return slowMode }
-    return isGuardOn.load(ordering: .relaxed) ? guardedMode : unguardedMode
+    let guardDefault = guardDefault.load(ordering: .relaxed)
+    if isAnyOpen || guardDefault == 0 { return slowMode }
+    return RecordMode(tracking: true, guarding: guardDefault == 2)
   }
-
-  private static let guardedMode = RecordMode(tracking: true, guarding: true)
-  private static let unguardedMode = RecordMode(tracking: true, guarding: false)
 
   @inline(never)
   private static var slowMode: RecordMode {
     let scope = current
     return RecordMode(
       tracking: scope.isTracking,
-      guarding: scope.isGuarding ?? isGuardOn.load(ordering: .relaxed))
+      guarding: scope.isGuarding ?? isGuardOn)
+  }
+
+  static var isGuardOn: Bool {
+    get {
+      _ = guardDefault.compareExchange(
+        expected: 0, desired: Settings.isGuardOnAtStart ? 2 : 1, ordering: .relaxed)
+      return guardDefault.load(ordering: .relaxed) == 2
+    }
+    set { guardDefault.store(newValue ? 2 : 1, ordering: .relaxed) }
   }
 
   static var isTracking: Bool { !isAnyOpen || current.isTracking }

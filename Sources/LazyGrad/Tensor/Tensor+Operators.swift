@@ -126,7 +126,7 @@ extension Tensor {
   static func unary(_ opcode: Opcode, _ x: Tensor) -> Tensor {
     if let poison = poisoned(x) { return poison }
     x.use()
-    return Tensor(Tape.elementwise(opcode, x.slot, mode: Scope.mode).unsafelyUnwrapped)
+    return Tensor(Tape.elementwise(opcode, x.slot, mode: Scope.mode))
   }
 
   /// Records an operation on two tensors that broadcast together.

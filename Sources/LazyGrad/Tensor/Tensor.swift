@@ -22,7 +22,9 @@ internal import LazyGradJIT
 public final class Tensor {
   let slot: SlotRef
   /// The tensor that this one is a view of, or why it is poisoned; `kind` says which.
-  let relation: AnyObject?
+  var relation: AnyObject? { related?.takeUnretainedValue() }
+  /// Held by hand: to release nothing is a call as well, for every tensor that is no view.
+  private let related: Unmanaged<AnyObject>?
   /// For a view: its index map over the base's elements in C order.
   let viewLayout: LayoutID
   let viewOffset: Int
@@ -42,7 +44,7 @@ public final class Tensor {
   @inline(__always)
   init(_ slot: SlotRef) {
     self.slot = slot
-    relation = nil
+    related = nil
     viewLayout = 0
     viewOffset = 0
     kind = .plain
@@ -52,7 +54,7 @@ public final class Tensor {
 
   init(_ slot: SlotRef, base: Tensor, layout: LayoutID, offset: Int) {
     self.slot = slot
-    relation = base
+    related = Unmanaged.passRetained(base)
     viewLayout = layout
     viewOffset = offset
     kind = .view
@@ -64,7 +66,7 @@ public final class Tensor {
   /// Makes the object without looking whether the window is full.
   init(unchecked slot: SlotRef) {
     self.slot = slot
-    relation = nil
+    related = nil
     viewLayout = 0
     viewOffset = 0
     kind = .plain
@@ -73,14 +75,17 @@ public final class Tensor {
 
   init(poison: Poison) {
     slot = poison.makeSlot()
-    relation = poison
+    related = Unmanaged.passRetained(poison)
     viewLayout = 0
     viewOffset = 0
     kind = .poisoned
     isUntracked = false
   }
 
-  deinit { Tape.release(slot) }
+  deinit {
+    Tape.release(slot)
+    if let related { related.release() }
+  }
 
   /// A program that records without ever reading is run piece by piece, so that it can't exhaust
   /// memory.

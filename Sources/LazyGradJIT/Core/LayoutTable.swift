@@ -46,7 +46,7 @@ package final class Layout: Sendable {
 ///
 /// Readers index stable memory without a lock; only interning a layout takes one. Entries are
 /// never removed: programs use few distinct shapes, and offsets are not part of a layout.
-package final class LayoutTable: Sendable {
+public final class LayoutTable: Sendable {
   package static let shared = LayoutTable()
 
   /// The largest rank; NumPy's limit as well.
@@ -72,10 +72,11 @@ package final class LayoutTable: Sendable {
     UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
   /// The few facts that the record path needs, for readers that must not pay for a reference to the
   /// object.
+  @usableFromInline
   struct Facts: ~Copyable {
-    let count: Int
-    let rank: Int
-    let shape: LayoutID
+    @usableFromInline let count: Int
+    @usableFromInline let rank: Int
+    @usableFromInline let shape: LayoutID
     /// The layout with the last two axes swapped, id + 1; 0 while nobody has asked.
     let swapped = Atomic<UInt32>(0)
 
@@ -99,7 +100,7 @@ package final class LayoutTable: Sendable {
   }
 
   /// The scalar shape has the identity 0.
-  package static let scalar: LayoutID = 0
+  @inlinable public static var scalar: LayoutID { 0 }
 
   /// The layout of an identity that this table gave out.
   @inline(__always)
@@ -107,35 +108,21 @@ package final class LayoutTable: Sendable {
     chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)]._withUnsafeGuaranteedRef { $0 }
   }
 
-  /// The facts by chunk, for whoever keeps the address.
+  /// The facts by chunk, for whoever keeps the address: a global is asked for through a call.
   static var factChunks: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> { facts }
 
-  /// The number of axes of a layout that was given out.
-  @inline(__always)
-  package static func rank(_ id: LayoutID) -> Int {
-    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].rank
-  }
-
-  /// A layout with its last two axes swapped; remembered, because every matrix product asks for it
-  /// in its backward pass.
+  /// A layout with its last two axes swapped; remembered in its facts, because every matrix product
+  /// asks for it in its backward pass.
   static func matrixTransposed(_ id: LayoutID) -> LayoutID {
-    let fact = facts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)
-    let known = fact.pointee.swapped.load(ordering: .relaxed)
-    if known != 0 { return known - 1 }
     let layout = shared[id]
     var dims = layout.dims
     var strides = layout.strides
     dims.swapAt(dims.count - 2, dims.count - 1)
     strides.swapAt(dims.count - 2, dims.count - 1)
     let swapped = shared.intern(dims: dims, strides: strides)
-    fact.pointee.swapped.store(swapped + 1, ordering: .relaxed)
+    (facts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)).pointee.swapped.store(
+      swapped + 1, ordering: .relaxed)
     return swapped
-  }
-
-  /// The shape of a layout that was given out.
-  @inline(__always)
-  static func shape(_ id: LayoutID) -> LayoutID {
-    facts[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].shape
   }
 
   /// Whether a value of a shape can be computed at all.

@@ -36,8 +36,8 @@ extension Engine {
   package static var counters: TapeCounters {
     var sum = TapeCounters()
     for tape in Tape.all {
-      let c = tape.locked { tape.state.pointee.counters }
-      sum.nodesRecorded += c.nodesRecorded
+      let (c, recorded) = tape.locked { (tape.state.pointee.counters, Int(tape.count)) }
+      sum.nodesRecorded += c.nodesRecorded + recorded
       sum.planHits += c.planHits
       sum.planMisses += c.planMisses
       sum.kernelsRun += c.kernelsRun

@@ -82,7 +82,7 @@ extension Tape {
       try run(work, &kernelTime)
     } else {
       let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
-      let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids) : nil
+      let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
       let extraction = extract(ids)
       let (plan, isHit) = PlanCache.shared.plan(
         for: extraction.graph, prepare: NativeCompiler.prepare)
@@ -106,7 +106,7 @@ extension Tape {
       let late = heldPending()
       state.pointee.readsPending = false
       if !late.isEmpty { try force(late) }
-      state.pointee.lateLimit = max(1 << 16, 2 * state.pointee.live)
+      state.pointee.lateLimit = max(TapeState.firstLateLimit, 2 * state.pointee.live)
     }
     finishWindow()
     if Engine.measuresOverhead {
@@ -143,12 +143,22 @@ extension Tape {
 
   // MARK: Whole windows
 
-  private func windowKey(_ ids: [UInt32]) -> UInt64 {
-    var key = TapeHash.mix(
-      state.pointee.hash ^ UInt64(state.pointee.count &- state.pointee.windowStart))
-    key = TapeHash.mix(key ^ state.pointee.heldHash)
-    for id in ids { key = TapeHash.mix(key ^ UInt64(id &- state.pointee.windowStart)) }
-    return key
+  /// What a window is found by, and how many of its nodes are held.
+  ///
+  /// Which ones these are is looked up here, in one pass over the window, rather than followed as
+  /// handles come and go: that is two hashes per operation, and most handles are gone before their
+  /// window is forced.
+  private func windowKey(_ ids: [UInt32]) -> (key: UInt64, held: Int) {
+    let start = Int(state.pointee.windowStart)
+    let count = Int(state.pointee.count)
+    var key = TapeHash.mix(state.pointee.hash ^ UInt64(count - start))
+    var held = 0
+    for id in start..<count where nodes[id].slot != nil && nodes[id].opcode != .leaf {
+      key = TapeHash.mix(key ^ UInt64(id - start))
+      held += 1
+    }
+    for id in ids { key = TapeHash.mix(key ^ UInt64(Int(id) - start)) }
+    return (key, held)
   }
 
   /// The work that this window takes, if an equal window was forced before.
@@ -156,19 +166,20 @@ extension Tape {
     let start = state.pointee.windowStart
     if state.pointee.readsPending { return nil }
     for id in ids where id < start { return nil }
-    guard
-      let known = PlanCache.shared.window(windowKey(ids), { self.matches($0, ids) })
-    else { return nil }
+    let (key, held) = windowKey(ids)
+    guard let known = PlanCache.shared.window(key, { self.matches($0, ids, held) }) else {
+      return nil
+    }
     return Work(
       plan: known.plan, leaves: known.leaves, scalars: known.scalars, roots: known.roots,
       cone: known.cone, held: known.settled, base: start)
   }
 
   /// Compares the words themselves: a hash alone would be a wrong answer waiting.
-  private func matches(_ known: WindowPlan, _ ids: [UInt32]) -> Bool {
+  private func matches(_ known: WindowPlan, _ ids: [UInt32], _ held: Int) -> Bool {
     let start = state.pointee.windowStart
     let n = Int(state.pointee.count &- start)
-    guard known.words.count == n * 4, known.held.count == state.pointee.heldInWindow,
+    guard known.words.count == n * 4, known.held.count == held,
       known.requested.count == ids.count, known.events.count == state.pointee.events.count
     else { return false }
     for (k, id) in ids.enumerated() where known.requested[k] != id &- start { return false }

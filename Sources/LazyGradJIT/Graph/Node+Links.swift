@@ -10,16 +10,17 @@ extension Tape {
 
   /// Marks that the graph through a node has been cleared: operations recorded before now may not
   /// be differentiated through it any more, later ones may start from it.
-  @inlinable
+  @inlinable @inline(__always)
   public func markCleared(_ id: UInt32) {
-    if nodes[Int(id)].opcode != .leaf {
-      if !nodes[Int(id)].state.contains(.tracked), !nodes[Int(id)].state.contains(.cleared) {
-        nodes[Int(id)].state.insert(.resumable)
-      }
-      nodes[Int(id)].link = state.pointee.count
+    let node = nodes + Int(id)
+    var facts = node.pointee.state
+    if node.pointee.opcode != .leaf {
+      if facts.isDisjoint(with: .tracked, .cleared) { facts.insert(.resumable) }
+      node.pointee.link = state.pointee.count
     }
-    nodes[Int(id)].state.remove(.tracked)
-    nodes[Int(id)].state.insert(.cleared)
+    facts.remove(.tracked)
+    facts.insert(.cleared)
+    node.pointee.state = facts
     state.pointee.hasCleared = true
   }
 

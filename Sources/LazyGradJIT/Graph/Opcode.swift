@@ -90,12 +90,29 @@ extension Opcode {
     return UnsafePointer(rows)
   }()
 
-  /// What recording asks of a row, one byte each: the type rule, and bit 7 for a derivative.
-  static func makeRecordingTable() -> UnsafePointer<UInt8> {
-    let table = UnsafeMutablePointer<UInt8>.allocate(capacity: Opcode.allCases.count)
+  /// What recording asks of a row, one byte each.
+  struct Recording: OptionSet {
+    let rawValue: UInt8
+    /// A gradient flows through it, where its type is a floating one.
+    static var differentiable: Recording { Recording(rawValue: 1) }
+    /// Integers become float64.
+    static var floating: Recording { Recording(rawValue: 2) }
+    /// The result is a bool.
+    static var bool: Recording { Recording(rawValue: 4) }
+
+    /// Whether all of `other` hold; the generic operation is a call.
+    @inline(__always)
+    func contains(_ other: Recording) -> Bool { rawValue & other.rawValue != 0 }
+  }
+
+  static func makeRecordingTable() -> UnsafePointer<Recording> {
+    let table = UnsafeMutablePointer<Recording>.allocate(capacity: Opcode.allCases.count)
     for opcode in Opcode.allCases {
       let info = row(opcode)
-      table[Int(opcode.rawValue)] = info.typeRule.rawValue | (info.isDifferentiable ? 128 : 0)
+      var row: Recording = info.isDifferentiable ? .differentiable : []
+      if info.typeRule == .floating { row.insert(.floating) }
+      if info.typeRule == .bool { row.insert(.bool) }
+      (table + Int(opcode.rawValue)).initialize(to: row)
     }
     return UnsafePointer(table)
   }

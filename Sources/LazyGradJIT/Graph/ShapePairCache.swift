@@ -105,13 +105,24 @@ extension Tape {
   @inlinable @inline(__always)
   public func broadcastShape(_ x: UInt32, _ y: UInt32) -> LayoutID {
     let shape = nodes[Int(x)].shape
-    return nodes[Int(y)].shape == shape ? shape : broadcastShape(shape: shape, y)
+    if nodes[Int(y)].shape == shape || nodes[Int(y)].shape == LayoutTable.scalar { return shape }
+    return shape == LayoutTable.scalar ? nodes[Int(y)].shape : broadcastShape(shape: shape, y)
   }
 
   /// The shape that a shape and a recorded value broadcast to; they are known to fit.
   public func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
     state.pointee.broadcasts.broadcast(shape, nodes[Int(y)].shape).unsafelyUnwrapped
   }
+
+  /// What is known of a layout.
+  @inlinable @inline(__always)
+  func facts(_ id: LayoutID) -> UnsafeMutablePointer<LayoutTable.Facts> {
+    state.pointee.layoutFacts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)
+  }
+
+  /// The number of axes of a layout.
+  @inlinable @inline(__always)
+  public func rank(_ id: LayoutID) -> Int { facts(id).pointee.rank }
 
   /// The attribute of the sum that takes a value of one shape down to another.
   package func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? {
@@ -123,7 +134,9 @@ extension Tape {
   package func matrixTransposed(_ id: UInt32, keepsTraits: Bool, state nodeState: Node.State)
     -> UInt32
   {
-    let layout = LayoutTable.matrixTransposed(nodes[Int(id)].shape)
+    let shape = nodes[Int(id)].shape
+    let swapped = facts(shape).pointee.swapped.load(ordering: .relaxed)
+    let layout = swapped != 0 ? swapped &- 1 : LayoutTable.matrixTransposed(shape)
     var traits: Node.Traits =
       keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : .none
     if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
@@ -138,7 +151,7 @@ extension Tape {
       }
     }
     let view = append(
-      .view, nodes[Int(id)].type, shape: LayoutTable.shape(layout), a: id, attribute: layout,
+      .view, nodes[Int(id)].type, shape: facts(layout).pointee.shape, a: id, attribute: layout,
       traits: traits, state: nodeState)
     nodes[Int(id)].memo = view &+ 1
     return view

@@ -11,9 +11,12 @@ extension Tape {
 
   /// Writes one record. The caller has checked everything; operands lie in the window.
   ///
+  /// Inlined into the derivative rules as well, where most of the arguments are known when they are
+  /// compiled; as a call it would pass nine of them through memory.
+  ///
   /// - Complexity: a few nanoseconds, amortised.
-  @inline(__always)
-  package func append(
+  @inlinable @inline(__always)
+  public func append(
     _ opcode: Opcode, _ type: ScalarType, shape: LayoutID, a: UInt32 = Tape.none,
     b: UInt32 = Tape.none, c: UInt32 = Tape.none, attribute: UInt32 = 0, payload: UInt64 = 0,
     traits: Node.Traits = .none, state nodeState: Node.State = .none
@@ -36,31 +39,34 @@ extension Tape {
         }
       }
     }
-    (nodes + Int(id)).initialize(
-      to: Node(
-        opcode: opcode, type: type, traits: traits, state: nodeState, shape: shape,
-        attribute: attribute, a: relA, b: relB, c: relC, payload: payload, storage: nil, slot: nil,
-        uses: 0, link: 0, adjoint: 0, memo: 0))
+    let head = Node.head(opcode, type, traits, shape)
+    let first = UInt64(attribute) | UInt64(relA) << 32
+    let others = UInt64(relB) | UInt64(relC) << 32
+    (nodes + Int(id)).write(head | UInt64(nodeState.rawValue) << 24, first, others, payload)
     state.pointee.count = id &+ 1
-    state.pointee.live &+= 1
-    state.pointee.counters.nodesRecorded &+= 1
     let h =
-      state.pointee.hash ^ (Node.head(opcode, type, traits, shape) &* 0xD6E8_FEB8_6659_FD93)
-      ^ ((UInt64(attribute) << 32 | UInt64(relA)) &* 0xA076_1D64_78BD_642F)
-      ^ ((UInt64(relB) << 32 | UInt64(relC)) &* 0xE703_7ED1_A0B4_28DB)
+      state.pointee.hash ^ (head &* 0xD6E8_FEB8_6659_FD93) ^ (first &* 0xA076_1D64_78BD_642F)
+      ^ (others &* 0xE703_7ED1_A0B4_28DB)
       ^ (Node.isPayloadStatic(opcode, traits) ? payload &* 0x8EBC_6AF0_9C88_C6E3 : 0)
     let mixed = h &* 0x2127_599B_F432_5C37
     state.pointee.hash = mixed ^ (mixed >> 32)
     return id
   }
 
-  @inline(never)
+  /// Memory for records, each in one cache line.
+  static func makeArena(_ capacity: Int) -> UnsafeMutablePointer<Node> {
+    UnsafeMutableRawPointer.allocate(
+      byteCount: capacity * MemoryLayout<Node>.stride, alignment: MemoryLayout<Node>.stride
+    ).bindMemory(to: Node.self, capacity: capacity)
+  }
+
+  @usableFromInline @inline(never)
   func grow() {
     let capacity = Int(state.pointee.capacity)
     precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
-    let larger = UnsafeMutablePointer<Node>.allocate(capacity: capacity * 2)
+    let larger = Tape.makeArena(capacity * 2)
     larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
-    state.pointee.nodes.deallocate()
+    UnsafeMutableRawPointer(state.pointee.nodes).deallocate()
     state.pointee.nodes = larger
     state.pointee.capacity = UInt32(capacity * 2)
   }
@@ -83,7 +89,7 @@ extension Tape {
     }
     let leaf = slot.pointee.leaf
     if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
-      nodes[Int(leaf &- 1)].slot == slot,
+      UInt(bitPattern: nodes[Int(leaf &- 1)].slot) == UInt(bitPattern: slot),
       nodes[Int(leaf &- 1)].state.isDisjoint(with: .dead, .cleared)
     {
       return leaf &- 1
@@ -234,9 +240,30 @@ extension Tape {
   }
 }
 
+extension UnsafeMutablePointer<Node> {
+  /// Writes a record that nothing names yet by words of 8 bytes, in the order in which they lie on
+  /// little-endian machines.
+  ///
+  /// Field by field the compiler joins neighbouring zeros to 16 bytes from wherever they begin, and a
+  /// field that lies in two such stores can't be read until both have left the store buffer.
+  @inlinable @inline(__always)
+  func write(_ head: UInt64, _ first: UInt64, _ others: UInt64, _ payload: UInt64) {
+    let record = UnsafeMutableRawPointer(self)
+    record.storeBytes(of: head, as: UInt64.self)
+    record.storeBytes(of: first, toByteOffset: 8, as: UInt64.self)
+    record.storeBytes(of: others, toByteOffset: 16, as: UInt64.self)
+    record.storeBytes(of: payload, toByteOffset: 24, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 32, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 40, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 48, as: UInt64.self)
+    record.storeBytes(of: 0, toByteOffset: 56, as: UInt64.self)
+  }
+}
+
 extension Node {
-  @inline(__always)
-  static func head(
+  /// The part of the signature that says what is computed.
+  @inlinable @inline(__always)
+  public static func head(
     _ opcode: Opcode, _ type: ScalarType, _ traits: Traits, _ shape: LayoutID
   ) -> UInt64 {
     UInt64(opcode.rawValue) | UInt64(type.rawValue) << 8 | UInt64(traits.rawValue) << 16
@@ -245,14 +272,14 @@ extension Node {
 
   /// Whether the payload of a record with a value still says where its region begins, which its
   /// derivative rule reads, so that the value begins where its storage does.
-  @inline(__always)
-  static func keepsPayload(_ opcode: Opcode) -> Bool {
+  @inlinable @inline(__always)
+  public static func keepsPayload(_ opcode: Opcode) -> Bool {
     opcode == .setRegion || opcode == .addRegion
   }
 
   /// Whether the payload decides what the plan does, rather than being bound when it runs.
-  @inline(__always)
-  static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
+  @inlinable @inline(__always)
+  public static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
     (opcode == .view && !traits.contains(.leafView)) || opcode == .setRegion || opcode == .addRegion
   }
 }

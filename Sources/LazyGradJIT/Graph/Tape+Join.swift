@@ -33,8 +33,20 @@ extension Tape {
     }
   }
 
-  /// Locks the tape that all operands are on, after joining their tapes where they were not.
+  /// Locks the tape that two operands are on, after joining their tapes where they were not.
   @inline(__always)
+  static func hold(_ x: SlotRef, _ y: SlotRef) -> Tape {
+    let tape = hold(x)
+    return y.unlockedTape == tape ? tape : joined(tape, x, y)
+  }
+
+  @inline(never)
+  private static func joined(_ held: Tape, _ x: SlotRef, _ y: SlotRef) -> Tape {
+    held.unlock()
+    return hold(x, y, nil)
+  }
+
+  /// Locks the tape that all operands are on, after joining their tapes where they were not.
   static func hold(_ x: SlotRef, _ y: SlotRef?, _ z: SlotRef?) -> Tape {
     while true {
       let tape = hold(x)
@@ -145,14 +157,14 @@ extension Tape {
       (nodes + Int(id)).initialize(to: node)
     }
     state.pointee.count = base + n
-    state.pointee.live += other.state.pointee.live
+    state.pointee.dead += other.state.pointee.dead
     state.pointee.heldNodes += other.state.pointee.heldNodes
     state.pointee.hasCleared = state.pointee.hasCleared || other.state.pointee.hasCleared
     state.pointee.clearing = 0..<0
     other.state.pointee.heldNodes = 0
     other.state.pointee.owners.removeAll()
     other.state.pointee.count = 0
-    other.state.pointee.live = 0
+    other.state.pointee.dead = 0
     other.beginWindow()
     beginWindow()
   }

@@ -3,10 +3,13 @@
 
 /// How an operation is recorded: what the scopes in force say.
 public struct RecordMode: Sendable {
-  package let state: Node.State
+  /// The state that a record begins with.
+  public let state: Node.State
   /// Whether backward information is kept.
   package var isTracking: Bool { state.contains(.tracked) }
-  package init(tracking: Bool, guarding: Bool) {
+  /// With backward information or without, under the guard or not.
+  @inlinable @inline(__always)
+  public init(tracking: Bool, guarding: Bool) {
     var state = Node.State.none
     if tracking {
       state.insert(.tracked)
@@ -63,29 +66,57 @@ extension Tape {
 
   // MARK: Elementwise
 
-  /// Records an elementwise operation on one to three handles.
+  /// Records an elementwise operation on one handle.
+  package static func elementwise(_ opcode: Opcode, _ x: SlotRef, mode: RecordMode) -> SlotRef {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    let row = tape.recording(opcode)
+    let operand = tape.operand(x)
+    let type = resultOperandType(row, x.pointee.type)
+    let a = tape.converted(operand, to: type, mode)
+    return tape.finish(
+      opcode, row.contains(.bool) ? .bool : type, x.pointee.shape, a, Tape.none, Tape.none, mode)
+  }
+
+  /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
   ///
-  /// Operands broadcast and are promoted to one type (`select`: its second and third).
   /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
   package static func elementwise(
-    _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, mode: RecordMode
+    _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
   ) -> SlotRef? {
-    let tape = hold(x, y, z)
+    let tape = hold(x, y)
     defer { tape.unlock() }
-    guard let y else {
-      let a = tape.operand(x)
-      return tape.unary(opcode, a, mode)
-    }
-    var shape = tape.shape(x, y)
-    if let z, let both = shape {
-      shape = tape.state.pointee.broadcasts.broadcast(both, z.pointee.shape)
-    }
-    guard let shape else { return nil }
+    guard let shape = tape.state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
+    else { return nil }
     let a = tape.operand(x)
     let b = tape.operand(y)
-    if let z { return tape.ternary(opcode, a, b, tape.operand(z), shape, mode) }
-    return tape.binary(
-      opcode, a, b, shape, ScalarType.promoted(x.pointee.type, y.pointee.type), mode)
+    let type = x.pointee.type
+    let row = tape.recording(opcode)
+    if y.pointee.type == type, type.isFloating {
+      return tape.finish(
+        opcode, row.contains(.bool) ? .bool : type, shape, a, b, Tape.none, mode)
+    }
+    return tape.binary(opcode, a, b, shape, ScalarType.promoted(type, y.pointee.type), mode)
+  }
+
+  /// Records `select`: a condition and two handles that are promoted to one type; all broadcast.
+  ///
+  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
+  package static func select(
+    _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
+  ) -> SlotRef? {
+    let tape = hold(condition, x, y)
+    defer { tape.unlock() }
+    let broadcasts = tape.state.pointee.broadcasts
+    guard let both = broadcasts.broadcast(condition.pointee.shape, x.pointee.shape),
+      let shape = broadcasts.broadcast(both, y.pointee.shape)
+    else { return nil }
+    let operands = (tape.operand(condition), tape.operand(x), tape.operand(y))
+    let type = ScalarType.promoted(x.pointee.type, y.pointee.type)
+    let a = tape.converted(operands.0, to: .bool, mode)
+    let b = tape.converted(operands.1, to: type, mode)
+    let c = tape.converted(operands.2, to: type, mode)
+    return tape.finish(.select, type, shape, a, b, c, mode)
   }
 
   /// Records an operation between a handle and a Swift number.
@@ -94,7 +125,8 @@ extension Tape {
   ) -> SlotRef {
     let tape = hold(x)
     defer { tape.unlock() }
-    let type = tape.resultOperandType(opcode, scalar.promoted(with: x.pointee.type))
+    let type = resultOperandType(
+      tape.recording(opcode), scalar.promoted(with: x.pointee.type))
     let a = tape.operand(x)
     let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: scalar.bits(type))
     return scalarFirst
@@ -103,50 +135,26 @@ extension Tape {
   }
 
   @inline(__always)
-  private func shape(_ x: SlotRef, _ y: SlotRef) -> LayoutID? {
-    state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
+  private func recording(_ opcode: Opcode) -> Opcode.Recording {
+    state.pointee.recording[Int(opcode.rawValue)]
   }
 
   @inline(__always)
-  private func typeRule(_ opcode: Opcode) -> UInt8 {
-    state.pointee.recording[Int(opcode.rawValue)] & 127
+  private static func resultOperandType(_ row: Opcode.Recording, _ type: ScalarType) -> ScalarType {
+    !type.isFloating && row.contains(.floating) ? .float64 : type
   }
 
-  @inline(__always)
-  private func resultOperandType(_ opcode: Opcode, _ type: ScalarType) -> ScalarType {
-    !type.isFloating && typeRule(opcode) == TypeRule.floating.rawValue ? .float64 : type
-  }
-
-  @inline(__always)
-  private func unary(_ opcode: Opcode, _ operand: UInt32, _ mode: RecordMode) -> SlotRef {
-    let type = resultOperandType(opcode, self[operand].type)
-    let a = converted(operand, to: type, mode)
-    let result: ScalarType = typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type
-    return finish(opcode, result, self[a].shape, a, Tape.none, Tape.none, mode)
-  }
-
-  @inline(__always)
+  /// Operands of a type that has to be found first, or not the one that the operation wants.
   private func binary(
     _ opcode: Opcode, _ x: UInt32, _ y: UInt32, _ shape: LayoutID, _ common: ScalarType,
     _ mode: RecordMode
   ) -> SlotRef {
-    let type = resultOperandType(opcode, common)
+    let row = recording(opcode)
+    let type = Tape.resultOperandType(row, common)
     let a = converted(x, to: type, mode)
     let b = converted(y, to: type, mode)
     return finish(
-      opcode, typeRule(opcode) == TypeRule.bool.rawValue ? .bool : type, shape, a, b, Tape.none,
-      mode)
-  }
-
-  private func ternary(
-    _ opcode: Opcode, _ condition: UInt32, _ y: UInt32, _ z: UInt32, _ shape: LayoutID,
-    _ mode: RecordMode
-  ) -> SlotRef {
-    let type = ScalarType.promoted(self[y].type, self[z].type)
-    let a = converted(condition, to: .bool, mode)
-    let b = converted(y, to: type, mode)
-    let c = converted(z, to: type, mode)
-    return finish(opcode, type, shape, a, b, c, mode)
+      opcode, row.contains(.bool) ? .bool : type, shape, a, b, Tape.none, mode)
   }
 
   @inline(__always)
@@ -170,18 +178,13 @@ extension Tape {
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
-      type.isFloating && state.pointee.recording[Int(opcode.rawValue)] & 128 != 0
+      type.isFloating && recording(opcode).contains(.differentiable)
       ? traits.intersection(.variable) : .none
     let id = append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
       traits: traits, state: mode.state)
-    state.pointee.pendingBytes &+= elementCount(shape) &* type.size
-    return makeSlot(id)
-  }
-
-  @inline(__always)
-  private func elementCount(_ shape: LayoutID) -> Int {
-    state.pointee.layoutFacts[Int(shape >> 12)].unsafelyUnwrapped[Int(shape & 4095)].count
+    state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
+    return makeSlot(id, shape: shape, type: type, traits: traits)
   }
 
   // MARK: Everything else
@@ -191,7 +194,7 @@ extension Tape {
   /// - Returns: nil where the operands are anything else, or don't fit.
   package static func matrixProduct(_ x: SlotRef, _ y: SlotRef, mode: RecordMode) -> SlotRef? {
     if x.pointee.type != y.pointee.type { return nil }
-    let tape = hold(x, y, nil)
+    let tape = hold(x, y)
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) else {
       return nil
@@ -287,7 +290,7 @@ extension Tape {
   ///
   /// Whatever was recorded on the old value keeps it. The handle stays constant if it was.
   package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
-    let tape = hold(slot, fresh, nil)
+    let tape = hold(slot, fresh)
     defer { tape.unlock() }
     let node = fresh.pointee.node
     if slot.pointee.node != 0 {

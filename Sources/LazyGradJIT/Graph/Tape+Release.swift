@@ -7,22 +7,23 @@ extension Tape {
   // MARK: Handles
 
   /// A new handle for a node of this tape.
-  @inline(__always)
   package func makeSlot(_ id: UInt32) -> SlotRef {
+    makeSlot(id, shape: self[id].shape, type: self[id].type, traits: self[id].traits)
+  }
+
+  /// A new handle for a node of which this is known.
+  @inline(__always)
+  func makeSlot(
+    _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits
+  ) -> SlotRef {
     let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
-    let node = nodes + Int(id)
-    node.pointee.slot = slot
+    nodes[Int(id)].slot = slot
     slot.initialize(
       to: Slot(
-        tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: node.pointee.shape,
-        shape: node.pointee.shape, type: node.pointee.type,
-        isVariable: node.pointee.traits.contains(.variable), gradient: nil, owner: nil))
-    if isWindowFull { slot.pointee.isWindowFull = true }
+        tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: shape, shape: shape,
+        type: type, isVariable: traits.contains(.variable), isWindowFull: isWindowFull,
+        gradient: nil, owner: nil))
     state.pointee.heldNodes &+= 1
-    if id >= state.pointee.windowStart {
-      state.pointee.heldInWindow &+= 1
-      state.pointee.heldHash &+= TapeHash.mix(UInt64(id &- state.pointee.windowStart))
-    }
     return slot
   }
 
@@ -72,6 +73,14 @@ extension Tape {
       detach(slot)
       state.pointee.freeSlots.append(slot)
     }
+  }
+
+  /// Drops the gradient that a handle carries, and the arena where that was the last thing in it.
+  package static func nullGradient(_ slot: SlotRef) {
+    let tape = hold(slot)
+    tape.dropGradient(slot)
+    if tape.state.pointee.heldNodes == 0 { _ = tape.resetIfWorthwhile() }
+    tape.unlock()
   }
 
   /// Drops the gradient that a handle carries.
@@ -136,10 +145,6 @@ extension Tape {
   func unhold(_ id: UInt32) {
     nodes[Int(id)].slot = nil
     state.pointee.heldNodes &-= 1
-    if id >= state.pointee.windowStart {
-      state.pointee.heldInWindow &-= 1
-      state.pointee.heldHash &-= TapeHash.mix(UInt64(id &- state.pointee.windowStart))
-    }
   }
 
   // MARK: Nodes
@@ -147,8 +152,8 @@ extension Tape {
   /// Frees a node that nothing names any more, and what it alone kept.
   @inline(__always)
   func free(_ id: UInt32) {
-    state.pointee.work.append(id)
-    freeWork()
+    bury(id)
+    if state.pointee.work.count != 0 { freeWork() }
   }
 
   /// Frees a node if nothing names it: one that was recorded for a reader that did not come.
@@ -157,19 +162,24 @@ extension Tape {
     if node.uses == 0, node.slot == nil, !node.state.contains(.dead) { free(id) }
   }
 
+  @inline(never)
   func freeWork() {
-    while let id = state.pointee.work.popLast() {
-      let node = nodes + Int(id)
-      if node.pointee.state.contains(.dead) { continue }
-      node.pointee.state.insert(.dead)
-      state.pointee.live &-= 1
-      dropOperands(id)
-      if node.pointee.storage != nil { dropValue(id) }
-      if node.pointee.link != 0, node.pointee.opcode == .leaf {
-        let source = node.pointee.link &- 1
-        node.pointee.link = 0
-        release(source)
-      }
+    while let id = state.pointee.work.popLast() { bury(id) }
+  }
+
+  /// Frees one node; what goes with it is put on the worklist.
+  @inline(__always)
+  private func bury(_ id: UInt32) {
+    let node = nodes + Int(id)
+    if node.pointee.state.contains(.dead) { return }
+    node.pointee.state.insert(.dead)
+    state.pointee.dead &+= 1
+    dropOperands(id)
+    if node.pointee.storage != nil { dropValue(id) }
+    if node.pointee.link != 0, node.pointee.opcode == .leaf {
+      let source = node.pointee.link &- 1
+      node.pointee.link = 0
+      release(source)
     }
   }
 
@@ -200,7 +210,7 @@ extension Tape {
   func retire(_ leaf: UInt32) {
     if nodes[Int(leaf)].state.contains(.dead) { return }
     nodes[Int(leaf)].state.insert(.dead)
-    state.pointee.live -= 1
+    state.pointee.dead += 1
     dropValue(leaf)
     let link = nodes[Int(leaf)].link
     if link != 0 {
@@ -230,7 +240,7 @@ extension Tape {
   /// a lone operation that is dropped at once does not pay for new leaf records every time.
   @inline(__always)
   private func resetIfWorthwhile() -> Bool {
-    guard state.pointee.count >= 64, state.pointee.inFlight == 0 else { return false }
+    guard state.pointee.count >= 128, state.pointee.inFlight == 0 else { return false }
     reset()
     return true
   }
@@ -246,9 +256,11 @@ extension Tape {
     }
     state.pointee.owners.removeAll()
     state.pointee.work.removeAll()
+    state.pointee.counters.nodesRecorded += Int(state.pointee.count)
     state.pointee.count = 0
-    state.pointee.live = 0
+    state.pointee.dead = 0
     state.pointee.hasCleared = false
+    state.pointee.lateLimit = TapeState.firstLateLimit
     state.pointee.clearing = 0..<0
     beginWindow()
   }
@@ -257,8 +269,6 @@ extension Tape {
   func beginWindow() {
     state.pointee.windowStart = state.pointee.count
     state.pointee.hash = TapeHash.seed
-    state.pointee.heldHash = 0
-    state.pointee.heldInWindow = 0
     state.pointee.readsPending = false
     state.pointee.pendingBytes = 0
     state.pointee.events.removeAll()
@@ -310,8 +320,9 @@ extension Tape {
     }
     state.pointee.owners.removeAll()
     for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
+    state.pointee.counters.nodesRecorded += n - Int(next)
     state.pointee.count = next
-    state.pointee.live = Int(next)
+    state.pointee.dead = 0
     state.pointee.clearing = next..<next
   }
 }

@@ -1,5 +1,5 @@
-// The tape: an arena of node records, one per recording thread. This file holds the stored state,
-// the lock and the way from a thread to its tape; recording and release are in the extensions.
+// The tape: an arena of node records, one per recording thread. This file holds the stored state and
+// the way from a thread to its tape; the lock, recording and release are in the extensions.
 
 #if canImport(Glibc)
   import Glibc
@@ -44,23 +44,22 @@ public struct TapeState: ~Copyable {
   public var nodes: UnsafeMutablePointer<Node>
   /// Records in use, dead ones included.
   public var count: UInt32 = 0
-  var capacity: UInt32
+  @usableFromInline var capacity: UInt32
   /// Where the current window begins.
   public var windowStart: UInt32 = 0
   /// The running hash of the window's signature words.
-  var hash: UInt64 = TapeHash.seed
-  /// The sum of the mixed positions of the window's held nodes: order-free, so it can follow
-  /// handles as they come and go.
-  var heldHash: UInt64 = 0
-  var heldInWindow = 0
+  @usableFromInline var hash: UInt64 = TapeHash.seed
   /// Whether the window reads a value from before it that is itself still pending.
   var readsPending = false
   /// Handles that point at a node rather than at a value.
   var heldNodes = 0
   /// The number of live records from which values that are carried on unread are computed.
-  var lateLimit = 1 << 16
+  var lateLimit = TapeState.firstLateLimit
+  static var firstLateLimit: Int { 1 << 16 }
+  /// Dead records.
+  var dead = 0
   /// Records that are not dead.
-  var live = 0
+  var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
   package var inFlight = 0
   /// Whether some node in the arena was cleared by a backward pass.
@@ -75,9 +74,10 @@ public struct TapeState: ~Copyable {
   var freeSlots = RawList<SlotRef>()
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
-  let layoutFacts = LayoutTable.factChunks
-  /// Nodes that a backward pass has reached and not visited yet.
-  public var reached = 0
+  @usableFromInline let layoutFacts = LayoutTable.factChunks
+  /// The oldest node that a backward pass has reached so far. Not their number: that would be counted
+  /// up and down through memory at every node, each time waiting for the last.
+  public var lowestReached = UInt32.max
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
@@ -88,12 +88,13 @@ public struct TapeState: ~Copyable {
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
     capacity = 1024
-    nodes = .allocate(capacity: 1024)
+    nodes = Tape.makeArena(1024)
   }
 }
 
 /// What one tape has done, for the process's counters.
 package struct TapeCounters: Sendable {
+  /// Of a tape: without those that are still in its arena, which `count` counts.
   package var nodesRecorded = 0
   package var planHits = 0
   package var planMisses = 0
@@ -135,13 +136,13 @@ struct RawList<Element> {
   mutating func append(_ element: Element) {
     if count == capacity { grow() }
     (base + count).initialize(to: element)
-    count += 1
+    count &+= 1
   }
 
   @inline(__always)
   mutating func popLast() -> Element? {
     if count == 0 { return nil }
-    count -= 1
+    count &-= 1
     return base[count]
   }
 
@@ -158,80 +159,7 @@ struct RawList<Element> {
   }
 }
 
-// MARK: - The lock
-
-extension Tape {
-  /// The lock stands before the state, in a cache line of its own: it is the one thing of a tape that
-  /// is touched without holding it.
-  @inline(__always)
-  private var lockWord: UnsafeMutablePointer<Atomic<UInt32>> {
-    (UnsafeMutableRawPointer(state) - Tape.lockBytes).assumingMemoryBound(to: Atomic<UInt32>.self)
-  }
-  private static var lockBytes: Int { 64 }
-
-  /// The thread that may lock again what it has locked already, by the address of its own tape; 0
-  /// for none.
-  private var reentrant: UnsafeMutablePointer<Atomic<UInt>> {
-    (UnsafeMutableRawPointer(state) - Tape.lockBytes + 8).assumingMemoryBound(to: Atomic<UInt>.self)
-  }
-  /// How often it has done so; only who holds the lock looks at this.
-  @inline(__always)
-  private var depth: UnsafeMutablePointer<Int> {
-    (UnsafeMutableRawPointer(state) - Tape.lockBytes + 16).assumingMemoryBound(to: Int.self)
-  }
-
-  /// A new tape, in memory that is never given back.
-  private static func make() -> Tape {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: lockBytes + MemoryLayout<TapeState>.size, alignment: 64)
-    memory.initializeMemory(as: Atomic<UInt32>.self, to: Atomic(0))
-    (memory + 8).initializeMemory(as: Atomic<UInt>.self, to: Atomic(0))
-    (memory + 16).initializeMemory(as: Int.self, to: 0)
-    let state = (memory + lockBytes).bindMemory(to: TapeState.self, capacity: 1)
-    state.initialize(to: TapeState())
-    return Tape(state: state)
-  }
-
-  /// Runs `body` with the tape to itself. Uncontended: one compare-and-swap and one store.
-  @inline(__always)
-  package func locked<R>(_ body: () -> R) -> R {
-    lock()
-    defer { unlock() }
-    return body()
-  }
-
-  @inline(__always)
-  package func lock() {
-    if !lockWord.pointee.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged {
-      lockSlowly()
-    }
-  }
-
-  @inline(__always)
-  package func unlock() {
-    if depth.pointee != 0 {
-      depth.pointee &-= 1
-    } else {
-      lockWord.pointee.store(0, ordering: .releasing)
-    }
-  }
-
-  @inline(never)
-  private func lockSlowly() {
-    let owner = reentrant.pointee.load(ordering: .relaxed)
-    if owner != 0, owner == UInt(bitPattern: Tape.current.state) {
-      depth.pointee &+= 1
-      return
-    }
-    var spins = 0
-    while !lockWord.pointee.weakCompareExchange(expected: 0, desired: 1, ordering: .acquiring)
-      .exchanged
-    {
-      spins += 1
-      if spins > 64 { yieldThread() }
-    }
-  }
-}
+// MARK: - Reentrance
 
 extension Tape {
   /// Runs a program's code in the middle of a backward pass, which holds the lock: what it records,
@@ -241,9 +169,9 @@ extension Tape {
   /// that a backward pass inside finds none, and kept alive.
   package func reenter<R>(before id: UInt32, _ body: () -> R) -> R {
     var gathered: [(node: UInt32, adjoint: UInt32)] = []
-    let reached = state.pointee.reached
+    let lowest = state.pointee.lowestReached
     var node = id
-    while gathered.count < reached, node > 0 {
+    while node > lowest {
       node -= 1
       let adjoint = nodes[Int(node)].adjoint
       if adjoint == 0 { continue }
@@ -251,21 +179,23 @@ extension Tape {
       nodes[Int(node)].adjoint = 0
       if adjoint != Tape.passedOn { retainNode(adjoint - 1) }
     }
-    let (before, outer) = (reentrant.pointee.load(ordering: .relaxed), depth.pointee)
-    state.pointee.reached = 0
+    state.pointee.lowestReached = .max
     state.pointee.inFlight += 1
-    depth.pointee = 0
-    reentrant.pointee.store(UInt(bitPattern: Tape.current.state), ordering: .relaxed)
-    let result = body()
-    reentrant.pointee.store(before, ordering: .relaxed)
-    depth.pointee = outer
+    let result = reentrantly(body)
     state.pointee.inFlight -= 1
-    state.pointee.reached = reached
+    state.pointee.lowestReached = lowest
     for (node, adjoint) in gathered {
       nodes[Int(node)].adjoint = adjoint
       if adjoint != Tape.passedOn { nodes[Int(adjoint - 1)].uses &-= 1 }
     }
     return result
+  }
+
+  /// Gives a node its gradient, so that the walk comes by.
+  @inlinable @inline(__always)
+  public func setAdjoint(_ id: UInt32, _ adjoint: UInt32) {
+    if id < state.pointee.lowestReached { state.pointee.lowestReached = id }
+    nodes[Int(id)].adjoint = adjoint
   }
 
   /// The adjoint of a node that what reaches it goes past, so that it only counts as reached.
@@ -290,9 +220,9 @@ extension Tape {
       #else
         let bits = UInt(bitPattern: raw!)
       #endif
-      Tape.registry.withLock {
-        $0.idle.append(Tape(state: UnsafeMutablePointer(bitPattern: bits)!))
-      }
+      let tape = Tape(state: UnsafeMutablePointer(bitPattern: bits)!)
+      tape.disown()
+      Tape.registry.withLock { $0.idle.append(tape) }
     }
     return key
   }()
