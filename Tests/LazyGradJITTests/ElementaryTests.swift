@@ -1,5 +1,6 @@
-// Tests of the elementary functions in the tile kernels: errors in units in the last place against
-// the C library in a higher precision, special values, independence of the position in a tile.
+// Tests of the elementary functions in the tile kernels and in machine code: errors in units in the
+// last place against the C library in a higher precision, special values, independence of the
+// position in a tile.
 
 import Foundation
 import LazyGradJIT
@@ -38,22 +39,34 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
   ]
 }
 
-/// Applies a tile kernel to an array, in memory that is padded as array memory is.
-private func apply<T>(_ op: Opcode, _ type: ScalarType, _ a: [T], _ b: [T]? = nil) -> [T] {
+/// Applies an operation to an array, by the kernels of an instruction set. Memory is padded as array
+/// memory is.
+private func apply<T>(
+  _ op: Opcode, _ type: ScalarType, _ a: [T], _ b: [T]? = nil, on set: InstructionSet
+) -> [T] {
   let padding = Array(repeating: a[0], count: 8)
   let x = a + padding
   let y = (b ?? a) + padding
-  var result = x
-  result.withUnsafeMutableBytes { dst in
-    x.withUnsafeBytes { x in
-      y.withUnsafeBytes { y in
-        Tile.run(
-          op, type: type, to: type, dst: dst.baseAddress!, a: x.baseAddress!, b: y.baseAddress!,
-          c: nil, count: a.count)
+  let shape = LayoutTable.shared.intern(dims: [a.count])
+  let isBinary = op.info.arity == 2
+  let nodes = [
+    GraphNode(.leaf, type, shape: shape, attribute: shape, slot: 0),
+    GraphNode(.leaf, type, shape: shape, attribute: shape, slot: 1),
+    GraphNode(op, type, shape: shape, a: 0, b: isBinary ? 1 : -1, isRoot: true),
+  ]
+  return x.withUnsafeBytes { x in
+    y.withUnsafeBytes { y in
+      let results = try! PlanRunner.run(
+        Graph(nodes: nodes, leafCount: 2, scalarCount: 0),
+        leaves: [x.baseAddress!, y.baseAddress!], scalars: [], threads: 1, instructionSet: set)
+      return withExtendedLifetime(results) {
+        Array(
+          UnsafeRawBufferPointer(
+            start: results[2]!.pointer, count: a.count * MemoryLayout<T>.size
+          ).bindMemory(to: T.self))
       }
     }
   }
-  return Array(result.prefix(a.count))
 }
 
 /// The distance of a result from the exact value in units in the last place of `T`. Infinite where
@@ -105,9 +118,9 @@ private let doubles: [Double] = {
 }()
 
 @Suite struct ElementaryTests {
-  @Test("float32 error", arguments: Elementary.all)
-  private func singleError(_ function: Elementary) {
-    let results = apply(function.op, .float32, singles)
+  @Test("float32 error", arguments: Elementary.all, NativeCode.available)
+  private func singleError(_ function: Elementary, _ set: InstructionSet) {
+    let results = apply(function.op, .float32, singles, on: set)
     var worst = (error: 0.0, at: Float(0))
     for (x, y) in zip(singles, results) {
       let e = error(y, function.reference(Double(x)))
@@ -116,9 +129,9 @@ private let doubles: [Double] = {
     #expect(worst.error <= function.bounds.single + 1e-6, "at \(worst.at)")
   }
 
-  @Test("float64 error", arguments: Elementary.all)
-  private func doubleError(_ function: Elementary) {
-    let results = apply(function.op, .float64, doubles)
+  @Test("float64 error", arguments: Elementary.all, NativeCode.available)
+  private func doubleError(_ function: Elementary, _ set: InstructionSet) {
+    let results = apply(function.op, .float64, doubles, on: set)
     #if arch(x86_64)
       let bound = function.bounds.double + 1e-3
     #else
@@ -136,7 +149,8 @@ private let doubles: [Double] = {
     #expect(worst.error <= bound, "at \(worst.at)")
   }
 
-  @Test func specialValues() {
+  @Test(arguments: NativeCode.available)
+  func specialValues(_ set: InstructionSet) {
     let inf = Float.infinity
     // Operation, argument, result; NaN stands for itself.
     let table: [(Opcode, Float, Float)] = [
@@ -163,8 +177,8 @@ private let doubles: [Double] = {
       .relu,
     ]
     for (op, x, expected) in table {
-      let single = apply(op, .float32, [x])[0]
-      let wide = apply(op, .float64, [Double(x)])[0]
+      let single = apply(op, .float32, [x], on: set)[0]
+      let wide = apply(op, .float64, [Double(x)], on: set)[0]
       if expected.isNaN {
         #expect(single.isNaN && wide.isNaN, "\(op)(\(x)): \(single), \(wide)")
       } else {
@@ -177,12 +191,13 @@ private let doubles: [Double] = {
     }
     let propagating = Elementary.all.map(\.op) + [.neg, .abs, .sign, .square, .relu, .floor]
     for op in propagating {
-      #expect(apply(op, .float32, [Float.nan])[0].isNaN, "\(op)")
-      #expect(apply(op, .float64, [Double.nan])[0].isNaN, "\(op)")
+      #expect(apply(op, .float32, [Float.nan], on: set)[0].isNaN, "\(op)")
+      #expect(apply(op, .float64, [Double.nan], on: set)[0].isNaN, "\(op)")
     }
   }
 
-  @Test func powers() {
+  @Test(arguments: NativeCode.available)
+  func powers(_ set: InstructionSet) {
     let special: [Float] = [
       0, -0.0, 1, -1, 2, -2, 0.5, -0.5, 3, -3, .infinity, -.infinity, .nan, 0x1p-149, -0x1p-149,
       3e38, -3e38, 4_194_303, 4_194_305, -8_388_607, 16_777_215, 16_777_216, 1e30, -1e-30,
@@ -201,29 +216,29 @@ private let doubles: [Double] = {
       x += [10 * t, -10 * t, Float(bitPattern: UInt32(i) &* 53_687)]
       y += [Float(i % 83) - 41.3, Float(i % 61) - 30, 4 * t - 2]
     }
-    for (i, r) in apply(.pow, .float32, x, y).enumerated() {
+    for (i, r) in apply(.pow, .float32, x, y, on: set).enumerated() {
       let e = error(r, pow(Double(x[i]), Double(y[i])))
       if e > 2 { Issue.record("pow(\(x[i]), \(y[i])) = \(r): \(e) ULP") }
     }
     let wideX = x.map(Double.init)
     let wideY = y.map(Double.init)
-    for (i, r) in apply(.pow, .float64, wideX, wideY).enumerated() {
+    for (i, r) in apply(.pow, .float64, wideX, wideY, on: set).enumerated() {
       let e = error(r, pow(wideX[i], wideY[i]))
       if e > 3 { Issue.record("pow(\(x[i]), \(y[i])) = \(r): \(e) ULP") }
     }
   }
 
   /// Neighbours, also such that take the slow paths, don't change a lane's bits.
-  @Test("position", arguments: Elementary.all)
-  private func position(_ function: Elementary) {
+  @Test("position", arguments: Elementary.all, NativeCode.available)
+  private func position(_ function: Elementary, _ set: InstructionSet) {
     let x: [Float] = [0.3, 1e6, -4, 0x1p-140, 7, .infinity, 2.5, .nan, 11, -0.2, 88, 0.9]
-    let together = apply(function.op, .float32, x)
+    let together = apply(function.op, .float32, x, on: set)
     let wide = x.map(Double.init)
-    let togetherWide = apply(function.op, .float64, wide)
+    let togetherWide = apply(function.op, .float64, wide, on: set)
     for i in x.indices {
-      let alone = apply(function.op, .float32, [x[i]])[0]
+      let alone = apply(function.op, .float32, [x[i]], on: set)[0]
       #expect(alone.bitPattern == together[i].bitPattern || alone.isNaN && together[i].isNaN)
-      let aloneWide = apply(function.op, .float64, [wide[i]])[0]
+      let aloneWide = apply(function.op, .float64, [wide[i]], on: set)[0]
       #expect(
         aloneWide.bitPattern == togetherWide[i].bitPattern
           || aloneWide.isNaN && togetherWide[i].isNaN)

@@ -250,6 +250,15 @@ package struct Assembler: Sendable {
   package mutating func mov32(_ to: GPR, _ from: Memory) {
     scalar([0x8B], reg: to.rawValue, from, wide: false)
   }
+  /// One byte, zero-extended.
+  package mutating func mov8(_ to: GPR, _ from: Memory) {
+    scalar([0x0F, 0xB6], reg: to.rawValue, from, wide: false)
+  }
+  /// The low byte of one of the first four registers: the others would need a prefix.
+  package mutating func mov8(_ to: Memory, _ from: GPR) {
+    precondition(from.rawValue < 4, "assembler: a byte register of the first four")
+    scalar([0x88], reg: from.rawValue, to, wide: false)
+  }
   /// The low 32 bits.
   package mutating func mov32(_ to: Memory, _ from: GPR) {
     scalar([0x89], reg: from.rawValue, to, wide: false)
@@ -348,6 +357,20 @@ package struct Assembler: Sendable {
     int32(0)
   }
 
+  /// The address of a label.
+  package mutating func lea(_ to: GPR, _ label: Label) {
+    rex(reg: to.rawValue, rm: 0)
+    byte(0x8D)
+    byte((to.rawValue & 7) << 3 | 5)
+    fixups.append(Fixup(at: bytes.count, target: label.number, trailing: 0, isConstant: false))
+    int32(0)
+  }
+  /// A jump to an address in a register.
+  package mutating func jump(_ target: GPR) {
+    rex(reg: 0, rm: target.rawValue, wide: false)
+    byte(0xFF)
+    modRM(reg: 4, register: target.rawValue)
+  }
   /// Orders stores past the caches before what follows.
   package mutating func sfence() {
     byte(0x0F)

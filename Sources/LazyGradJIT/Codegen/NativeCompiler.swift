@@ -3,11 +3,15 @@
 package enum NativeCompiler {
   /// Sets the routines of a plan's kernels, as far as this machine and the kernels allow it; what
   /// has none runs on the portable kernels. Called once per plan, before anybody else knows it.
-  package static func prepare(_ plan: Plan) {
-    let instructionSet = NativeCode.instructionSet
+  package static func prepare(_ plan: Plan) { prepare(plan, for: NativeCode.instructionSet) }
+
+  /// As above for an instruction set that this machine has.
+  package static func prepare(_ plan: Plan, for instructionSet: InstructionSet) {
     if instructionSet == .portable { return }
-    for kernel in plan.kernels where kernel.hasProduct {
-      ProductCompiler.prepare(kernel, instructionSet)
+    for kernel in plan.kernels {
+      kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
+      if kernel.hasProduct { ProductCompiler.prepare(kernel, instructionSet) }
     }
+    plan.measureWork()
   }
 }

@@ -36,7 +36,7 @@ extension LoopKernel {
   }
 
   @inline(__always)
-  private func accumulator(_ t: Int, _ context: RunContext) -> UnsafeMutablePointer<Accumulator> {
+  func accumulator(_ t: Int, _ context: RunContext) -> UnsafeMutablePointer<Accumulator> {
     (context.scratch + (layout.accumulators &+ t &* layout.accumulatorStride))
       .assumingMemoryBound(to: Accumulator.self)
   }

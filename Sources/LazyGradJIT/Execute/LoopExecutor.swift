@@ -32,6 +32,10 @@ extension LoopKernel {
       multiplyColumns(chunk, context)
       return
     }
+    if let nativeLoop {
+      run(nativeLoop, chunk: chunk, context)
+      return
+    }
     let firstRow = chunk &* chunkRows
     let endRow = min(rows, firstRow &+ chunkRows)
     let pointers = context.scratch.assumingMemoryBound(to: UnsafeMutableRawPointer.self)
@@ -104,7 +108,7 @@ extension LoopKernel {
     }
   }
 
-  private func fill(
+  func fill(
     _ load: UnsafePointer<Load>, start: Int, _ count: Int, _ dst: UnsafeMutableRawPointer,
     _ context: RunContext
   ) {

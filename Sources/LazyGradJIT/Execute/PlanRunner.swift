@@ -128,19 +128,32 @@ package enum PlanRunner {
     Planner.plan(graph).explain(graph, details: details)
   }
 
+  /// The plan of a graph on its own, with code for an instruction set: for tests.
+  package static func plan(_ graph: Graph, for instructionSet: InstructionSet) -> Plan {
+    let plan = Planner.plan(graph)
+    NativeCompiler.prepare(plan, for: instructionSet)
+    return plan
+  }
+
   /// Plans and runs a graph on its own: for tests.
   ///
-  /// - Returns: The memory of every root, by position.
+  /// - Parameter outputs: memory for roots by position; the others get memory of their own.
+  /// - Returns: The memory of every other root, by position.
   package static func run(
-    _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double], threads: Int,
+    _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double],
+    outputs given: [Int: UnsafeMutableRawPointer] = [:], threads: Int,
+    instructionSet: InstructionSet = NativeCode.instructionSet,
     parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
   ) throws -> [Int: Storage] {
-    let plan = Planner.plan(graph)
-    NativeCompiler.prepare(plan)
+    let plan = plan(graph, for: instructionSet)
     var outputs: [Int: Storage] = [:]
     var bases = [UnsafeMutableRawPointer(bitPattern: 64)!]
     bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }
     for output in plan.outputs {
+      if let memory = given[output.node] {
+        bases.append(memory)
+        continue
+      }
       let storage = try Storage(byteCount: output.byteCount)
       if poisons { storage.poison() }
       outputs[output.node] = storage

@@ -115,47 +115,18 @@ enum FloatRun<V: ReduceLanes> {
   /// the last place.
   static var blockLength: Int { Summation.blockLength }
 
-  /// The sum of at most a block.
-  @inline(__always)
-  static func blockSum(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    let wide = 8 * V.width
-    var at = 0
-    var s0 = V(repeating: 0)
-    var s1 = s0
-    if count >= wide {
-      at = count / wide &* wide
-      s0 = wideSum(p, at)
-    }
-    while at <= count &- 2 &* V.width {
-      s0 = s0.adding(vector(p, at))
-      s1 = s1.adding(vector(p, at &+ V.width))
-      at &+= 2 &* V.width
-    }
-    if at <= count &- V.width {
-      s0 = s0.adding(vector(p, at))
-      at &+= V.width
-    }
-    if at < count { s1 = s1.adding(vector(p, at).first(count &- at, else: 0)) }
-    return s0.adding(s1).total
-  }
-
-  /// Lanes of the sum of a multiple of eight registers.
+  /// The sum of at most a block: element `i` goes to lane `i` modulo eight registers' lanes, and the
+  /// lanes are added in a tree of halves. Wider registers give the same bits.
   ///
   /// A call of its own because inlined the optimiser takes the lanes of the accumulators apart for
   /// the sake of the final sum over them.
   @inline(never)
-  private static func wideSum(_ p: UnsafePointer<Element>, _ count: Int) -> V {
+  static func blockSum(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
     let width = V.width
-    var s0 = V(repeating: 0)
-    var s1 = s0
-    var s2 = s0
-    var s3 = s0
-    var s4 = s0
-    var s5 = s0
-    var s6 = s0
-    var s7 = s0
+    let zero = V(repeating: 0)
+    var (s0, s1, s2, s3, s4, s5, s6, s7) = (zero, zero, zero, zero, zero, zero, zero, zero)
     var at = 0
-    while at < count {
+    while at <= count &- 8 &* width {
       s0 = s0.adding(vector(p, at))
       s1 = s1.adding(vector(p, at &+ width))
       s2 = s2.adding(vector(p, at &+ 2 &* width))
@@ -166,8 +137,27 @@ enum FloatRun<V: ReduceLanes> {
       s7 = s7.adding(vector(p, at &+ 7 &* width))
       at &+= 8 &* width
     }
-    let left = s0.adding(s1).adding(s2.adding(s3))
-    return left.adding(s4.adding(s5).adding(s6.adding(s7)))
+    let left = count &- at
+    if left > 0 { s0 = s0.adding(rest(p, at, count, 0)) }
+    if left > width { s1 = s1.adding(rest(p, at &+ width, count, 0)) }
+    if left > 2 &* width { s2 = s2.adding(rest(p, at &+ 2 &* width, count, 0)) }
+    if left > 3 &* width { s3 = s3.adding(rest(p, at &+ 3 &* width, count, 0)) }
+    if left > 4 &* width { s4 = s4.adding(rest(p, at &+ 4 &* width, count, 0)) }
+    if left > 5 &* width { s5 = s5.adding(rest(p, at &+ 5 &* width, count, 0)) }
+    if left > 6 &* width { s6 = s6.adding(rest(p, at &+ 6 &* width, count, 0)) }
+    if left > 7 &* width { s7 = s7.adding(rest(p, at &+ 7 &* width, count, 0)) }
+    let (h0, h1) = (s0.adding(s4), s1.adding(s5))
+    let (h2, h3) = (s2.adding(s6), s3.adding(s7))
+    return h0.adding(h2).adding(h1.adding(h3)).total
+  }
+
+  /// The register from element `at` on, with `filler` where the run is over.
+  @inline(__always)
+  private static func rest(
+    _ p: UnsafePointer<Element>, _ at: Int, _ count: Int, _ filler: Element
+  ) -> V {
+    let a = vector(p, at)
+    return at <= count &- V.width ? a : a.first(count &- at, else: filler)
   }
 
   /// The sum of any number of elements: blocks are added in double precision and pairwise, so that
@@ -183,78 +173,62 @@ enum FloatRun<V: ReduceLanes> {
   ///
   /// The lanes ignore NaN. A running sum beside them becomes NaN if an element is, and seldom
   /// otherwise (infinities of both signs), so it tells when to look closer at the price of one
-  /// addition.
+  /// addition. Which of two zeros it is follows from the order, which is that of sums.
   @inline(__always)
   static func extreme(_ which: Extreme, _ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    if count <= 0 { return which == .largest ? -Element.infinity : Element.infinity }
-    var best: V
-    var sum: V
-    if count < V.width {
-      best = vector(p, 0).first(count, else: p[0])
-      sum = best
-    } else {
-      var at = V.width
-      if count >= 8 &* V.width {
-        at = count / (4 &* V.width) &* (4 &* V.width)
-        (best, sum) = which == .largest ? wideLargest(p, at) : wideSmallest(p, at)
-      } else {
-        best = vector(p, 0)
-        sum = best
-      }
-      while at < count {
-        // The last vector may overlap the one before it, which changes no extreme.
-        let a = vector(p, Swift.min(at, count &- V.width))
-        best = pick(which, best, a)
-        sum = sum.adding(a)
-        at &+= V.width
-      }
-    }
-    if sum.total.isNaN, firstNaN(p, count) != nil { return .nan }
-    return which == .largest ? best.largest : best.smallest
+    which == .largest ? largest(p, count) : smallest(p, count)
   }
 
   @inline(never)
-  private static func wideLargest(_ p: UnsafePointer<Element>, _ count: Int) -> (V, V) {
-    wideExtreme(.largest, p, count)
+  private static func largest(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
+    lanesExtreme(.largest, p, count)
   }
 
   @inline(never)
-  private static func wideSmallest(_ p: UnsafePointer<Element>, _ count: Int) -> (V, V) {
-    wideExtreme(.smallest, p, count)
+  private static func smallest(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
+    lanesExtreme(.smallest, p, count)
   }
 
-  /// Lanes of the extreme and of the sum of a multiple of four registers; called like `wideSum`.
   @inline(__always)
-  private static func wideExtreme(
+  private static func lanesExtreme(
     _ which: Extreme, _ p: UnsafePointer<Element>, _ count: Int
-  ) -> (V, V) {
+  ) -> Element {
     let width = V.width
-    var b0 = vector(p, 0)
-    var b1 = b0
-    var b2 = b0
-    var b3 = b0
-    var s0 = V(repeating: 0)
-    var s1 = s0
-    var s2 = s0
-    var s3 = s0
+    let none = which == .largest ? -Element.infinity : Element.infinity
+    let start = V(repeating: none)
+    var (b0, b1, b2, b3, b4, b5, b6, b7) = (start, start, start, start, start, start, start, start)
+    var sum = V(repeating: 0)
     var at = 0
-    while at < count {
-      let v0 = vector(p, at)
-      let v1 = vector(p, at &+ width)
-      let v2 = vector(p, at &+ 2 &* width)
-      let v3 = vector(p, at &+ 3 &* width)
-      b0 = pick(which, b0, v0)
-      b1 = pick(which, b1, v1)
-      b2 = pick(which, b2, v2)
-      b3 = pick(which, b3, v3)
-      s0 = s0.adding(v0)
-      s1 = s1.adding(v1)
-      s2 = s2.adding(v2)
-      s3 = s3.adding(v3)
-      at &+= 4 &* width
+    @inline(__always)
+    func take(_ best: inout V, _ a: V) {
+      best = pick(which, best, a)
+      sum = sum.adding(a)
     }
-    let best = pick(which, pick(which, b0, b1), pick(which, b2, b3))
-    return (best, s0.adding(s1).adding(s2.adding(s3)))
+    while at <= count &- 8 &* width {
+      take(&b0, vector(p, at))
+      take(&b1, vector(p, at &+ width))
+      take(&b2, vector(p, at &+ 2 &* width))
+      take(&b3, vector(p, at &+ 3 &* width))
+      take(&b4, vector(p, at &+ 4 &* width))
+      take(&b5, vector(p, at &+ 5 &* width))
+      take(&b6, vector(p, at &+ 6 &* width))
+      take(&b7, vector(p, at &+ 7 &* width))
+      at &+= 8 &* width
+    }
+    let left = count &- at
+    if left > 0 { take(&b0, rest(p, at, count, none)) }
+    if left > width { take(&b1, rest(p, at &+ width, count, none)) }
+    if left > 2 &* width { take(&b2, rest(p, at &+ 2 &* width, count, none)) }
+    if left > 3 &* width { take(&b3, rest(p, at &+ 3 &* width, count, none)) }
+    if left > 4 &* width { take(&b4, rest(p, at &+ 4 &* width, count, none)) }
+    if left > 5 &* width { take(&b5, rest(p, at &+ 5 &* width, count, none)) }
+    if left > 6 &* width { take(&b6, rest(p, at &+ 6 &* width, count, none)) }
+    if left > 7 &* width { take(&b7, rest(p, at &+ 7 &* width, count, none)) }
+    if sum.total.isNaN, firstNaN(p, count) != nil { return .nan }
+    let (h0, h1) = (pick(which, b0, b4), pick(which, b1, b5))
+    let (h2, h3) = (pick(which, b2, b6), pick(which, b3, b7))
+    let best = pick(which, pick(which, h0, h2), pick(which, h1, h3))
+    return which == .largest ? best.largest : best.smallest
   }
 
   @inline(__always)

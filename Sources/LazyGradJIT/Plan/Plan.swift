@@ -24,7 +24,7 @@ package final class Plan: @unchecked Sendable {
   /// Whether some kernel can be split.
   package let hasParallelWork: Bool
   /// Scratch bytes that one thread needs.
-  let workBytes: Int
+  private(set) var workBytes: Int
 
   package enum Step: @unchecked Sendable {
     /// One of `kernels`, which keeps it alive.
@@ -63,6 +63,9 @@ package final class Plan: @unchecked Sendable {
 
   deinit { steps.destroy() }
 
+  /// Takes in what the kernels' machine code needs of scratch memory.
+  func measureWork() { workBytes = kernels.reduce(64) { max($0, $1.workBytes) } }
+
   package var kernelCount: Int { steps.count }
 }
 
@@ -100,7 +103,7 @@ package final class LoopKernel: @unchecked Sendable {
   package let chunkColumns: Int
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
-  package var loopRoutine: NativeRoutine?
+  package var nativeLoop: NativeLoop?
   package var nativeProduct: NativeProduct?
   /// Keeps the code of `nativeProduct`.
   package var productCode: [AnyObject] = []
@@ -140,6 +143,9 @@ package final class LoopKernel: @unchecked Sendable {
         ? Summation.blockDepth * (chunkColumns * (product?.type.size ?? 0) + 512) : 0)
     self.nodes = nodes
   }
+
+  /// Scratch bytes that one thread needs.
+  var workBytes: Int { layout.byteCount + (nativeLoop?.byteCount ?? 0) }
 
   deinit {
     registers.destroy()

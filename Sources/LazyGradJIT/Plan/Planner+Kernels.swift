@@ -7,9 +7,13 @@ extension Planner {
     let node = entries[i].node
     let dims = layout(node.attribute).dims
     let (outer, length, inner) = (dims[0], dims[1], dims[2])
-    let isArg = node.opcode == .argmax || node.opcode == .argmin
-    if isArg, inner > 1 {
-      reduceTransposed(i, outer, length, inner)
+    if node.opcode == .argmax || node.opcode == .argmin {
+      if inner > 1 {
+        reduceTransposed(i, outer, length, inner)
+      } else {
+        standAlone(i, columns: length, count: outer * length, as: .perRow)
+      }
+      groups[Int(entries[i].group)].kind = .search
       return
     }
     let source = input(i, 0).source
@@ -23,18 +27,18 @@ extension Planner {
       canJoin && kind == .full && groups[g].count == total && columns <= Self.rowLimit
         && (groups[g].columns == 0 || groups[g].columns == columns)
     }
-    if inner == 1, length >= 1, length <= Self.rowLimit, !(outer == 1 && length > 1024 && !isArg) {
+    if inner == 1, length >= 1, length <= Self.rowLimit, !(outer == 1 && length > 1024) {
       if length > 1, fits(length) {
         groups[g].columns = length
         join(i, g, as: .perRow)
         return
       }
-      if !(canJoin && outer == 1 && !isArg) {
+      if !(canJoin && outer == 1) {
         standAlone(i, columns: length, count: total, as: length > 1 ? .perRow : .full)
         return
       }
     }
-    if isArg || (inner == 1 && outer > 1) {
+    if inner == 1, outer > 1 {
       standAlone(i, columns: length, count: total, as: .perRow)
       return
     }

@@ -97,7 +97,9 @@ struct Planner {
   /// What becomes one kernel. A group's number is also its place in the order of execution: a group
   /// reads only groups with smaller numbers.
   struct Group {
-    enum Kind { case loop, move, dead }
+    /// `search`: a loop that finds the position of an extreme, and nothing else: it has no machine
+    /// code, and what was computed beside it would depend on that.
+    enum Kind { case loop, search, move, dead }
     var kind: Kind = .loop
     /// Elements of the loop's space.
     var count: Int

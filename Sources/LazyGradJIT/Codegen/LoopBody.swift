@@ -1,0 +1,264 @@
+// The straight-line programs that loops are made of: vector operations over one iteration's lanes,
+// in static single assignment form. LoopTiles and LoopElementary write them, LoopEmitter turns them
+// into instructions.
+
+/// What the lanes of a value are. Masks are mask registers with AVX-512 and lanes of ones with AVX2,
+/// where they have a width.
+enum LoopLane: UInt8 {
+  case f32, f64, i32, i64, mask32, mask64
+
+  var size: Int {
+    switch self {
+    case .f32, .i32, .mask32: 4
+    case .f64, .i64, .mask64: 8
+    }
+  }
+  var isFloat: Bool { self == .f32 || self == .f64 }
+  var isMask: Bool { rawValue >= LoopLane.mask32.rawValue }
+  /// The mask that a comparison of such lanes gives.
+  var mask: LoopLane { size == 4 ? .mask32 : .mask64 }
+}
+
+/// A comparison, by the number that vcmpps gives it.
+enum Comparison: Int32 {
+  case equal = 0
+  case unordered = 3
+  case notEqual = 4
+  case less = 17
+  case lessEqual = 18
+}
+
+/// Where a load or a store of a loop finds its element.
+struct LoopAddress: Equatable {
+  enum Index: UInt8 {
+    /// The element's position from the start of the call, the column, the row, nothing.
+    case element, column, row, none
+    /// The position of a lane among the lanes of a running sum.
+    case lane
+  }
+  /// The number of a pointer in the frame, -1 for the frame itself.
+  var pointer: Int
+  var index: Index
+  /// Bytes of an element in memory.
+  var size: Int
+  var offset = 0
+}
+
+/// One iteration's work.
+struct LoopBody {
+  enum Op: UInt8 {
+    // Values that are in memory; loaded where they are used.
+    case constant, slot, load
+    /// Bytes, widened to 32 bits.
+    case loadBytes
+    /// One element for all lanes.
+    case broadcast
+    /// The lanes of a masked iteration that are elements.
+    case tail
+    case add, sub, mul, div, min, max, and, or, xor, andNot
+    case sqrt, round, abs
+    /// a * b + c, c - a * b, a * b - c, with one rounding.
+    case fma, fnma, fms
+    /// a * 2^b for floats: AVX-512 only.
+    case scale
+    case shiftLeft, shiftRight, shiftRightSigned
+    /// Products of the low halves of 64-bit lanes.
+    case mulLow
+    case compare, select, maskNot
+    /// Masks to lanes of another width.
+    case widenMask, narrowMask
+    /// Between types; the low half of 64-bit lanes; zero- and sign-extended ones.
+    case convert, truncate, narrow, signExtend, zeroExtend
+    /// Lets the caller finish the lanes that vector code can't: `d` where mask `a`, of `b` and `c`.
+    case help
+    // No values.
+    case store, storeBytes, storeSlot
+    /// The first lane.
+    case storeFirst
+
+    var isEffect: Bool { rawValue >= Op.store.rawValue }
+
+    var isCommutative: Bool {
+      switch self {
+      case .add, .mul, .and, .or, .xor, .mulLow: true
+      default: false
+      }
+    }
+  }
+
+  struct Node {
+    var op: Op
+    var lane: LoopLane
+    /// What the operand's lanes are, for comparisons and conversions.
+    var from: LoopLane = .f32
+    var a: Int32 = -1
+    var b: Int32 = -1
+    var c: Int32 = -1
+    var d: Int32 = -1
+    /// Number of a constant, slot or address; count of a shift; a comparison.
+    var number: Int32 = 0
+
+    var isInMemory: Bool { op.rawValue <= Op.broadcast.rawValue }
+
+    @inline(__always)
+    func forEachOperand(_ visit: (Int32) -> Void) {
+      if a >= 0 { visit(a) }
+      if b >= 0 { visit(b) }
+      if c >= 0 { visit(c) }
+      if d >= 0 { visit(d) }
+    }
+  }
+
+  typealias Value = Int32
+  static let none: Value = -1
+
+  private(set) var nodes: ContiguousArray<Node> = []
+  private(set) var constants: ContiguousArray<UInt64> = []
+  private(set) var addresses: ContiguousArray<LoopAddress> = []
+  private(set) var helps: ContiguousArray<LoopHelp> = []
+  private var known: ContiguousArray<Value> = []
+  let instructionSet: InstructionSet
+
+  init(_ instructionSet: InstructionSet) { self.instructionSet = instructionSet }
+
+  var hasMasks: Bool { instructionSet == .avx512 }
+
+  subscript(value: Value) -> Node { nodes[Int(value)] }
+  func lane(_ value: Value) -> LoopLane { nodes[Int(value)].lane }
+
+  mutating func append(_ node: Node) -> Value {
+    nodes.append(node)
+    return Value(nodes.count - 1)
+  }
+
+  /// Constants, slots and addresses are the same value wherever they are asked for.
+  private mutating func unique(_ op: Op, _ lane: LoopLane, _ number: Int32) -> Value {
+    for value in known {
+      let node = nodes[Int(value)]
+      if node.op == op, node.lane == lane, node.number == number { return value }
+    }
+    let value = append(Node(op: op, lane: lane, number: number))
+    known.append(value)
+    return value
+  }
+
+  mutating func constant(_ lane: LoopLane, bits: UInt64) -> Value {
+    var number = constants.count
+    if let index = constants.firstIndex(of: bits) {
+      number = index
+    } else {
+      constants.append(bits)
+    }
+    return unique(.constant, lane, Int32(number))
+  }
+
+  mutating func number(_ lane: LoopLane, _ value: Double) -> Value {
+    lane == .f32
+      ? constant(lane, bits: UInt64(Float(value).bitPattern))
+      : constant(lane, bits: value.bitPattern)
+  }
+
+  mutating func integer(_ lane: LoopLane, _ value: Int64) -> Value {
+    lane.size == 4
+      ? constant(lane, bits: UInt64(UInt32(truncatingIfNeeded: value)))
+      : constant(lane, bits: UInt64(bitPattern: value))
+  }
+
+  mutating func slot(_ lane: LoopLane, _ number: Int) -> Value {
+    unique(.slot, lane, Int32(number))
+  }
+
+  private mutating func number(of address: LoopAddress) -> Int32 {
+    if let index = addresses.firstIndex(of: address) { return Int32(index) }
+    addresses.append(address)
+    return Int32(addresses.count - 1)
+  }
+
+  mutating func load(_ lane: LoopLane, _ address: LoopAddress) -> Value {
+    unique(.load, lane, number(of: address))
+  }
+  mutating func loadBytes(_ address: LoopAddress) -> Value {
+    unique(.loadBytes, .i32, number(of: address))
+  }
+  mutating func broadcast(_ lane: LoopLane, _ address: LoopAddress) -> Value {
+    unique(.broadcast, lane, number(of: address))
+  }
+  mutating func tail(_ lane: LoopLane) -> Value { unique(.tail, lane.mask, 0) }
+
+  mutating func store(_ value: Value, _ address: LoopAddress) {
+    let number = number(of: address)
+    let op: Op = address.size == 1 ? .storeBytes : .store
+    _ = append(Node(op: op, lane: lane(value), a: value, number: number))
+  }
+  mutating func storeFirst(_ value: Value, _ address: LoopAddress) {
+    let number = number(of: address)
+    _ = append(Node(op: .storeFirst, lane: lane(value), a: value, number: number))
+  }
+  mutating func storeSlot(_ value: Value, _ slot: Int) {
+    _ = append(Node(op: .storeSlot, lane: lane(value), a: value, number: Int32(slot)))
+  }
+
+  /// The largest whole number that is not above, or the nearest one.
+  mutating func round(_ a: Value, down: Bool) -> Value {
+    append(Node(op: .round, lane: lane(a), a: a, number: down ? 9 : 8))
+  }
+
+  mutating func help(
+    _ help: LoopHelp, where mask: Value, _ x: Value, _ y: Value, fast: Value
+  ) -> Value {
+    helps.append(help)
+    return append(
+      Node(
+        op: .help, lane: lane(fast), a: mask, b: x, c: y, d: fast, number: Int32(helps.count - 1)))
+  }
+}
+
+// MARK: Operations
+
+extension LoopBody {
+  /// The bits of a register mean what an operation takes them for: `as` where that is not what they
+  /// were made as.
+  mutating func binary(_ op: Op, _ a: Value, _ b: Value, as type: LoopLane? = nil) -> Value {
+    append(Node(op: op, lane: type ?? lane(a), a: a, b: b))
+  }
+  mutating func unary(_ op: Op, _ a: Value) -> Value { append(Node(op: op, lane: lane(a), a: a)) }
+  mutating func add(_ a: Value, _ b: Value) -> Value { binary(.add, a, b) }
+  mutating func sub(_ a: Value, _ b: Value) -> Value { binary(.sub, a, b) }
+  mutating func mul(_ a: Value, _ b: Value) -> Value { binary(.mul, a, b) }
+  mutating func div(_ a: Value, _ b: Value) -> Value { binary(.div, a, b) }
+  mutating func and(_ a: Value, _ b: Value) -> Value { binary(.and, a, b) }
+  mutating func or(_ a: Value, _ b: Value) -> Value { binary(.or, a, b) }
+  mutating func xor(_ a: Value, _ b: Value) -> Value { binary(.xor, a, b) }
+  /// a * b + c
+  mutating func fma(_ a: Value, _ b: Value, _ c: Value) -> Value {
+    append(Node(op: .fma, lane: lane(a), a: a, b: b, c: c))
+  }
+  /// c - a * b
+  mutating func fnma(_ a: Value, _ b: Value, _ c: Value) -> Value {
+    append(Node(op: .fnma, lane: lane(a), a: a, b: b, c: c))
+  }
+  /// a * b - c
+  mutating func fms(_ a: Value, _ b: Value, _ c: Value) -> Value {
+    append(Node(op: .fms, lane: lane(a), a: a, b: b, c: c))
+  }
+  mutating func shift(_ op: Op, _ a: Value, _ count: Int32, as type: LoopLane? = nil) -> Value {
+    append(Node(op: op, lane: type ?? lane(a), a: a, number: count))
+  }
+  /// Of lanes `of`; by default what `a` has.
+  mutating func compare(
+    _ how: Comparison, _ a: Value, _ b: Value, of type: LoopLane? = nil
+  ) -> Value {
+    let type = type ?? lane(a)
+    return append(
+      Node(op: .compare, lane: type.mask, from: type, a: a, b: b, number: how.rawValue))
+  }
+  /// mask ? a : b
+  mutating func select(_ mask: Value, _ a: Value, _ b: Value) -> Value {
+    append(Node(op: .select, lane: lane(a), a: mask, b: a, c: b))
+  }
+  mutating func convert(_ a: Value, to type: LoopLane) -> Value { change(.convert, a, to: type) }
+  mutating func change(_ op: Op, _ a: Value, to type: LoopLane) -> Value {
+    append(Node(op: op, lane: type, from: lane(a), a: a))
+  }
+  mutating func not(_ mask: Value) -> Value { unary(.maskNot, mask) }
+}

@@ -1,0 +1,398 @@
+// Turns the body of a loop into instructions: registers by one scan over it, constants and what is
+// read once as memory operands, values that find no register in the frame. Uses the assembler.
+
+/// The general-purpose registers of a loop.
+enum LoopRegister {
+  /// The frame: arguments, slots, saved state.
+  static let frame = GPR.rdi
+  static let column = GPR.rdx
+  static let element = GPR.rsi
+  static let columnEnd = GPR.r8
+  static let mainEnd = GPR.r9
+  static let remaining = GPR.r10
+  static let row = GPR.rbx
+  static let pointers: [GPR] = [.rbp, .r12, .r13, .r14, .r15]
+  /// Free for every instruction; `count` holds the elements of a masked iteration.
+  static let address = GPR.r11
+  static let scratch = GPR.rax
+  static let count = GPR.rcx
+}
+
+/// Where things are in a frame, the memory that a loop's code is called with.
+package enum LoopFrame {
+  /// Where to go on; 0 for the start.
+  static let resume = 0
+  package static let elementCount = 8
+  static let startColumn = 16
+  static let row = 24
+  static let registers = 32
+  /// Elements of a masked iteration, kept while the caller helps.
+  static let tailCount = 80
+  static let staging = 88
+  static let rowEnd = 96
+  /// Vector registers and mask registers while the caller helps.
+  static let vectors = 128
+  static let masks = vectors + 32 * 64
+  static let tails = masks + 64
+  static let pointers = tails + 128
+  package static func pointer(_ number: Int) -> Int { pointers + 8 * number }
+}
+
+/// Emits bodies. One body after the other goes through the same emitter, so slots and constants are
+/// shared.
+struct LoopEmitter {
+  var code = Assembler()
+  let instructionSet: InstructionSet
+  /// Elements per iteration.
+  let lanes: Int
+  /// The first byte behind the pointers.
+  private(set) var frameEnd: Int
+  var stubs: [Stub] = []
+  /// Elements that a body is ahead of the counters.
+  var ahead = 0
+  var isMasked = false
+
+  /// Code behind the loops where a value leaves for the caller's help.
+  struct Stub {
+    let label: Assembler.Label
+    let resume: Assembler.Label
+    let request: Int
+  }
+
+  var knownConstants: ContiguousArray<(bits: UInt64, size: UInt8, memory: Memory)> = []
+
+  // The state of one body.
+  var body: LoopBody
+  var registerOf: ContiguousArray<Int8> = []
+  var spillOf: ContiguousArray<Int32> = []
+  var usesLeft: ContiguousArray<Int32> = []
+  var useStart: ContiguousArray<Int32> = []
+  var uses: ContiguousArray<Int32> = []
+  var useAt: ContiguousArray<Int32> = []
+  /// What is in each vector register, and from 32 on in each mask register.
+  var holder = [Int32](repeating: -1, count: 40)
+  var locked: UInt64 = 0
+  var now = 0
+
+  init(_ instructionSet: InstructionSet, lanes: Int, pointers: Int) {
+    self.instructionSet = instructionSet
+    self.lanes = lanes
+    frameEnd = (LoopFrame.pointer(pointers) + 63) & ~63
+    body = LoopBody(instructionSet)
+  }
+
+  var hasMasks: Bool { instructionSet == .avx512 }
+  var vectorRegisters: Int { hasMasks ? 32 : 16 }
+
+  /// Bytes in the frame, aligned to 64.
+  mutating func reserve(_ bytes: Int) -> Int {
+    let offset = frameEnd
+    frameEnd += (bytes + 63) & ~63
+    return offset
+  }
+
+  func width(_ lane: LoopLane) -> VectorWidth {
+    switch lanes * lane.size {
+    case 64...: .z
+    case 32: .y
+    default: .x
+    }
+  }
+
+  func isMaskRegister(_ lane: LoopLane) -> Bool { hasMasks && lane.isMask }
+
+  // MARK: Bodies
+
+  /// Emits one iteration, `ahead` elements behind the counters; masked to the elements that are left.
+  mutating func emit(_ body: LoopBody, ahead: Int = 0, masked: Bool = false) {
+    self.body = body
+    self.ahead = ahead
+    isMasked = masked
+    countUses()
+    for i in 0..<holder.count { holder[i] = -1 }
+    for i in body.nodes.indices {
+      now = i
+      locked = 0
+      let node = body.nodes[i]
+      if node.isInMemory || node.op == .tail { continue }
+      if !node.op.isEffect, usesLeft[i] == 0 { continue }
+      emit(Int32(i), node)
+    }
+  }
+
+  mutating func countUses() {
+    let n = body.nodes.count
+    registerOf = ContiguousArray(repeating: -1, count: n)
+    spillOf = ContiguousArray(repeating: -1, count: n)
+    usesLeft = ContiguousArray(repeating: 0, count: n)
+    useStart = ContiguousArray(repeating: 0, count: n + 1)
+    useAt = ContiguousArray(repeating: 0, count: n)
+    // What nobody uses is not computed, and so uses nothing.
+    for i in body.nodes.indices.reversed() {
+      let node = body.nodes[i]
+      if !node.op.isEffect, usesLeft[i] == 0 { continue }
+      node.forEachOperand { usesLeft[Int($0)] += 1 }
+    }
+    var total: Int32 = 0
+    for i in 0..<n {
+      useStart[i] = total
+      useAt[i] = total
+      total += usesLeft[i]
+    }
+    useStart[n] = total
+    uses = ContiguousArray(repeating: 0, count: Int(total))
+    for i in body.nodes.indices {
+      let node = body.nodes[i]
+      if !node.op.isEffect, usesLeft[i] == 0 { continue }
+      node.forEachOperand { operand in
+        uses[Int(useAt[Int(operand)])] = Int32(i)
+        useAt[Int(operand)] += 1
+      }
+    }
+  }
+
+  // MARK: Registers
+
+  func nextUse(_ value: Int32) -> Int32 {
+    let v = Int(value)
+    for k in useStart[v]..<useStart[v + 1] where uses[Int(k)] >= Int32(now) { return uses[Int(k)] }
+    return .max
+  }
+
+  /// A free register, for a mask from 33 on less 32; what is needed last makes room.
+  mutating func allocate(mask: Bool) -> Int {
+    let range = mask ? 34..<40 : 0..<vectorRegisters
+    var victim = -1
+    var furthest: Int32 = -1
+    for r in range where locked >> UInt64(r) & 1 == 0 {
+      if holder[r] < 0 { return r }
+      let use = nextUse(holder[r])
+      if use > furthest {
+        furthest = use
+        victim = r
+      }
+    }
+    evict(victim)
+    return victim
+  }
+
+  mutating func evict(_ r: Int) {
+    let value = Int(holder[r])
+    holder[r] = -1
+    registerOf[value] = -1
+    let node = body.nodes[value]
+    if node.isInMemory || node.op == .tail || spillOf[value] >= 0 { return }
+    let offset = reserve(64)
+    spillOf[value] = Int32(offset)
+    let memory = Memory(LoopRegister.frame, offset)
+    if r >= 32 {
+      code.vector(.kmovwToGPR, .x, LoopRegister.scratch.rawValue, .register(UInt8(r - 32)))
+      code.mov32(memory, LoopRegister.scratch)
+    } else {
+      code.vector(.movupsStore, width(node.lane), UInt8(r), .memory(memory))
+    }
+  }
+
+  /// The operand in a register.
+  mutating func register(_ value: Int32) -> UInt8 {
+    let v = Int(value)
+    if registerOf[v] >= 0 {
+      locked |= 1 << UInt64(registerOf[v])
+      return UInt8(registerOf[v]) & 31
+    }
+    let node = body.nodes[v]
+    if node.op == .tail, hasMasks { return 1 }
+    let r = allocate(mask: isMaskRegister(node.lane))
+    holder[r] = value
+    registerOf[v] = Int8(r)
+    locked |= 1 << UInt64(r)
+    let number = UInt8(r & 31)
+    if spillOf[v] >= 0 {
+      let memory = Memory(LoopRegister.frame, Int(spillOf[v]))
+      if r >= 32 {
+        code.mov32(LoopRegister.scratch, memory)
+        code.vector(.kmovwFromGPR, .x, number, .register(LoopRegister.scratch.rawValue))
+      } else {
+        code.vector(.movups, width(node.lane), number, .memory(memory))
+      }
+    } else {
+      materialize(node, number)
+    }
+    return number
+  }
+
+  /// The operand in memory, where an instruction can take it from there; else in a register.
+  mutating func operand(_ value: Int32) -> RegisterOrMemory {
+    let v = Int(value)
+    let node = body.nodes[v]
+    if registerOf[v] < 0, !isMaskRegister(node.lane) {
+      if spillOf[v] >= 0 { return .memory(Memory(LoopRegister.frame, Int(spillOf[v]))) }
+      switch node.op {
+      case .constant:
+        if hasMasks || usesLeft[v] == 1 || freeRegisters < 3 { return .memory(constant(node)) }
+      case .slot: return .memory(Memory(LoopRegister.frame, Int(node.number)))
+      case .load:
+        if !isMasked, usesLeft[v] == 1 {
+          return .memory(memory(body.addresses[Int(node.number)]))
+        }
+      default: break
+      }
+    }
+    return .register(register(value))
+  }
+
+  var freeRegisters: Int {
+    var count = 0
+    for r in 0..<vectorRegisters where holder[r] < 0 { count += 1 }
+    return count
+  }
+
+  mutating func constant(_ node: LoopBody.Node) -> Memory {
+    let bits = body.constants[Int(node.number)]
+    let size = UInt8(node.lane.size)
+    // The assembler's own table is by bytes: slow for something that every operation asks for.
+    for known in knownConstants where known.bits == bits && known.size == size {
+      return known.memory
+    }
+    let count = hasMasks ? 1 : 32 / node.lane.size
+    var memory =
+      size == 4
+      ? code.constant(UInt32(truncatingIfNeeded: bits), count: count)
+      : code.constant(bits, count: count)
+    memory.isBroadcast = hasMasks
+    knownConstants.append((bits, size, memory))
+    return memory
+  }
+
+  /// An address as a memory operand; may take `LoopRegister.address`.
+  mutating func memory(_ address: LoopAddress) -> Memory {
+    var base = LoopRegister.frame
+    if address.pointer >= 0 {
+      if address.pointer < LoopRegister.pointers.count {
+        base = LoopRegister.pointers[address.pointer]
+      } else {
+        base = LoopRegister.address
+        code.mov(base, Memory(LoopRegister.frame, LoopFrame.pointer(address.pointer)))
+      }
+    }
+    let scale = UInt8(address.size)
+    switch address.index {
+    case .none: return Memory(base, address.offset)
+    case .row: return Memory(base, address.offset, index: LoopRegister.row, scale: scale)
+    case .column:
+      return Memory(
+        base, address.offset + ahead * address.size, index: LoopRegister.column, scale: scale)
+    case .element:
+      return Memory(
+        base, address.offset + ahead * address.size, index: LoopRegister.element, scale: scale)
+    case .lane:
+      code.mov(LoopRegister.address, LoopRegister.column)
+      code.arithmetic(.and, LoopRegister.address, 128 / address.size - 1)
+      return Memory(
+        base, address.offset + ahead * address.size, index: LoopRegister.address, scale: scale)
+    }
+  }
+
+  /// Brings a value that is in memory into a register.
+  mutating func materialize(_ node: LoopBody.Node, _ r: UInt8) {
+    let width = width(node.lane)
+    switch node.op {
+    case .constant:
+      if hasMasks {
+        code.vector(
+          node.lane.size == 4 ? .broadcastss : .broadcastsd, width, r,
+          .memory(unbroadcast(constant(node))))
+      } else {
+        code.vector(.movups, width, r, .memory(constant(node)))
+      }
+    case .slot:
+      code.vector(.movups, width, r, .memory(Memory(LoopRegister.frame, Int(node.number))))
+    case .tail:
+      code.vector(
+        .movups, width, r,
+        .memory(Memory(LoopRegister.frame, LoopFrame.tails + (node.lane.size == 4 ? 0 : 64))))
+    case .load: load(node, r, width)
+    case .loadBytes: loadBytes(body.addresses[Int(node.number)], r, width)
+    default:
+      let address = body.addresses[Int(node.number)]
+      if address.size == 1 {
+        let memory = memory(address)
+        code.mov8(LoopRegister.scratch, memory)
+        code.vector(.movd, .x, r, .register(LoopRegister.scratch.rawValue))
+        code.vector(.pbroadcastd, width, r, .register(r))
+      } else {
+        code.vector(
+          address.size == 4 ? .broadcastss : .broadcastsd, width, r, .memory(memory(address)))
+      }
+    }
+  }
+
+  func unbroadcast(_ memory: Memory) -> Memory {
+    var copy = memory
+    copy.isBroadcast = false
+    return copy
+  }
+
+  mutating func load(_ node: LoopBody.Node, _ r: UInt8, _ width: VectorWidth) {
+    let address = body.addresses[Int(node.number)]
+    let wide = node.lane.size == 8
+    if !isMasked || address.pointer < 0 {
+      code.vector(wide ? .movupd : .movups, width, r, .memory(memory(address)))
+    } else if hasMasks {
+      code.vector(
+        wide ? .movupd : .movups, width, r, .memory(memory(address)), mask: 1, zeroing: true)
+    } else {
+      // The mask goes where the value will be.
+      code.vector(.movups, width, r, .memory(tailMask(wide)))
+      code.vector(wide ? .maskmovpd : .maskmovps, width, r, r, .memory(memory(address)))
+    }
+  }
+
+  func tailMask(_ wide: Bool) -> Memory {
+    Memory(LoopRegister.frame, LoopFrame.tails + (wide ? 64 : 0))
+  }
+
+  mutating func loadBytes(_ address: LoopAddress, _ r: UInt8, _ width: VectorWidth) {
+    if !isMasked {
+      code.vector(.pmovzxbd, width, r, .memory(memory(address)))
+    } else if hasMasks {
+      code.vector(.pmovzxbd, width, r, .memory(memory(address)), mask: 1, zeroing: true)
+    } else {
+      copyBytes(address, isStore: false)
+      code.vector(.pmovzxbd, width, r, .memory(Memory(LoopRegister.frame, LoopFrame.staging)))
+    }
+  }
+
+  /// Copies the bytes of a masked iteration between memory and the frame, one by one: nothing else
+  /// touches exactly so many.
+  mutating func copyBytes(_ address: LoopAddress, isStore: Bool) {
+    code.lea(LoopRegister.address, memory(address))
+    code.mov(LoopRegister.count, Memory(LoopRegister.frame, LoopFrame.tailCount))
+    let loop = code.here()
+    let near = Memory(LoopRegister.frame, LoopFrame.staging - 1, index: LoopRegister.count)
+    let far = Memory(LoopRegister.address, -1, index: LoopRegister.count)
+    code.mov8(LoopRegister.scratch, isStore ? near : far)
+    code.mov8(isStore ? far : near, LoopRegister.scratch)
+    code.sub(LoopRegister.count, 1)
+    code.jump(.notEqual, loop)
+  }
+
+  /// One of an operand's uses is done; after the last its register is free.
+  mutating func release(_ value: Int32) {
+    if value < 0 { return }
+    let v = Int(value)
+    usesLeft[v] -= 1
+    if usesLeft[v] == 0, registerOf[v] >= 0 {
+      holder[Int(registerOf[v])] = -1
+      locked &= ~(1 << UInt64(registerOf[v]))
+      registerOf[v] = -1
+    }
+  }
+
+  mutating func define(_ value: Int32, _ lane: LoopLane) -> UInt8 {
+    let r = allocate(mask: isMaskRegister(lane))
+    holder[r] = value
+    registerOf[Int(value)] = Int8(r)
+    return UInt8(r & 31)
+  }
+}
