@@ -64,7 +64,9 @@ enum ScalarSamples {
         add("movsxd \(r),\(address)") { $0.movsxd(r, memory) }
         add("lea \(r),\(address)") { $0.lea(r, memory) }
       }
-      add("prefetcht0 \(address)") { $0.prefetch(memory) }
+      for level in Assembler.CacheLevel.allCases {
+        add("prefetcht\(level.rawValue - 1) \(address)") { $0.prefetch(memory, into: level) }
+      }
     }
     // The pool behind the code.
     let bytes = (0..<8).map { UInt8(0xA0 + $0) }

@@ -137,6 +137,28 @@ import Testing
     try expect(s, s.graph(x), ["move copy [4096]", step, step, step])
   }
 
+  /// Products whose rows of B are pages apart are split by columns, and nothing is fused with them;
+  /// a transposed left operand that every column reads is turned once.
+  @Test func largeProductsStandAlone() throws {
+    let s = PlanSketch()
+    let (x, w) = (s.leaf(300, 130), s.leaf(300, 1030))
+    let y = s.op(.tanh, s.matmul(s.transposed(x), w))
+    try expect(
+      s, s.graph(y, s.reduce(.sum, y, axis: 1)),
+      [
+        "move copy [39000]", "loop [130 x 1030] matmul 130x1030 k 300",
+        "loop [130 x 1030] tanh row-sum",
+      ])
+  }
+
+  @Test func productsWithOneColumn() throws {
+    let s = PlanSketch()
+    let (x, w, v) = (s.leaf(130, 300), s.leaf(130, 1), s.leaf(300, 1))
+    try expect(
+      s, s.graph(s.op(.tanh, s.matmul(x, v)), s.matmul(s.transposed(x), w)),
+      ["loop [130] matmul 130x1 k 300; tanh", "loop [300] matmul 300x1 k 130"])
+  }
+
   @Test func twoResultsOfTheSameInputs() throws {
     let s = PlanSketch()
     let (a, b) = (s.leaf(500), s.leaf(500))

@@ -16,8 +16,10 @@ import Testing
     Double((i &* 2_654_435_761) >> 7 & 0xFFFF) / 65536 - 0.5
   }
 
-  private static func code(_ shape: ProductShape) -> CodeBlock {
-    guard let block = memory.install(shape.code()) else {
+  private static func code(_ shape: ProductShape) -> CodeBlock { installed(shape.code()) }
+
+  private static func installed(_ code: [UInt8]) -> CodeBlock {
+    guard let block = memory.install(code) else {
       preconditionFailure("ProductTests: expected executable memory, got a refusal")
     }
     return block
@@ -26,7 +28,8 @@ import Testing
   /// Runs one product on fenced operands and compares every element.
   private static func check<T: BinaryFloatingPoint>(
     _: T.Type, _ instructionSet: InstructionSet, m: Int, n: Int, k: Int,
-    left: ProductShape.Left, accumulates: Bool, flush: FencedMemory.Flush
+    left: ProductShape.Left, accumulates: Bool, flush: FencedMemory.Flush,
+    prefetches: Bool = false
   ) -> String? {
     let size = MemoryLayout<T>.size
     let (aRow, aColumn): (Int, Int) =
@@ -45,7 +48,9 @@ import Testing
     for i in 0..<(m * n) { z[i] = T(value(i + 991)) }
     let before = (0..<(m * n)).map { z[$0] }
     let shape = ProductShape(
-      instructionSet: instructionSet, isDouble: size == 8, left: left, columns: n, heights: [m])
+      instructionSet: instructionSet, isDouble: size == 8, left: left, columns: n, heights: [m],
+      prefetches: prefetches
+    ).turned
     let block = code(shape)
     var arguments = ProductArguments(
       a: a.pointer, b: b.pointer, c: c.pointer, rows: m, depth: k, aRow: aRow * size,
@@ -56,9 +61,17 @@ import Testing
     }
     for i in 0..<m {
       for j in 0..<n {
-        var sum: T = 0
-        for p in 0..<k { sum.addProduct(x[i * aRow + p * aColumn], y[p * n + j]) }
-        if accumulates { sum += before[i * n + j] }
+        var sum = accumulates ? before[i * n + j] : 0
+        // Only products with one column are asked for more than a part at once.
+        var isFirst = !accumulates
+        for start in stride(from: 0, to: max(k, 1), by: Summation.blockDepth) {
+          var part: T = 0
+          for p in start..<min(start + Summation.blockDepth, k) {
+            part.addProduct(x[i * aRow + p * aColumn], y[p * n + j])
+          }
+          sum = isFirst ? part : sum + part
+          isFirst = false
+        }
         if sum != z[i * n + j] {
           return "\(instructionSet) \(T.self) \(m)x\(k)x\(n) \(left) at \(i), \(j): "
             + "expected \(sum), got \(z[i * n + j])"
@@ -87,6 +100,85 @@ import Testing
             Double.self, instructionSet, m: m, n: n, k: k, left: left,
             accumulates: count % 3 == 0, flush: flush)
           #expect(double == nil)
+        }
+      }
+    }
+  }
+
+  /// One column, by rows of A and by columns, over several parts of the summed axis.
+  @Test(arguments: native) func matrixTimesVector(_ instructionSet: InstructionSet) {
+    var count = 0
+    for m in [1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 24, 31, 32, 33, 50] {
+      for k in [0, 1, 2, 3, 4, 5, 7, 8, 64, 255, 256, 257, 259, 511, 514, 1027] {
+        for left in [ProductShape.Left.rows, .columns] where left == .rows || k <= 256 {
+          count += 1
+          for flush in FencedMemory.Flush.allCases {
+            let single = Self.check(
+              Float.self, instructionSet, m: m, n: 1, k: k, left: left,
+              accumulates: count % 3 == 0, flush: flush)
+            #expect(single == nil)
+            let double = Self.check(
+              Double.self, instructionSet, m: m, n: 1, k: k, left: left,
+              accumulates: count % 3 == 1, flush: flush)
+            #expect(double == nil)
+          }
+        }
+      }
+    }
+  }
+
+  /// Asking for memory ahead changes nothing and touches nothing.
+  @Test(arguments: native) func prefetchingProducts(_ instructionSet: InstructionSet) {
+    for m in [1, 5, 6, 7, 12, 29] {
+      for n in [3, 16, 40, 64, 100] {
+        for left in [ProductShape.Left.rows, .columns] {
+          let text = Self.check(
+            Float.self, instructionSet, m: m, n: n, k: 21, left: left, accumulates: m % 2 == 0,
+            flush: n % 2 == 0 ? .start : .end, prefetches: true)
+          #expect(text == nil)
+        }
+      }
+    }
+  }
+
+  /// Packing reads exactly B's columns, and the strips hold them row after row.
+  @Test(arguments: native) func packedStrips(_ instructionSet: InstructionSet) {
+    for isDouble in [false, true] {
+      for columns in [1, 7, 8, 16, 17, 64, 100, 128] {
+        for (rows, flush) in [(1, FencedMemory.Flush.start), (3, .end), (19, .start), (19, .end)] {
+          checkPacking(instructionSet, isDouble: isDouble, columns, rows, flush)
+        }
+      }
+    }
+  }
+
+  private func checkPacking(
+    _ instructionSet: InstructionSet, isDouble: Bool, _ columns: Int, _ rows: Int,
+    _ flush: FencedMemory.Flush
+  ) {
+    let size = isDouble ? 8 : 4
+    let shape = ProductShape(
+      instructionSet: instructionSet, isDouble: isDouble, left: .rows, columns: columns,
+      heights: [12], prefetches: true)
+    let block = Self.installed(shape.packingCode())
+    let strip = shape.tileVectors * shape.lanes * size
+    let strips = (columns * size + strip - 1) / strip
+    let b = FencedMemory(byteCount: rows * columns * size, flush: flush)
+    let bytes = b.bound(to: UInt8.self)
+    for i in 0..<(rows * columns * size) { bytes[i] = UInt8(truncatingIfNeeded: i &* 167 >> 3) }
+    let packed = FencedMemory(byteCount: strips * strip * rows, flush: flush)
+    var arguments = PackArguments(
+      from: b.pointer, to: packed.pointer, fromRow: columns * size, rows: rows, strip: strip * rows)
+    withExtendedLifetime(block) {
+      unsafeBitCast(block.entry, to: PackArguments.Function.self)(&arguments)
+    }
+    let result = packed.bound(to: UInt8.self)
+    for row in 0..<rows {
+      for i in 0..<(columns * size) {
+        let place = i / strip * strip * rows + row * strip + i % strip
+        if result[place] != bytes[row * columns * size + i] {
+          Issue.record("\(instructionSet) \(columns) columns, \(rows) rows: row \(row), byte \(i)")
+          return
         }
       }
     }

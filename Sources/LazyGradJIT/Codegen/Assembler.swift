@@ -378,8 +378,11 @@ package struct Assembler: Sendable {
     byte(0xF8)
   }
 
+  /// A level of the data caches.
+  package enum CacheLevel: UInt8, CaseIterable, Sendable { case first = 1, second = 2 }
+
   /// Asks for a cache line early.
-  package mutating func prefetch(_ memory: Memory) {
-    scalar([0x0F, 0x18], reg: 1, memory, wide: false)
+  package mutating func prefetch(_ memory: Memory, into level: CacheLevel = .first) {
+    scalar([0x0F, 0x18], reg: level.rawValue, memory, wide: false)
   }
 }

@@ -2,9 +2,9 @@
 // and the kernel cache.
 
 enum ProductCompiler {
-  /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis they fill a
-  /// quarter of a second-level cache.
-  package static let packedRows = 240
+  /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis and 128
+  /// packed columns they fill a quarter of a second-level cache.
+  package static let packedRows = 120
   /// Most numbers of rows that one function serves.
   private static let heightLimit = 8
 
@@ -19,24 +19,46 @@ enum ProductCompiler {
     func shape(_ columns: Int) -> ProductShape {
       ProductShape(
         instructionSet: instructionSet, isDouble: product.type == .float64,
-        left: left(kernel, tallest: heights.last!), columns: columns, heights: heights)
+        left: left(kernel, tallest: heights.last!), columns: columns, heights: heights,
+        prefetches: kernel.chunkColumns > 0
+      ).turned
     }
-    let (main, last) = (shape(width), shape(edge))
-    guard let code = routine(main), let edgeCode = edge == width ? code : routine(last) else {
-      return
+    guard let main = part(shape(width), kernel),
+      let last = edge == width ? main : part(shape(edge), kernel)
+    else { return }
+    kernel.nativeProduct = NativeProduct(main: main, last: last)
+  }
+
+  /// The code for some columns of a kernel's product, which the kernel then owns.
+  private static func part(_ shape: ProductShape, _ kernel: LoopKernel) -> NativeProduct.Part? {
+    guard let code = routine(shape) else { return nil }
+    kernel.productCode.append(code.owner)
+    var part = NativeProduct.Part(
+      entry: code.entry, packing: nil, strip: shape.tileVectors * shape.lanes,
+      depth: shape.isMatrixVector ? Int.max : Summation.blockDepth)
+    if kernel.chunkColumns > 0 {
+      guard let packing = packing(shape) else { return nil }
+      kernel.productCode.append(packing.owner)
+      part.packing = packing.entry
     }
-    kernel.productCode = [code.owner, edgeCode.owner]
-    kernel.nativeProduct = NativeProduct(
-      entry: code.entry, edgeEntry: edgeCode.entry, strip: main.tileVectors * main.lanes,
-      edgeStrip: last.tileVectors * last.lanes)
+    return part
   }
 
   private static func routine(_ shape: ProductShape) -> NativeRoutine? {
     let words =
-      [UInt64(shape.isDouble ? 1 : 0), UInt64(shape.left.rawValue), UInt64(shape.columns)]
-      + shape.heights.map { UInt64($0) }
+      [
+        UInt64(shape.isDouble ? 1 : 0), UInt64(shape.left.rawValue), UInt64(shape.columns),
+        UInt64(shape.prefetches ? 1 : 0), UInt64(shape.isTransposed ? 1 : 0),
+      ] + shape.heights.map { UInt64($0) }
     return KernelCache.shared.routine(for: KernelKey(.product, shape.instructionSet, words)) {
       shape.code()
+    }
+  }
+
+  private static func packing(_ shape: ProductShape) -> NativeRoutine? {
+    let words = [UInt64(shape.isDouble ? 1 : 0), UInt64(shape.columns), UInt64(shape.tileVectors)]
+    return KernelCache.shared.routine(for: KernelKey(.packing, shape.instructionSet, words)) {
+      shape.packingCode()
     }
   }
 

@@ -30,15 +30,31 @@ package struct ProductShape: Hashable, Sendable {
   package var columns: Int
   /// The numbers of rows that the function is called for, ascending.
   package var heights: [Int]
+  /// Whether A and C are too large for the second-level cache: they are asked for a tile ahead.
+  package var prefetches: Bool
+  /// Whether the function is asked for the transposed product: it takes B for A and A for B. For
+  /// one column and a transposed A that is one row, and an A whose rows are runs.
+  package var isTransposed: Bool
 
   package init(
-    instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int]
+    instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int],
+    prefetches: Bool = false, isTransposed: Bool = false
   ) {
     self.instructionSet = instructionSet
     self.isDouble = isDouble
     self.left = left
     self.columns = columns
     self.heights = heights
+    self.prefetches = prefetches
+    self.isTransposed = isTransposed
+  }
+
+  /// The shape for which code is made: a single column of a transposed A as a row.
+  package var turned: ProductShape {
+    guard columns == 1, left == .columns, heights.count == 1 else { return self }
+    return ProductShape(
+      instructionSet: instructionSet, isDouble: isDouble, left: .strided, columns: heights[0],
+      heights: [1], prefetches: prefetches, isTransposed: true)
   }
 
   var width: VectorWidth { instructionSet == .avx512 ? .z : .y }
@@ -64,7 +80,15 @@ package struct ProductShape: Hashable, Sendable {
   package var tileRows: Int { min((instructionSet == .avx512 ? 24 : 12) / tileVectors, 12) }
 
   /// The machine code of a function of `ProductArguments`.
-  package func code() -> [UInt8] { ProductGenerator.code(for: self) }
+  package func code() -> [UInt8] {
+    isMatrixVector ? MatrixVectorGenerator.code(for: self) : ProductGenerator.code(for: self)
+  }
+
+  /// The machine code of a function of `PackArguments` for this shape's B.
+  package func packingCode() -> [UInt8] { PackGenerator.code(for: self) }
+
+  /// Whether the code is that of MatrixVectorGenerator, which cuts the summed axis itself.
+  package var isMatrixVector: Bool { columns == 1 && left == .rows }
 
   /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
   func tiles(of height: Int) -> [(rows: Int, count: Int)] {
@@ -148,6 +172,8 @@ struct ProductGenerator {
   private func argument(_ path: PartialKeyPath<ProductArguments>) -> Memory {
     Memory(arguments, Self.offset(path))
   }
+  private var left: Memory { argument(shape.isTransposed ? \.b : \.a) }
+  private var right: Memory { argument(shape.isTransposed ? \.a : \.b) }
 
   static func code(for shape: ProductShape) -> [UInt8] {
     var generator = ProductGenerator(shape)
@@ -165,10 +191,10 @@ struct ProductGenerator {
     for register in saved { asm.push(register) }
     asm.sub(.rsp, 16)
     asm.mov(aRow, argument(\.aRow))
-    asm.mov(aColumn, argument(\.aColumn))
-    asm.mov(bRow, argument(\.bRow))
+    asm.mov(aColumn, argument(shape.isTransposed ? \.bRow : \.aColumn))
+    asm.mov(bRow, argument(shape.isTransposed ? \.aColumn : \.bRow))
     asm.mov(cRow, argument(\.cRow))
-    asm.mov(bStrip, argument(\.b))
+    asm.mov(bStrip, right)
     asm.mov(cStrip, argument(\.c))
     let perTile = shape.tileVectors * shape.lanes
     let edge = shape.columns % shape.lanes
@@ -229,7 +255,7 @@ struct ProductGenerator {
   }
 
   private mutating func emitTiles(_ height: Int, vectors: Int, edge: Int) {
-    asm.mov(aTile, argument(\.a))
+    asm.mov(aTile, left)
     asm.mov(cTile, cStrip)
     let tiles = shape.tiles(of: height)
     for (k, (rows, count)) in tiles.enumerated() {
@@ -292,9 +318,16 @@ struct ProductGenerator {
     asm.mov(bCursor, bStrip)
     let cursors = shape.left == .columns ? 1 : (tile.rows + 2) / 3
     asm.mov(aCursors[0], aTile)
-    for k in 1..<max(cursors, 1) {
-      asm.lea(aCursors[k], Memory(aCursors[k - 1], 0, index: aRow, scale: 2))
-      asm.add(aCursors[k], aRow)
+    placeCursors(aCursors.prefix(cursors))
+    if shape.prefetches { emitPrefetch(tile) }
+    // The next tile's rows of A go to the second level: in the first one, rows whose distance is a
+    // power of two would drive each other out.
+    let next = shape.prefetches && shape.left == .rows && 2 * cursors <= aCursors.count
+    let nextCursors = next ? aCursors[cursors..<(2 * cursors)] : []
+    if next {
+      asm.imul(nextCursors.first!, aRow, tile.rows)
+      asm.add(nextCursors.first!, aTile)
+      placeCursors(nextCursors)
     }
     let done = asm.label()
     asm.mov(counter, argument(\.depth))
@@ -306,7 +339,14 @@ struct ProductGenerator {
       asm.jump(.less, short)
       asm.align16()
       let loop = asm.here()
-      for step in 0..<4 { emitStep(tile, step: step) }
+      for step in 0..<4 {
+        emitStep(tile, step: step)
+        if !next { continue }
+        for row in stride(from: step, to: tile.rows, by: 4) {
+          asm.prefetch(rowOfA(row, nextCursors.startIndex), into: .second)
+        }
+      }
+      for cursor in nextCursors { asm.add(cursor, 4 * elementSize) }
       if shape.left == .rows {
         for k in 0..<cursors { asm.add(aCursors[k], 4 * elementSize) }
       }
@@ -335,16 +375,39 @@ struct ProductGenerator {
     emitStores(tile)
   }
 
+  /// Lets every cursor but the first one stand three rows after the one before.
+  private mutating func placeCursors(_ cursors: ArraySlice<GPR>) {
+    for (cursor, before) in zip(cursors.dropFirst(), cursors) {
+      asm.lea(cursor, Memory(before, 0, index: aRow, scale: 2))
+      asm.add(cursor, aRow)
+    }
+  }
+
+  /// Where a row of a tile of A is, by the cursors from `first` on.
+  private func rowOfA(_ row: Int, _ first: Int = 0, displacement: Int = 0) -> Memory {
+    Memory(
+      aCursors[first + row / 3], displacement, index: row % 3 == 0 ? nil : aRow,
+      scale: row % 3 == 2 ? 2 : 1)
+  }
+
+  /// Asks for the tile's part of C, which is read and written after the steps.
+  private mutating func emitPrefetch(_ tile: ProductTile) {
+    asm.mov(counter, cTile)
+    for row in 0..<tile.rows {
+      if row > 0 { asm.add(counter, cRow) }
+      for line in stride(from: 0, to: tile.vectors * width.byteCount, by: 64) {
+        asm.prefetch(Memory(counter, line))
+      }
+    }
+  }
+
   /// One step of the summed axis.
   private mutating func emitStep(_ tile: ProductTile, step: Int) {
     let multiplyAdd = op(.fmadd231ps, .fmadd231pd)
     func b(_ v: Int) -> Memory { Memory(bCursor, v * width.byteCount) }
     func a(_ row: Int) -> Memory {
       if shape.left == .columns { return Memory(aCursors[0], row * elementSize) }
-      let displacement = shape.left == .rows ? step * elementSize : 0
-      let index: GPR? = row % 3 == 0 ? nil : aRow
-      return Memory(
-        aCursors[row / 3], displacement, index: index, scale: row % 3 == 2 ? 2 : 1)
+      return rowOfA(row, displacement: shape.left == .rows ? step * elementSize : 0)
     }
     if tile.rows == 1 {
       // Every register of B is used once: straight from memory.

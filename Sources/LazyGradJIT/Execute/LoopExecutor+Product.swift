@@ -59,7 +59,7 @@ extension LoopKernel {
     rows n: Int, batch: Int, firstRow: Int, _ c: UnsafeMutableRawPointer, _ context: RunContext
   ) {
     let size = product.type.size
-    let native = nativeProduct.unsafelyUnwrapped
+    let native = nativeProduct.unsafelyUnwrapped.main
     let function = unsafeBitCast(native.entry, to: ProductArguments.Function.self)
     var arguments = ProductArguments(
       a: c, b: c, c: c, rows: n, depth: 0, aRow: 0, aColumn: 0, bRow: 0, cRow: product.n &* size,
@@ -73,14 +73,15 @@ extension LoopKernel {
       arguments.aColumn = term.aColumn &* size
       arguments.bRow = term.bRow &* size
       var left = term.k
-      repeat {
-        arguments.depth = min(left, Summation.blockDepth)
+      while true {
+        arguments.depth = min(left, native.depth)
         function(&arguments)
-        left &-= Summation.blockDepth
-        arguments.a += Summation.blockDepth &* arguments.aColumn
-        arguments.b += Summation.blockDepth &* arguments.bRow
         arguments.accumulates = 1
-      } while left > 0
+        left &-= arguments.depth
+        if left == 0 { break }
+        arguments.a += arguments.depth &* arguments.aColumn
+        arguments.b += arguments.depth &* arguments.bRow
+      }
     }
   }
 
@@ -131,47 +132,35 @@ extension LoopKernel {
   private func runPackedCode(
     _ first: Int, _ count: Int, _ c: UnsafeMutableRawPointer, _ context: RunContext
   ) {
-    let size = product.type.size
-    let native = nativeProduct.unsafelyUnwrapped
-    let isEdge = count != min(chunkColumns, columns)
-    let function = unsafeBitCast(
-      isEdge ? native.edgeEntry : native.entry, to: ProductArguments.Function.self)
-    let strip = isEdge ? native.edgeStrip : native.strip
+    let size = self.product.type.size
+    let product = nativeProduct.unsafelyUnwrapped
+    let native = first &+ count == columns ? product.last : product.main
+    let multiply = unsafeBitCast(native.entry, to: ProductArguments.Function.self)
+    let pack = unsafeBitCast(
+      native.packing.unsafelyUnwrapped, to: PackArguments.Function.self)
+    let strip = native.strip &* size
     let packed = context.scratch + layout.packed
-    var accumulates = product.start != nil
+    var accumulates = self.product.start != nil
     for t in 0..<terms.count {
       let term = (terms.base + t).pointee
       let (a, b) = operands(term, batch: 0, context)
       for start in stride(from: 0, to: term.k, by: Summation.blockDepth) {
         let depth = min(term.k &- start, Summation.blockDepth)
-        pack(
-          b + (start &* term.bRow &+ first) &* size, rowBytes: term.bRow &* size, rows: depth,
-          bytes: count &* size, strip: strip &* size, to: packed)
+        var packing = PackArguments(
+          from: UnsafeRawPointer(b + (start &* term.bRow &+ first) &* size), to: packed,
+          fromRow: term.bRow &* size, rows: depth, strip: strip &* depth)
+        pack(&packing)
         for row in stride(from: 0, to: rows, by: ProductCompiler.packedRows) {
           let place = row &* term.aRow &+ start &* term.aColumn
           var arguments = ProductArguments(
             a: UnsafeRawPointer(a + place &* size), b: UnsafeRawPointer(packed),
             c: c + row &* columns &* size, rows: min(rows &- row, ProductCompiler.packedRows),
             depth: depth, aRow: term.aRow &* size, aColumn: term.aColumn &* size,
-            bRow: strip &* size, cRow: columns &* size, bStrip: strip &* depth &* size,
+            bRow: strip, cRow: columns &* size, bStrip: strip &* depth,
             accumulates: accumulates)
-          function(&arguments)
+          multiply(&arguments)
         }
         accumulates = true
-      }
-    }
-  }
-
-  private func pack(
-    _ source: UnsafeMutableRawPointer, rowBytes: Int, rows: Int, bytes: Int, strip: Int,
-    to packed: UnsafeMutableRawPointer
-  ) {
-    var target = packed
-    for column in stride(from: 0, to: bytes, by: strip) {
-      let width = min(strip, bytes &- column)
-      for row in 0..<rows {
-        memcpy(target, source + (row &* rowBytes &+ column), width)
-        target += strip
       }
     }
   }

@@ -166,8 +166,9 @@ extension LoopBuilder {
     guard let product, code.isEmpty, stores.isEmpty, terminals.isEmpty, product.m == rows,
       rows >= 64, product.n * product.type.size >= 2048, terms.allSatisfy({ $0.k >= 64 })
     else { return 0 }
-    // At most 16 chunks, of at least 128 columns.
-    return max((product.n + 15) / 16 + 63 & ~63, 128)
+    // Narrow enough to be shared evenly, and for their packed part of B to stay in a second-level
+    // cache; wide enough to be worth another look at all of A.
+    return min(max((product.n / 16 + 63) / 64 * 64, 128), 256)
   }
 
   /// The least common multiple, or `limit` if it is larger.

@@ -15,19 +15,29 @@ package struct NativeRoutine: @unchecked Sendable {
 
 /// Machine code for a kernel's matrix product.
 package struct NativeProduct: @unchecked Sendable {
-  package let entry: UnsafeRawPointer
-  /// The same for the narrower last chunk of a product that is split by columns.
-  package let edgeEntry: UnsafeRawPointer
-  /// Columns of C that are worked on together: B is packed in strips of these.
-  package let strip: Int
-  package let edgeStrip: Int
+  /// What works off a chunk.
+  package struct Part: @unchecked Sendable {
+    package var entry: UnsafeRawPointer
+    /// Packs the chunk's columns of B, where the product is split by columns.
+    package var packing: UnsafeRawPointer?
+    /// Columns of C that are worked on together: B is packed in strips of these.
+    package var strip: Int
+    /// How much of the summed axis a call takes.
+    package var depth: Int
 
-  package init(
-    entry: UnsafeRawPointer, edgeEntry: UnsafeRawPointer, strip: Int, edgeStrip: Int
-  ) {
-    self.entry = entry
-    self.edgeEntry = edgeEntry
-    self.strip = strip
-    self.edgeStrip = edgeStrip
+    package init(entry: UnsafeRawPointer, packing: UnsafeRawPointer?, strip: Int, depth: Int) {
+      self.entry = entry
+      self.packing = packing
+      self.strip = strip
+      self.depth = depth
+    }
+  }
+  package let main: Part
+  /// The same for the last chunk of a product that is split by columns, which may be narrower.
+  package let last: Part
+
+  package init(main: Part, last: Part) {
+    self.main = main
+    self.last = last
   }
 }

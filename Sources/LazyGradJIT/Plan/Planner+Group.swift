@@ -169,7 +169,7 @@ extension Planner {
         let g = live(Int(entries[operand.position].lastLoop))
         if g > latest, g > found, groups[g].kind == .loop, groups[g].count == own,
           groups[g].members.count + chain.count <= Self.memberLimit,
-          groups[g].columns <= Self.rowLimit
+          groups[g].columns <= Self.rowLimit, !isAlone(g)
         {
           found = g
         }
@@ -181,7 +181,7 @@ extension Planner {
   /// How the values of a chain would exist in a group, or nil where it can't be computed there.
   private func kindIfJoined(_ chain: Range<Int>, _ g: Int) -> ValueKind? {
     guard groups[g].kind == .loop, groups[g].members.count + chain.count <= Self.memberLimit,
-      groups[g].count > 0, groups[g].columns <= Self.rowLimit
+      groups[g].count > 0, groups[g].columns <= Self.rowLimit, !isAlone(g)
     else { return nil }
     let own = entries[Int(chains[chain.lowerBound])].count
     let columns = groups[g].columns
@@ -297,7 +297,7 @@ extension Planner {
       groups[h].members.count + groups[g].members.count <= Self.memberLimit,
       groups[h].columns == 0 || groups[g].columns == 0 || groups[h].columns == groups[g].columns,
       max(groups[h].columns, groups[g].columns) <= Self.rowLimit,
-      groups[h].product == nil || groups[g].product == nil
+      groups[h].product == nil || groups[g].product == nil, !isAlone(h), !isAlone(g)
     else { return false }
     var edge = groups[h].firstEdge
     while edge >= 0 {

@@ -21,7 +21,7 @@ extension Planner {
     let total = outer * length * inner
     let canJoin =
       g >= 0 && source.isLinear && total > 0 && groups[g].kind == .loop
-      && groups[g].members.count < Self.memberLimit
+      && groups[g].members.count < Self.memberLimit && !isAlone(g)
     let kind = entries[Int(source.position)].kind
     func fits(_ columns: Int) -> Bool {
       canJoin && kind == .full && groups[g].count == total && columns <= Self.rowLimit
@@ -82,18 +82,30 @@ extension Planner {
 
   // MARK: Products
 
+  /// Whether a group is a product with which nothing is fused.
+  func isAlone(_ g: Int) -> Bool { groups[g].product?.isAlone ?? false }
+
   mutating func groupProduct(_ i: Int) {
     let dims = layout(entries[i].node.shape).dims
     let k = layout(input(i, 0).shape).dims.last!
-    readable(i, 0, needsRows: false)
+    // Every column of C reads all of A: with many, a transposed one is turned once before, so that
+    // every read does not go to another page. Few columns are not worth another pass over A.
+    let isTall = dims.count == 2 && min(dims[0], k) >= 64 && dims[1] >= 1024
+    readable(i, 0, needsRows: isTall)
     readable(i, 1, needsRows: true)
     let g = newGroup(i, columns: max(dims.last!, 1))
+    // What is fused with a product makes it go by rows of C, each chunk over all of B: its rows are
+    // too far apart for that when they have a page, and a pass over C costs little beside the
+    // product.
+    let isAlone =
+      isTall && k >= Summation.blockDepth && dims[1] * entries[i].node.type.size >= 4096
+      && entries[i].node.type.isFloating
     groups[g].product = ProductGroup(
-      terms: [Int32(i)], start: -1, sum: Int32(i), totalK: k, memberCount: 1)
+      terms: [Int32(i)], start: -1, sum: Int32(i), totalK: k, memberCount: 1, isAlone: isAlone)
     noteReads(i, g, elementwise: false)
   }
 
-  /// Makes sure that a matrix operand is in memory and, for the right one, that its rows are runs.
+  /// Makes sure that a matrix operand is in memory and, where asked for, that its rows are runs.
   private mutating func readable(_ i: Int, _ k: Int, needsRows: Bool) {
     let operand = input(i, k)
     let opcode = entries[operand.position].node.opcode

@@ -134,6 +134,8 @@ struct Planner {
     var totalK: Int
     /// Members that belong to the sum; if the group has no others, the sum is bare.
     var memberCount: Int
+    /// Whether the product is a kernel of its own: nothing is fused with it.
+    var isAlone = false
   }
 
   /// Longest row that is worked on at once; what is longer is reduced in one pass of its own.
