@@ -65,12 +65,12 @@ package struct ProductShape: Hashable, Sendable {
   var registersPerRow: Int { (columns + lanes - 1) / lanes }
 
   /// Registers per row of a tile. Few rows need wide tiles: a multiply-add takes four steps until the
-  /// next one of its chain can begin, so eight or more chains must be under way.
+  /// next one of its chain can begin, so eight or more chains must be under way. A single row reads B
+  /// once, in pieces as long as the registers allow.
   package var tileVectors: Int {
-    let tallest = heights.last ?? 1
-    let wanted =
-      tallest == 1 ? 8 : tallest <= 3 ? 4 : instructionSet == .avx512 ? 4 : 2
-    let limit = instructionSet == .avx512 ? wanted : min(wanted, tallest == 1 ? 8 : 2)
+    let (tallest, isWide) = (heights.last ?? 1, instructionSet == .avx512)
+    let limit =
+      tallest == 1 ? (isWide ? 24 : 12) : !isWide ? 2 : 4
     let strips = (registersPerRow + limit - 1) / limit
     return max((registersPerRow + strips - 1) / strips, 1)
   }
