@@ -159,6 +159,22 @@ import Testing
       ["loop [130] matmul 130x1 k 300; tanh", "loop [300] matmul 300x1 k 130"])
   }
 
+  /// One row times a large transposed matrix needs no copy of it; sums of such products and of
+  /// others stay apart.
+  @Test func rowTimesTransposedMatrix() throws {
+    let s = PlanSketch()
+    let (x, w) = (s.leaf(1, 128), s.leaf(160, 128))
+    let (y, v) = (s.leaf(1, 40), s.leaf(40, 160))
+    let p = s.matmul(x, s.transposed(w))
+    try expect(
+      s, s.graph(s.op(.tanh, p)), ["loop [160] matmul 160x1 k 128; tanh"])
+    try expect(
+      s, s.graph(s.op(.add, s.op(.add, p, s.matmul(x, s.transposed(s.leaf(160, 128)))), p)),
+      ["loop [160] matmul 160x1 k 128", "loop [160] matmul 160x1 k 128; add add"])
+    let q = s.op(.add, s.matmul(x, s.transposed(w)), s.matmul(y, v))
+    #expect(try s.disagreement(s.graph(q)) == nil)
+  }
+
   @Test func twoResultsOfTheSameInputs() throws {
     let s = PlanSketch()
     let (a, b) = (s.leaf(500), s.leaf(500))

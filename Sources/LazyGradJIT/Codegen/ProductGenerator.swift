@@ -68,9 +68,15 @@ package struct ProductShape: Hashable, Sendable {
   /// next one of its chain can begin, so eight or more chains must be under way. A single row reads B
   /// once, in pieces as long as the registers allow.
   package var tileVectors: Int {
-    let (tallest, isWide) = (heights.last ?? 1, instructionSet == .avx512)
-    let limit =
-      tallest == 1 ? (isWide ? 24 : 12) : !isWide ? 2 : 4
+    let tallest = heights.last ?? 1
+    let limit: Int
+    switch (tallest, instructionSet) {
+    case (1, .avx512): limit = 24
+    case (1, _): limit = 12
+    case (2, _), (_, .avx512): limit = 4
+    case (3, _): limit = 3
+    default: limit = 2
+    }
     let strips = (registersPerRow + limit - 1) / limit
     return max((registersPerRow + strips - 1) / strips, 1)
   }

@@ -296,7 +296,8 @@ struct LoopBuilder {
   private mutating func emitProduct(_ i: Int) {
     let node = planner.entries[i].node
     let dims = planner.layout(node.shape).dims
-    let (m, n) = (dims[dims.count - 2], dims[dims.count - 1])
+    let isTurned = planner.groups[g].product!.isTurned
+    let (m, n) = isTurned ? (dims[1], 1) : (dims[dims.count - 2], dims[dims.count - 1])
     let batch = Array(dims.dropLast(2))
     let register = resultRegister(i)
     for position in planner.groups[g].product!.terms {
@@ -306,6 +307,15 @@ struct LoopBuilder {
       let k = aLayout.dims[aLayout.rank - 1]
       bytesRead += (aLayout.count + bLayout.count) * node.type.size
       flops += 2 * Double(rows * n) * Double(k)
+      if isTurned {
+        // C transposed is B transposed times A transposed.
+        terms.append(
+          LoopKernel.Product.Term(
+            a: planner.place(of: b.source), b: planner.place(of: a.source), k: k,
+            aRow: bLayout.strides[1], aColumn: bLayout.strides[0], bRow: aLayout.strides[1],
+            aBatch: -1, bBatch: -1))
+        continue
+      }
       terms.append(
         LoopKernel.Product.Term(
           a: planner.place(of: a.source), b: planner.place(of: b.source), k: k,

@@ -91,9 +91,10 @@ extension Planner {
     // Every column of C reads all of A: with many, a transposed one is turned once before, so that
     // every read does not go to another page. Few columns are not worth another pass over A.
     let isTall = dims.count == 2 && min(dims[0], k) >= 64 && dims[1] >= 1024
+    let isTurned = isRowOfTransposed(i, dims, k)
     readable(i, 0, needsRows: isTall)
-    readable(i, 1, needsRows: true)
-    let g = newGroup(i, columns: max(dims.last!, 1))
+    readable(i, 1, needsRows: !isTurned)
+    let g = newGroup(i, columns: isTurned ? 1 : max(dims.last!, 1))
     // What is fused with a product makes it go by rows of C, each chunk over all of B: its rows are
     // too far apart for that when they have a page, and a pass over C costs little beside the
     // product.
@@ -101,8 +102,22 @@ extension Planner {
       isTall && k >= Summation.blockDepth && dims[1] * entries[i].node.type.size >= 4096
       && entries[i].node.type.isFloating
     groups[g].product = ProductGroup(
-      terms: [Int32(i)], start: -1, sum: Int32(i), totalK: k, memberCount: 1, isAlone: isAlone)
+      terms: [Int32(i)], start: -1, sum: Int32(i), totalK: k, memberCount: 1, isAlone: isAlone,
+      isTurned: isTurned)
     noteReads(i, g, elementwise: false)
+  }
+
+  /// Whether C is one row and B a large transposed matrix: instead of a copy of B, a product of B as
+  /// it lies in memory with a column. A small B is read again from a copy more quickly than turned
+  /// again.
+  private func isRowOfTransposed(_ i: Int, _ dims: [Int], _ k: Int) -> Bool {
+    let right = input(i, 1)
+    guard dims.count == 2, dims[0] == 1, dims[1] > 1, dims[1] * k >= 16_384,
+      entries[i].node.type.isFloating, entries[right.position].node.opcode != .scalar,
+      entries[right.position].node.opcode != .iota
+    else { return false }
+    let strides = layout(readLayout(right)).strides
+    return strides[0] == 1 && strides[1] != 1
   }
 
   /// Makes sure that a matrix operand is in memory and, where asked for, that its rows are runs.
@@ -130,7 +145,8 @@ extension Planner {
       guard isBareProduct(sum, shape), isBareProduct(term, shape),
         entries[sum.position].group != entries[term.position].group,
         let one = groups[Int(entries[term.position].group)].product,
-        one.terms.count == 1, one.start < 0, one.totalK <= Summation.blockDepth
+        one.terms.count == 1, one.start < 0, one.totalK <= Summation.blockDepth,
+        groups[Int(entries[sum.position].group)].product?.isTurned == one.isTurned
       else { continue }
       return addTerm(term, to: sum, as: i)
     }

@@ -136,6 +136,8 @@ struct Planner {
     var memberCount: Int
     /// Whether the product is a kernel of its own: nothing is fused with it.
     var isAlone = false
+    /// Whether the only row of C is computed as a column, its transposed B as the left operand.
+    var isTurned = false
   }
 
   /// Longest row that is worked on at once; what is longer is reduced in one pass of its own.
