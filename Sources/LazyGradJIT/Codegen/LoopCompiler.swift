@@ -66,8 +66,7 @@ extension LoopShape {
     var words: [UInt64] = []
     words.reserveCapacity(4 + 2 * kernel.code.count + 2 * roles.count)
     words.append(
-      UInt64(rowLength) << 4 | (isRowWise ? 1 : 0) | (hasWholeRows ? 2 : 0)
-        | (scalarsArgument < 0 ? 0 : 4))
+      UInt64(rowLength) << 4 | (isRowWise ? 1 : 0) | (hasWholeRows ? 2 : 0))
     words.append(UInt64(isRowWise ? kernel.columns : 0) << 16 | UInt64(arguments.count))
     for r in roles.indices {
       let register = kernel.registers[r]
@@ -77,7 +76,7 @@ extension LoopShape {
       case .computed: word |= 2 << 4
       case .memory(let argument, let index):
         word |= 3 << 4 | UInt64(index.rawValue) << 8 | UInt64(argument) << 16
-      case .scalar(let number): word |= 4 << 4 | UInt64(number) << 16
+      case .scalar(let argument): word |= 4 << 4 | UInt64(argument) << 16
       case .uniform(let argument): word |= 5 << 4 | UInt64(argument) << 16
       case .repeated(let argument): word |= 6 << 4 | UInt64(argument) << 16
       }
@@ -186,8 +185,8 @@ struct LoopNest {
   /// Puts what is the same for all elements into the frame, as a vector.
   private mutating func fillSlots() {
     for scalar in phases.scalars {
-      emitter.code.mov(.r11, frame(LoopFrame.pointer(shape.scalarsArgument)))
-      let memory = Memory(.r11, 8 * scalar.number)
+      emitter.code.mov(.r11, frame(LoopFrame.pointer(scalar.argument)))
+      let memory = Memory(.r11)
       if scalar.type == .float32 {
         emitter.code.vector(.xorps, .x, 0, 0, 0)
         emitter.code.vector(.cvtsd2ss, .x, 0, 0, .memory(memory))

@@ -29,8 +29,8 @@ struct LoopPhases {
   var tallTailBody: LoopBody?
   static let tallRows = 4
   var reductions: [[LoopReduction]] = []
-  /// Slots that are filled before the loop: by a scalar's number or an argument.
-  var scalars: [(slot: Int, type: ScalarType, number: Int)] = []
+  /// Slots that are filled before the loop: from what an argument points to.
+  var scalars: [(slot: Int, type: ScalarType, argument: Int)] = []
   var uniforms: [(slot: Int, type: ScalarType, argument: Int)] = []
 
   private let shape: LoopShape
@@ -107,9 +107,9 @@ struct LoopPhases {
     for r in 0..<kernel.registers.count {
       let register = kernel.registers[r]
       switch shape.roles[r] {
-      case .scalar(let number):
+      case .scalar(let argument):
         slots[r] = emitter.reserve(64)
-        scalars.append((slots[r], register.type, number))
+        scalars.append((slots[r], register.type, argument))
       case .uniform(let argument):
         slots[r] = emitter.reserve(64)
         uniforms.append((slots[r], register.type, argument))

@@ -11,7 +11,8 @@ struct LoopShape {
     case computed
     /// In memory: argument, and the index that goes with it.
     case memory(Int, LoopAddress.Index)
-    /// The same for all elements: a run-time scalar, or one element of an argument.
+    /// The same for all elements: a run-time scalar that an argument points to, or one element of an
+    /// argument.
     case scalar(Int)
     case uniform(Int)
     /// One element of an argument for each row.
@@ -32,7 +33,6 @@ struct LoopShape {
   var isRowWise = false
   var isPerBlock = false
   var registerBytes = 0
-  var scalarsArgument = -1
 
   /// The row length of a loop without rows.
   static let flat = 1 << 40
@@ -64,6 +64,7 @@ struct LoopShape {
     // Nothing but reductions that are not done here.
     if kernel.code.count == 0, !terminals.contains(where: { $0 != .portable }) { return nil }
     placeRegisters()
+    placeScalars()
   }
 
   // MARK: Arguments
@@ -123,8 +124,7 @@ struct LoopShape {
       switch load.kind {
       case .splat where isReadAfterwards(load.register): preload(l)
       case .splat:
-        if scalarsArgument < 0 { scalarsArgument = add(.init(kind: .scalars)) }
-        roles[load.register] = .scalar(load.number)
+        roles[load.register] = .scalar(-1)
       case .position: preload(l)
       case .gather: decideGather(l)
       }
@@ -210,6 +210,16 @@ struct LoopShape {
         add(.init(kind: terminals[t] == .columns ? .sums : .parts, number: t)))
     }
   }
+  /// Scalars come last: the first arguments have registers, and a scalar is read once. Each has an
+  /// argument of its own, so that the code does not depend on which number of the plan it is.
+  private mutating func placeScalars() {
+    for l in 0..<kernel.loads.count {
+      let load = kernel.loads[l]
+      guard roles[load.register] == .scalar(-1) else { continue }
+      roles[load.register] = .scalar(add(.init(kind: .scalar, number: load.number)))
+    }
+  }
+
   /// The arguments of the terminals that are not portable, in order.
   var terminalArguments: [Int] = []
 

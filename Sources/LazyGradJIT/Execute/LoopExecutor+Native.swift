@@ -125,7 +125,9 @@ extension LoopKernel {
         table[i] = context.address(place) + first / native.rowLength &* argument.pointee.step
       case .fixed: table[i] = context.address(place)
       case .register: table[i] = pointers[argument.pointee.number]
-      case .scalars: table[i] = UnsafeMutableRawPointer(mutating: context.scalars)
+      case .scalar:
+        table[i] = UnsafeMutableRawPointer(
+          mutating: context.scalars + argument.pointee.number)
       case .sums, .parts: table[i] = sums(argument, first, context)
       }
     }

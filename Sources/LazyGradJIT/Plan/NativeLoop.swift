@@ -28,7 +28,8 @@ package final class NativeLoop: @unchecked Sendable {
       case elements, rows, codeRows, fixed
       /// A register that is in memory.
       case register
-      case scalars
+      /// A run-time scalar.
+      case scalar
       /// The running sums of a reduction to columns; the sums of the parts of a whole one.
       case sums, parts
     }
@@ -36,7 +37,7 @@ package final class NativeLoop: @unchecked Sendable {
     var place = Place(base: 0, byteOffset: 0)
     /// Bytes from one element or row to the next.
     var step = 0
-    /// Of a register or a terminal.
+    /// Of a register, a terminal or a scalar.
     var number = 0
   }
 
