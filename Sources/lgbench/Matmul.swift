@@ -10,8 +10,10 @@ struct MatmulBenchmark {
     let rows: Int
     let depth: Int
     let columns: Int
+    /// Whether the products are one call on arrays of matrices instead of a call each.
+    var isBatch = false
 
-    var name: String { "\(rows)x\(depth)x\(columns)" }
+    var name: String { "\(rows)x\(depth)x\(columns)" + (isBatch ? "-batch" : "") }
 
     var operations: Double { 2 * Double(rows) * Double(depth) * Double(columns) }
 
@@ -31,7 +33,7 @@ struct MatmulBenchmark {
   static let cases =
     [16, 32, 64, 128, 256, 512, 1024, 2048].map { Shape(rows: $0, depth: $0, columns: $0) } + [
       Shape(rows: 1, depth: 64, columns: 64), Shape(rows: 16, depth: 64, columns: 256),
-    ]
+    ] + [16, 32, 64].map { Shape(rows: $0, depth: $0, columns: $0, isBatch: true) }
 
   let options: Options
   let report: Report
@@ -55,7 +57,8 @@ struct MatmulBenchmark {
       "product: rows x depth x columns; together: independent products in one evaluation,")
     report.line(
       "as many as second-level caches hold; first: right after the plan cache was emptied;")
-    report.line("misses of the plan cache and kernels run: per evaluation")
+    report.line("misses of the plan cache and kernels run: per evaluation;")
+    report.line("batch: the products are one call on arrays of matrices")
     if let peak {
       report.line("peak: \(Format.number(peak)) GFLOP/s, from the file given by --peers")
     }
@@ -65,12 +68,14 @@ struct MatmulBenchmark {
     _ shape: Shape, peak: Double?, seconds: Double
   ) throws(BenchError) -> [String] {
     var random = RandomState(seed: 3)
-    func matrix(_ rows: Int, _ columns: Int) -> (values: [Float], tensor: Tensor) {
-      let values = random.normals(rows * columns)
-      return (values, Tensor(NDArray(values, shape: [rows, columns]), constant: true))
+    let calls = shape.isBatch ? 1 : shape.count
+    let lead = shape.isBatch ? [shape.count] : []
+    func matrices(_ rows: Int, _ columns: Int) -> (values: [Float], tensor: Tensor) {
+      let values = random.normals(shape.count / calls * rows * columns)
+      return (values, Tensor(NDArray(values, shape: lead + [rows, columns]), constant: true))
     }
-    let operands = (0..<shape.count).map { _ in
-      (matrix(shape.rows, shape.depth), matrix(shape.depth, shape.columns))
+    let operands = (0..<calls).map { _ in
+      (matrices(shape.rows, shape.depth), matrices(shape.depth, shape.columns))
     }
     let pairs = operands.map { ($0.0.tensor, $0.1.tensor) }
     func products() -> [Tensor] {
@@ -120,20 +125,25 @@ struct MatmulBenchmark {
     _ result: Tensor, _ a: [Float], _ b: [Float], _ shape: Shape
   ) throws(BenchError) {
     let values = result.elements(as: Float.self)
+    let size = shape.rows * shape.columns
     // A stride that shares no factor with the sizes meets every row and column of a small result.
     for index in stride(from: 0, to: values.count, by: max(1, values.count / 97) | 1) {
-      let (row, column) = (index / shape.columns, index % shape.columns)
+      let matrix = index / size
+      let (row, column) = (index % size / shape.columns, index % shape.columns)
+      let (aStart, bStart) = (
+        (matrix * shape.rows + row) * shape.depth, matrix * shape.depth * shape.columns
+      )
       var sum = 0.0
       var magnitude = 0.0
       for inner in 0..<shape.depth {
         let term =
-          Double(a[row * shape.depth + inner]) * Double(b[inner * shape.columns + column])
+          Double(a[aStart + inner]) * Double(b[bStart + inner * shape.columns + column])
         sum += term
         magnitude += abs(term)
       }
       guard abs(Double(values[index]) - sum) <= 1e-5 * magnitude else {
         throw .wrongResult(
-          "matmul \(shape.name): element [\(row), \(column)] is \(values[index]), expected \(sum)")
+          "matmul \(shape.name): element \(index) is \(values[index]), expected \(sum)")
       }
     }
   }
