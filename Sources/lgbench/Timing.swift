@@ -100,6 +100,8 @@ struct PassCounters {
   var nodes = 0.0
   var planHits = 0.0
   var planMisses = 0.0
+  /// Kernels for which machine code was made.
+  var compiles = 0.0
   var kernels = 0.0
   var blocks = 0.0
   var bytesRead = 0.0
@@ -117,6 +119,7 @@ struct PassCounters {
     nodes = perPass { Double($0.nodesRecorded) }
     planHits = perPass { Double($0.planHits) }
     planMisses = perPass { Double($0.planMisses) }
+    compiles = perPass { Double($0.nativeKernelsCompiled) }
     kernels = perPass { Double($0.kernelsRun) }
     blocks = perPass { Double($0.allocations) }
     bytesRead = perPass { Double($0.bytesRead) }
@@ -126,7 +129,8 @@ struct PassCounters {
   var json: JSONValue {
     .object([
       ("nodes_recorded", .number(nodes)), ("plan_hits", .number(planHits)),
-      ("plan_misses", .number(planMisses)), ("kernels_run", .number(kernels)),
+      ("plan_misses", .number(planMisses)), ("compiles", .number(compiles)),
+      ("kernels_run", .number(kernels)),
       ("allocations", .number(blocks)), ("bytes_read", .number(bytesRead)),
       ("bytes_written", .number(bytesWritten)),
     ])

@@ -63,6 +63,10 @@ enum ScalarSamples {
         add("mov \(address),\(name(r, 32))") { $0.mov32(memory, r) }
         add("movsxd \(r),\(address)") { $0.movsxd(r, memory) }
         add("lea \(r),\(address)") { $0.lea(r, memory) }
+        add("movzx \(name(r, 32)),\(address)") { $0.mov8(r, memory) }
+      }
+      for (r, byte) in [(GPR.rax, "al"), (.rcx, "cl"), (.rdx, "dl"), (.rbx, "bl")] {
+        add("mov \(address),\(byte)") { $0.mov8(memory, r) }
       }
       for level in Assembler.CacheLevel.allCases {
         add("prefetcht\(level.rawValue - 1) \(address)") { $0.prefetch(memory, into: level) }
@@ -127,7 +131,10 @@ enum ScalarSamples {
     add("vzeroupper") { $0.vzeroupper() }
     add("ret") { $0.ret() }
     add("sfence") { $0.sfence() }
-    for register in GPR.allCases { add("call \(register)") { $0.call(register) } }
+    for register in GPR.allCases {
+      add("call \(register)") { $0.call(register) }
+      add("jmp \(register)") { $0.jump(register) }
+    }
     return all
   }
 }
