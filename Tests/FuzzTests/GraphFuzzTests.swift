@@ -10,7 +10,12 @@ import Testing
 @Suite struct GraphFuzzTests {
   /// Graphs per run; a soak test sets the variable higher.
   private static let count =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? 2000
+    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? usualCount
+  #if DEBUG
+    private static let usualCount = 300
+  #else
+    private static let usualCount = 2000
+  #endif
   /// The first seed, to repeat one failure.
   private static let firstSeed =
     ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
