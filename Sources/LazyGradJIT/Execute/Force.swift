@@ -364,7 +364,8 @@ extension Tape {
       node.pointee.state.insert(.owns)
       state.pointee.owners.append(id)
     }
-    for leaf in work.imports.reversed() {
+    // While the kernels ran another thread may have dropped what was only kept for them.
+    for leaf in work.imports.reversed() where !nodes[Int(leaf)].state.contains(.dead) {
       let source = nodes[Int(leaf)].link &- 1
       takeAliased(source)
       if isGiven(source) { bindImport(leaf) }
@@ -398,7 +399,9 @@ extension Tape {
   @inline(__always)
   private func takeAliased(_ id: UInt32) {
     let alias = nodes[Int(id)].opcode == .view ? a(id) : id
-    if nodes[Int(alias)].opcode == .attach, nodes[Int(alias)].storage == nil {
+    if nodes[Int(alias)].opcode == .attach, nodes[Int(alias)].storage == nil,
+      !nodes[Int(alias)].state.contains(.dead)
+    {
       var source = b(alias)
       // An alias of an alias: a custom operation of several operands.
       while nodes[Int(source)].opcode == .attach, nodes[Int(source)].storage == nil {
