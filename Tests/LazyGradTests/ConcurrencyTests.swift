@@ -78,7 +78,7 @@ import Testing
   }
 
   /// Runs `body` on a thread of its own, which ends with it.
-  private static func onNewThread<R>(_ body: @escaping @Sendable () -> R) -> R {
+  static func onNewThread<R>(_ body: @escaping @Sendable () -> R) -> R {
     let box = Box<R>()
     let done = DispatchSemaphore(value: 0)
     let thread = Thread {
