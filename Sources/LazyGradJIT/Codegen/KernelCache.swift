@@ -26,7 +26,6 @@ package final class KernelCache: Sendable {
   }
   private struct State {
     var entries: [KernelKey: Entry] = [:]
-    var compiled = 0
     /// Entries at which those without code are cleared away.
     var sweepAt = 256
   }
@@ -44,7 +43,6 @@ package final class KernelCache: Sendable {
     guard let bytes = make(), let block = CodeMemory.install(bytes) else { return nil }
     state.withLock { state in
       state.entries[key] = Entry(block: block)
-      state.compiled += 1
       if state.entries.count > state.sweepAt {
         state.entries = state.entries.filter { $0.value.block != nil }
         state.sweepAt = max(256, 2 * state.entries.count)
@@ -52,7 +50,4 @@ package final class KernelCache: Sendable {
     }
     return NativeRoutine(entry: block.entry, owner: block)
   }
-
-  /// Kernels compiled since the process began.
-  package var compiled: Int { state.withLock { $0.compiled } }
 }
