@@ -140,6 +140,12 @@ enum Differentiation {
     let walk = GraphWalk(
       pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
       retainsGraph: retainsGraph)
+    if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
+      try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
+        _ = try walk.run(heads, seeds, collect)
+      }
+      return []
+    }
     return try walk.run(heads, seeds, collect)
   }
 }

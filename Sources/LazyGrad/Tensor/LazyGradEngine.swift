@@ -93,8 +93,11 @@ public enum LazyGradEngine {
   /// Bytes kept for reuse.
   public static var bytesCached: Int { StoragePool.shared.bytesCached }
 
-  /// Forgets all plans.
-  public static func clearPlanCache() { PlanCache.shared.removeAll() }
+  /// Forgets all plans, and how backward passes were recorded.
+  public static func clearPlanCache() {
+    PlanCache.shared.removeAll()
+    PassCache.shared.removeAll()
+  }
 
   /// The plan that computing these tensors together would run, as text.
   public static func explain(_ tensors: Tensor...) -> String {
