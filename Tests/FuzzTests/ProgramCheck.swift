@@ -7,11 +7,14 @@ enum ProgramCheck {
   static func disagreement(_ program: JudgedProgram) -> String? {
     let lazy = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
     if let difference = compare(lazy, program) { return "lazy: " + difference }
-    // The same once more, when every plan is known and whole windows are recognised.
-    let again = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
-    for (first, second) in zip(lazy, again) {
-      for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
-        return "line \(first.line): \(x) the first time, \(y) the second"
+    // The same again, when every plan is known and whole windows are recognised; and once more, when
+    // backward passes are copied.
+    for round in 2...3 {
+      let again = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+      for (first, second) in zip(lazy, again) {
+        for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
+          return "line \(first.line): \(x) the first time, \(y) in round \(round)"
+        }
       }
     }
     let eager = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)

@@ -31,13 +31,18 @@ struct Scope: Sendable {
   @inline(__always)
   static var isAnyOpen: Bool { openCount.load(ordering: .relaxed) != 0 }
 
-  /// How an operation is to be recorded here and now.
+  /// How an operation is recorded where no scope is open and no tensor poisoned; nil where that has to
+  /// be looked at.
   @inline(__always)
-  static var mode: RecordMode {
+  static var openMode: RecordMode? {
     let guardDefault = guardDefault.load(ordering: .relaxed)
-    if isAnyOpen || guardDefault == 0 { return slowMode }
+    if isAnyOpen || guardDefault == 0 { return nil }
     return RecordMode(tracking: true, guarding: guardDefault == 2)
   }
+
+  /// How an operation is to be recorded here and now.
+  @inline(__always)
+  static var mode: RecordMode { openMode ?? slowMode }
 
   @inline(never)
   private static var slowMode: RecordMode {
@@ -90,8 +95,10 @@ struct Scope: Sendable {
 
   static var isGuardOn: Bool {
     get {
-      _ = guardDefault.compareExchange(
-        expected: 0, desired: Settings.isGuardOnAtStart ? 2 : 1, ordering: .relaxed)
+      if guardDefault.load(ordering: .relaxed) == 0 {
+        _ = guardDefault.compareExchange(
+          expected: 0, desired: Settings.isGuardOnAtStart ? 2 : 1, ordering: .relaxed)
+      }
       return guardDefault.load(ordering: .relaxed) == 2
     }
     set { guardDefault.store(newValue ? 2 : 1, ordering: .relaxed) }

@@ -130,8 +130,21 @@ extension Tensor {
   }
 
   /// Records an operation on two tensors that broadcast together.
+  ///
+  /// Two plain tensors outside of all scopes are looked at no further than that: what everything else
+  /// needs would be paid by every operation.
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
+    guard let mode = Scope.openMode, a.kind == .plain, b.kind == .plain,
+      let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
+    else { return carefulBinary(opcode, a, b) }
+    if a.slot.hasGradient { a.nullGradient() }
+    if b.slot.hasGradient { b.nullGradient() }
+    return Tensor(slot)
+  }
+
+  @inline(never)
+  private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
     let (joinsA, joinsB) = (a.refresh(), b.refresh())
     guard let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
@@ -170,9 +183,7 @@ extension Tensor {
   /// changes nothing.
   @inline(__always)
   func clearOldGradient() {
-    if slot.pointee.gradient != nil || slot.pointee.hasUnitGradient, Scope.isTracking {
-      nullGradient()
-    }
+    if slot.hasGradient, Scope.isTracking { nullGradient() }
   }
 
   @inline(never)
@@ -181,4 +192,10 @@ extension Tensor {
     return fail(
       opcode.info.name, "expected shapes that broadcast together, got \(shapes)", operands)
   }
+}
+
+extension SlotRef {
+  /// Whether a backward pass has left a gradient that nothing has cleared.
+  @inline(__always)
+  var hasGradient: Bool { pointee.gradient != nil || pointee.hasUnitGradient }
 }

@@ -25,9 +25,10 @@ public final class Tensor {
   var relation: AnyObject? { related?.takeUnretainedValue() }
   /// Held by hand: to release nothing is a call as well, for every tensor that is no view.
   private let related: Unmanaged<AnyObject>?
-  /// For a view: its index map over the base's elements in C order.
-  let viewLayout: LayoutID
+  /// For a view: its index map over the base's elements in C order. What a tensor that is no view has
+  /// none of stands together, and is zeroed together.
   let viewOffset: Int
+  let viewLayout: LayoutID
   /// How many in-place updates this tensor has seen; for a view, those of the base that its node
   /// has caught up with.
   var version: UInt32 = 0

@@ -43,8 +43,14 @@ public final class Storage: @unchecked Sendable {
   /// One or two loads: the question that every host write asks first. False means that nothing
   /// pending or guarded can be affected.
   package var hasReaders: Bool {
-    homeRecords.load(ordering: .acquiring) != 0 || foreignRecords.load(ordering: .acquiring) != 0
+    homeReader != nil || hasForeignReaders
   }
+  /// The home tape, if it has live records.
+  var homeReader: UInt? {
+    homeRecords.load(ordering: .acquiring) == 0 ? nil : home.load(ordering: .relaxed)
+  }
+  /// Whether another tape has.
+  var hasForeignReaders: Bool { foreignRecords.load(ordering: .acquiring) != 0 }
 }
 
 /// Why there is no memory for an array.

@@ -70,17 +70,15 @@ extension Engine {
   ///
   /// Nothing is counted while operations are recorded; the answer is found on the tapes when
   /// somebody asks, which only a host write or a question about writability does.
-  /// - Complexity: one load where no operation has read the storage since the last reset; else
-  ///   O(live records).
+  /// - Complexity: two loads where no operation has read the storage since the last reset; else
+  ///   O(live records) of the tapes that read it.
   package static func lockHolders(of storage: Storage) -> [String] {
-    if !storage.hasReaders { return [] }
-    return Tape.all.flatMap { tape in tape.locked { tape.lockHolders(of: storage) } }
+    Tape.readers(of: storage).flatMap { tape in tape.locked { tape.lockHolders(of: storage) } }
   }
 
   /// Runs what is recorded and not yet evaluated and would read a storage.
   package static func forceReaders(of storage: Storage) throws(StorageError) {
-    if !storage.hasReaders { return }
-    for tape in Tape.all {
+    for tape in Tape.readers(of: storage) {
       tape.lock()
       defer { tape.unlock() }
       let ids = tape.pendingReaders(of: storage)
@@ -108,6 +106,13 @@ extension Engine {
 }
 
 extension Tape {
+  /// The tapes with records over a storage: usually the one that read it first, and no other thread is
+  /// kept waiting.
+  fileprivate static func readers(of storage: Storage) -> [Tape] {
+    if storage.hasForeignReaders { return all }
+    return storage.homeReader.map { [Tape(state: UnsafeMutablePointer(bitPattern: $0)!)] } ?? []
+  }
+
   /// Of the nodes that are alive only those count that a tensor still leads to by operations that can
   /// be differentiated: one that merely waits to be read by something without backward information
   /// would be gone if that had been computed at once.

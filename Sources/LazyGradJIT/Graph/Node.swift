@@ -123,12 +123,17 @@ public struct Node {
 public struct Slot {
   /// Stands first, so that it can be read atomically (`unlockedTape`).
   package var tape: Tape
+  // What a new handle has none of stands together, and is zeroed together.
+  package var storage: Unmanaged<Storage>?
+  package var offset: Int
+  /// The gradient's handle.
+  package var gradient: UnsafeMutablePointer<Slot>?
+  /// For a gradient's handle: whose gradient it is. The two are always on one tape.
+  package var owner: UnsafeMutablePointer<Slot>?
   /// The node's id + 1; 0: the value is in `storage`, nothing is recorded.
   package var node: UInt32
   /// The leaf record that stands for `storage` in the current window, id + 1; checked when used.
   var leaf: UInt32
-  package var storage: Unmanaged<Storage>?
-  package var offset: Int
   package var layout: LayoutID
   package var shape: LayoutID
   package var type: ScalarType
@@ -140,10 +145,6 @@ public struct Slot {
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
-  /// The gradient's handle.
-  package var gradient: UnsafeMutablePointer<Slot>?
-  /// For a gradient's handle: whose gradient it is. The two are always on one tape.
-  package var owner: UnsafeMutablePointer<Slot>?
 }
 
 /// A user handle.

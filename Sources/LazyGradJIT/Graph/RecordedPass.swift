@@ -38,7 +38,7 @@ final class RecordedPass: Sendable {
   static var wordsBefore: Int { 6 }
   static var wordsPerNode: Int { MemoryLayout<Node>.stride / MemoryLayout<UInt64>.stride }
   /// Shorter windows are differentiated sooner than looked up.
-  static var fewestRecords: Int { 24 }
+  static var fewestRecords: Int { 8 }
 
   var addedCount: Int { added.count / RecordedPass.wordsPerNode }
   /// Records remembered in all.
@@ -65,7 +65,7 @@ package final class PassCache: Sendable {
 
   /// Most records remembered in all passes together, of about 100 bytes each, and most keys that were
   /// seen.
-  static let recordLimit = 1 << 18
+  package static let recordLimit = 1 << 18
   static let keyLimit = 4096
 
   private struct State {

@@ -17,8 +17,9 @@ public struct RecordMode: Sendable {
     }
     self.state = state
   }
-  /// The library's own nodes: no backward information, no guard.
-  package static let plain = RecordMode(tracking: false, guarding: false)
+  /// The library's own nodes: no backward information, no guard. Computed, because a stored one is
+  /// asked for through a call.
+  @inlinable public static var plain: RecordMode { RecordMode(tracking: false, guarding: false) }
 }
 
 /// A Swift number as an operand: weakly typed, as in NumPy 2 (NEP 50).

@@ -20,9 +20,9 @@ extension Tape {
     nodes[Int(id)].slot = slot
     slot.initialize(
       to: Slot(
-        tape: self, node: id &+ 1, leaf: 0, storage: nil, offset: 0, layout: shape, shape: shape,
-        type: type, isVariable: traits.contains(.variable), isWindowFull: isWindowFull,
-        gradient: nil, owner: nil))
+        tape: self, storage: nil, offset: 0, gradient: nil, owner: nil, node: id &+ 1, leaf: 0,
+        layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
+        isWindowFull: isWindowFull))
     state.pointee.heldNodes &+= 1
     return slot
   }
@@ -34,9 +34,9 @@ extension Tape {
     let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
     slot.initialize(
       to: Slot(
-        tape: self, node: 0, leaf: 0, storage: storage, offset: offset, layout: layout,
-        shape: LayoutTable.shared[layout].shapeID, type: type, isVariable: isVariable,
-        gradient: nil, owner: nil))
+        tape: self, storage: storage, offset: offset, gradient: nil, owner: nil, node: 0, leaf: 0,
+        layout: layout, shape: LayoutTable.shared[layout].shapeID, type: type,
+        isVariable: isVariable))
     return slot
   }
 

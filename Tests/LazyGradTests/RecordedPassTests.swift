@@ -1,0 +1,269 @@
+// Backward passes that are copied from the last equal one: that they are, and that nothing that makes a
+// pass different is overlooked. The cache is the process's, so the suite runs one test at a time, and
+// every test looks only at windows that no other one records.
+
+import LazyGrad
+import LazyGradJIT
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct RecordedPassTests {
+  private func values(_ x: Tensor?) -> [Double] { x?.elements(as: Double.self) ?? [] }
+
+  /// Runs `body` alone on a thread's tape, so that each round records the same window.
+  private func rounds(_ n: Int, _ body: (Int) -> Void) {
+    LazyGradEngine.clearPlanCache()
+    for round in 0..<n { body(round) }
+  }
+
+  private func polynomial(_ x: Tensor, _ y: Tensor, _ scalar: Double) -> Tensor {
+    let a = tanh(x * y + scalar)
+    let b = exp(-(a * a)) * x
+    return (b + sqrt(y) * scalar).sum()
+  }
+
+  /// The gradients of `polynomial` in one way that never uses the cache.
+  private func expected(
+    _ x: [Double], _ y: [Double], _ scalar: Double
+  ) -> [[Double]] {
+    let (x, y) = (Tensor(x), Tensor(y))
+    return gradients(of: polynomial(x, y, scalar), withRespectTo: [x, y]).map { values($0) }
+  }
+
+  @Test func theThirdEqualPassIsACopy() {
+    ConcurrencyTests.onNewThread {
+      var counts: [Int] = []
+      rounds(4) { _ in
+        let (x, y) = (Tensor([0.5, -1.25, 2]), Tensor([1.0, 2, 3]))
+        let before = Engine.tapeUse.records
+        polynomial(x, y, 0.75).backward()
+        counts.append(Engine.tapeUse.records - before)
+        let wanted = expected([0.5, -1.25, 2], [1, 2, 3], 0.75)
+        #expect(values(x.grad) == wanted[0])
+        #expect(values(y.grad) == wanted[1])
+      }
+      #expect(Set(counts).count == 1, "\(counts)")
+    }
+  }
+
+  @Test func numbersAndValuesAreNotPartOfWhatIsCopied() {
+    ConcurrencyTests.onNewThread {
+      let before = PassCache.shared.replays
+      rounds(6) { round in
+        let (a, b, c) = (Double(round) + 0.5, Double(round) - 3, 0.25 * Double(round))
+        let (x, y) = (Tensor([a, b]), Tensor([a + 1, a + 2]))
+        polynomial(x, y, c).backward()
+        let wanted = expected([a, b], [a + 1, a + 2], c)
+        #expect(values(x.grad) == wanted[0])
+        #expect(values(y.grad) == wanted[1])
+      }
+      #expect(PassCache.shared.replays > before)
+    }
+  }
+
+  /// What the program holds gets a gradient; who holds what changes from round to round.
+  @Test func heldTensorsGetTheirGradients() {
+    ConcurrencyTests.onNewThread {
+      rounds(12) { round in
+        let x = Tensor([1.0, 2, 3])
+        var kept: Tensor?
+        func loss() -> Tensor {
+          let a = x * x
+          let b = a * 3 + x
+          if round % 2 == 0 { kept = a } else { kept = b }
+          return (b * a * 2 + b - 1 + a).sum()
+        }
+        loss().backward()
+        // loss = sum 2ab + b + a, b = 3a + x
+        let v: [Double] = [1, 2, 3]
+        #expect(
+          values(kept!.grad)
+            == v.map { round % 2 == 0 ? 12 * $0 * $0 + 2 * $0 + 4 : 2 * $0 * $0 + 1 })
+        #expect(
+          values(x.grad) == v.map { (12 * $0 * $0 + 2 * $0 + 4) * 2 * $0 + 2 * $0 * $0 + 1 })
+      }
+    }
+  }
+
+  /// Another head, a constant instead of a variable, another shape: with one key for all only the
+  /// comparison tells them apart.
+  @Test func collidingKeysAreToldApart() {
+    ConcurrencyTests.onNewThread {
+      PassCache.shared.withCollidingKeys {
+        for _ in 0..<4 {
+          for variant in 0..<5 {
+            let x = Tensor([1.0, 2])
+            let y = Tensor(variant == 4 ? [3.0] : [3.0, 4], constant: variant == 1)
+            let a = x * y
+            let b = a + x
+            let c = b * b
+            let d = c - a
+            let e = d + d
+            let head = variant == 2 ? d : e
+            let factor = variant == 2 ? 1.0 : 2
+            if variant == 3 { _ = a.sum() }
+            head.backward()
+            let (u, v): ([Double], [Double]) = ([1, 2], variant == 4 ? [3, 3] : [3, 4])
+            // d = (xy + x)^2 - xy
+            let dx = (0..<2).map { factor * (2 * (u[$0] * v[$0] + u[$0]) * (v[$0] + 1) - v[$0]) }
+            let dy = (0..<2).map { factor * (2 * (u[$0] * v[$0] + u[$0]) * u[$0] - u[$0]) }
+            #expect(values(x.grad) == dx)
+            #expect(values(y.grad) == (variant == 1 ? [] : variant == 4 ? [dy[0] + dy[1]] : dy))
+          }
+        }
+      }
+    }
+  }
+
+  /// An old gradient is replaced, as by a pass that is derived.
+  @Test func oldGradientsAreReplaced() {
+    ConcurrencyTests.onNewThread {
+      let c = Tensor([1.0, 1])
+      rounds(5) { round in
+        let x = Tensor([1.0, 2])
+        // `c` keeps the gradient of this while it is not used as a tracked operand again.
+        (c * 3).backward()
+        noAutodiff { _ = c * 2 }
+        let y = x * x * x * x * x * x * 2 + x
+        (y * y).backward()
+        #expect(values(c.grad) == [3, 3])
+        #expect(values(x.grad)[0] == 2 * 3 * 13)
+        _ = round
+      }
+    }
+  }
+
+  /// A pass clears its graph whether it is derived or copied.
+  @Test func theGraphIsCleared() {
+    ConcurrencyTests.onNewThread {
+      rounds(5) { _ in
+        let x = Tensor([1.0, 2])
+        let a = x * x + x * 2 + 1
+        let b = (a * a * a + a).sum()
+        let other = (a * 5).sum()
+        b.backward()
+        #expect(throws: TensorError.self) { try catchingTensorErrors { other.backward() } }
+      }
+    }
+  }
+
+  /// The code of a custom operation runs every time.
+  @Test func customRulesAreNotCopied() {
+    ConcurrencyTests.onNewThread {
+      var calls = 0
+      rounds(5) { _ in
+        let x = Tensor([1.0, 2])
+        let doubled = Tensor.composite(inputs: [x]) {
+          $0[0] * 2
+        } gradient: { gradient, _, _ in
+          calls += 1
+          return [gradient * 2]
+        }
+        (doubled * doubled * x + x * x - x).backward()
+        let wanted: [Double] = [13, 51]
+        #expect(values(x.grad) == wanted)
+      }
+      #expect(calls == 5)
+    }
+  }
+
+  /// Two passes in one window, the second over a graph that reads the first one's gradients.
+  @Test func severalPassesInOneWindow() {
+    ConcurrencyTests.onNewThread {
+      rounds(5) { _ in
+        let x = Tensor([1.0, 2])
+        (x * x * x + x * x + x).backward()
+        let g = x.grad!
+        let y = Tensor([2.0, 5])
+        (y * g * y + y * y * y).backward()
+        let first: [Double] = [6, 17]
+        #expect(values(g) == first)
+        let wanted: [Double] = [36, 245]
+        #expect(values(y.grad) == wanted)
+      }
+    }
+  }
+
+  @Test func theCacheStaysBounded() {
+    ConcurrencyTests.onNewThread {
+      LazyGradEngine.clearPlanCache()
+      for length in 0..<300 {
+        for _ in 0..<3 {
+          var y = Tensor([1.0])
+          for _ in 0..<(8 + 4 * length) { y = y * 1.5 }
+          y.backward()
+        }
+        #expect(PassCache.shared.records <= PassCache.recordLimit)
+      }
+    }
+  }
+
+  // MARK: Random programs
+
+  /// Random operations on 3 x 3 variables; the same for a seed, whatever the values.
+  ///
+  /// - Returns: The head, and everything that the program goes on holding.
+  private func randomProgram(_ seed: UInt64, _ variables: [Tensor]) -> (Tensor, held: [Tensor]) {
+    var random = SeededRandom(seed: seed)
+    var known = variables
+    var held: [Tensor] = []
+    for _ in 0..<random.int(4...24) {
+      let (x, y) = (random.pick(known), random.pick(known))
+      let next: Tensor
+      switch random.int(0...13) {
+      case 0: next = x + y
+      case 1: next = x * y
+      case 2: next = x - y * random.uniform(0.5...2)
+      case 3: next = tanh(x)
+      case 4: next = exp(-(x * x))
+      case 5: next = matmul(x, y) * 0.25
+      case 6: next = matmul(x, y.transposed()) * 0.25
+      case 7: next = x + y.sum(axis: 0) * 0.125
+      case 8: next = softmax(x) + y
+      case 9: next = x.reshaped([9]).reshaped([3, 3]) - x.transposed()
+      case 10: next = concatenate([x[0..<1], y[1..<3]])
+      case 11: next = x[random.int(0...2)] + y
+      case 12:
+        let copy = x * 1
+        copy[0..<2] += y[1..<3]
+        next = copy
+      default: next = noAutodiff { x * 2 } + y
+      }
+      if random.chance(0.3) { held.append(next) }
+      known.append(next)
+      if known.count > 6 { known.remove(at: 0) }
+    }
+    return (known.last! + known[0], held)
+  }
+
+  @Test func copiesAgreeWithWhatIsDerived() {
+    ConcurrencyTests.onNewThread {
+      LazyGradEngine.clearPlanCache()
+      let before = PassCache.shared.replays
+      for seed in UInt64(1)...300 {
+        for round in UInt64(0)..<4 {
+          var random = SeededRandom(seed: seed << 8 | round)
+          let values = (0..<3).map { _ in (0..<9).map { _ in random.uniform(-1...1) } }
+          func variables() -> [Tensor] {
+            values.map { Tensor(NDArray($0, shape: [3, 3])) }
+          }
+          let inputs = variables()
+          var program = randomProgram(seed, inputs)
+          let wanted = gradients(of: program.0, withRespectTo: inputs + program.held)
+            .map { self.values($0) }
+          let again = variables()
+          program = randomProgram(seed, again)
+          program.0.backward()
+          for (k, (x, wanted)) in zip(again + program.held, wanted).enumerated() {
+            guard let gradient = x.grad else {
+              #expect(wanted.allSatisfy { $0 == 0 }, "seed \(seed), tensor \(k)")
+              continue
+            }
+            #expect(self.values(gradient) == wanted, "seed \(seed), round \(round), tensor \(k)")
+          }
+        }
+      }
+      #expect(PassCache.shared.replays - before > 300)
+    }
+  }
+}
