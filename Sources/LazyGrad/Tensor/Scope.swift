@@ -21,8 +21,8 @@ struct Scope: Sendable {
 
   @TaskLocal static var current = Scope()
 
-  /// How many scopes are open in the process, and how many poisoned tensors are alive; while there
-  /// are none, nobody needs to look at the task-local.
+  /// How many scopes are open in the process; while there are none, nobody needs to look at the
+  /// task-local.
   static let openCount = Atomic<Int>(0)
   /// The process default of the guard: 1 off, 2 on, 0 while nobody has asked. Begins with a literal,
   /// because a global that has to be computed is asked for through `swift_once` at every operation.
@@ -31,31 +31,32 @@ struct Scope: Sendable {
   @inline(__always)
   static var isAnyOpen: Bool { openCount.load(ordering: .relaxed) != 0 }
 
-  /// How an operation is recorded where no scope is open and no tensor poisoned; nil where that has to
-  /// be looked at.
+  /// How an operation is to be recorded here and now.
   @inline(__always)
-  static var openMode: RecordMode? {
+  static var mode: RecordMode { quickMode ?? taskMode }
+
+  /// The same, where no scope is open in the process or the innermost one runs on this thread without a
+  /// suspension point; nil where the task-local has to be asked.
+  @inline(__always)
+  static var quickMode: RecordMode? {
     let guardDefault = guardDefault.load(ordering: .relaxed)
-    if isAnyOpen || guardDefault == 0 { return nil }
+    if isAnyOpen || guardDefault == 0 { return threadMode }
     return RecordMode(tracking: true, guarding: guardDefault == 2)
   }
 
-  /// How an operation is to be recorded here and now.
-  @inline(__always)
-  static var mode: RecordMode { openMode ?? slowMode }
-
   @inline(never)
-  private static var slowMode: RecordMode {
+  private static var threadMode: RecordMode? {
     let known = threadScope
-    if known.isDisjoint(with: .isOpen) {
-      let scope = current
-      return RecordMode(
-        tracking: scope.isTracking,
-        guarding: scope.isGuarding ?? isGuardOn)
-    }
+    if !known.contains(.isOpen) { return nil }
     return RecordMode(
       tracking: known.contains(.tracks),
       guarding: known.contains(.decidesGuard) ? known.contains(.guards) : isGuardOn)
+  }
+
+  @inline(never)
+  private static var taskMode: RecordMode {
+    let scope = current
+    return RecordMode(tracking: scope.isTracking, guarding: scope.isGuarding ?? isGuardOn)
   }
 
   /// The innermost scope that runs on this thread without a suspension point, as bits.
@@ -66,10 +67,13 @@ struct Scope: Sendable {
   /// that runs). The task-local is set as well: tasks that the body starts inherit it.
   private struct ThreadScope: OptionSet {
     let rawValue: UInt
-    static let isOpen = ThreadScope(rawValue: 1)
-    static let tracks = ThreadScope(rawValue: 2)
-    static let decidesGuard = ThreadScope(rawValue: 4)
-    static let guards = ThreadScope(rawValue: 8)
+    /// The generic set operations are real calls.
+    @inline(__always)
+    func contains(_ other: ThreadScope) -> Bool { rawValue & other.rawValue == other.rawValue }
+    static var isOpen: ThreadScope { ThreadScope(rawValue: 1) }
+    static var tracks: ThreadScope { ThreadScope(rawValue: 2) }
+    static var decidesGuard: ThreadScope { ThreadScope(rawValue: 4) }
+    static var guards: ThreadScope { ThreadScope(rawValue: 8) }
   }
 
   private static let threadKey: pthread_key_t = {
@@ -104,7 +108,7 @@ struct Scope: Sendable {
     set { guardDefault.store(newValue ? 2 : 1, ordering: .relaxed) }
   }
 
-  static var isTracking: Bool { !isAnyOpen || slowMode.isTracking }
+  static var isTracking: Bool { !isAnyOpen || mode.isTracking }
 
   /// Runs `body` in a changed scope, which ends with it however it ends.
   static func with<R>(_ change: (inout Scope) -> Void, _ body: () throws -> R) rethrows -> R {

@@ -131,15 +131,17 @@ extension Tensor {
 
   /// Records an operation on two tensors that broadcast together.
   ///
-  /// Two plain tensors outside of all scopes are looked at no further than that: what everything else
-  /// needs would be paid by every operation.
+  /// Two tensors that are neither views nor poisoned are looked at no further than that: what everything
+  /// else needs would be paid by every operation.
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
-    guard let mode = Scope.openMode, a.kind == .plain, b.kind == .plain,
+    guard let mode = Scope.quickMode, a.kind == .plain, b.kind == .plain,
       let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
     else { return carefulBinary(opcode, a, b) }
-    if a.slot.hasGradient { a.nullGradient() }
-    if b.slot.hasGradient { b.nullGradient() }
+    if mode.isTracking {
+      if a.slot.hasGradient { a.nullGradient() }
+      if b.slot.hasGradient { b.nullGradient() }
+    }
     return Tensor(slot)
   }
 

@@ -54,17 +54,11 @@ final class ErrorBox: Sendable {
   }
 }
 
-/// The reason why a tensor has no value. While one is alive, every operation looks whether its
-/// operands are poisoned; correct programs never make one.
+/// The reason why a tensor has no value.
 final class Poison {
   let error: TensorError
 
-  init(_ error: TensorError) {
-    self.error = error
-    Scope.openCount.add(1, ordering: .relaxed)
-  }
-
-  deinit { Scope.openCount.subtract(1, ordering: .relaxed) }
+  init(_ error: TensorError) { self.error = error }
 
   /// A scalar that stands where a value would be.
   func makeSlot() -> SlotRef {
@@ -114,11 +108,6 @@ func poison(_ error: TensorError) -> Poison {
 /// The first poisoned tensor among operands, which the result then is as well.
 @inline(__always)
 func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
-  Scope.isAnyOpen ? slowlyPoisoned(a, b, c) : nil
-}
-
-@inline(never)
-private func slowlyPoisoned(_ a: Tensor, _ b: Tensor?, _ c: Tensor?) -> Tensor? {
   if a.kind == .poisoned { return a }
   if let b, b.kind == .poisoned { return b }
   if let c, c.kind == .poisoned { return c }

@@ -283,8 +283,8 @@ private struct PassObserver: ~Copyable {
     for i in 0..<window.count {
       let (old, new) = (before[i], tape[window.lowerBound &+ UInt32(i)])
       guard old.head == new.head, old.first == new.first, old.others == new.others,
-        old.payload == new.payload, old.storage?.toOpaque() == new.storage?.toOpaque(), old.slot == new.slot,
-        new.adjoint == 0, new.uses >= old.uses,
+        old.payload == new.payload, old.storage?.toOpaque() == new.storage?.toOpaque(),
+        old.slot == new.slot, new.adjoint == 0, new.uses >= old.uses,
         old.state.contains(.dead) == new.state.contains(.dead)
       else { return nil }
       if old.uses == new.uses, old.state == new.state, old.memo == new.memo, new.link == 0 {

@@ -6,7 +6,7 @@ public struct RecordMode: Sendable {
   /// The state that a record begins with.
   public let state: Node.State
   /// Whether backward information is kept.
-  package var isTracking: Bool { state.contains(.tracked) }
+  @inlinable public var isTracking: Bool { state.contains(.tracked) }
   /// With backward information or without, under the guard or not.
   @inlinable @inline(__always)
   public init(tracking: Bool, guarding: Bool) {
