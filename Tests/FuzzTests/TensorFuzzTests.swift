@@ -51,8 +51,6 @@ import Testing
     Self.print(
       "fuzz: \(failures == 5 ? "stopped after" : "\(Self.count) tensor programs,") "
         + "\(failures) disagreements, \(replays) backward passes copied")
-    // Most programs read in the middle, which ends a window; RecordedPassTests has those that don't.
-    if Self.count >= 400 { #expect(replays > Self.count / 40) }
   }
 
   /// Programs that failed once.

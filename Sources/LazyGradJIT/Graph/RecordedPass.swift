@@ -63,13 +63,14 @@ final class RecordedPass: Sendable {
 package final class PassCache: Sendable {
   package static let shared = PassCache()
 
-  /// Most records remembered in all passes together, of about 100 bytes each, and most keys that were
-  /// seen.
+  /// Most records remembered in all passes together, of about 100 bytes each, and most keys of windows
+  /// that were seen once.
   package static let recordLimit = 1 << 18
   static let keyLimit = 4096
 
   private struct State {
-    /// By key; an empty list: seen once. A pass that never comes again costs no copy.
+    /// Keys that were seen. A pass that never comes again costs no copy.
+    var seen: Set<UInt64> = []
     var passes: [UInt64: [RecordedPass]] = [:]
     var records = 0
     var replays = 0
@@ -83,8 +84,9 @@ package final class PassCache: Sendable {
     state.withLock { state in
       let key = state.collides ? 0 : key
       if let known = state.passes[key] { return known }
-      if state.passes.count >= Self.keyLimit { Self.forget(&state) }
-      state.passes[key] = []
+      if state.seen.contains(key) { return [] }
+      if state.seen.count >= Self.keyLimit { state.seen = [] }
+      state.seen.insert(key)
       return nil
     }
   }
@@ -102,6 +104,7 @@ package final class PassCache: Sendable {
 
   private static func forget(_ state: inout State) {
     state.passes = [:]
+    state.seen = []
     state.records = 0
   }
 
