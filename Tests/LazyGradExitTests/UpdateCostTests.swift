@@ -1,0 +1,115 @@
+// What an in-place update of a part costs, by the process-wide counters, which other tests must not
+// move: each test is a process of its own.
+
+import LazyGrad
+import Testing
+
+#if os(Linux) || os(macOS)
+  @Suite("The cost of updates")
+  struct UpdateCostTests {
+    /// A step may write this much for a region of a few elements, and no block may be larger than the
+    /// slack that the limit leaves.
+    @Test("An update of a slice writes the slice and takes no memory for the base")
+    func slices() async {
+      await #expect(processExitsWith: .success) {
+        let n = 1_000_000
+        let w = Tensor(NDArray.ones([n]))
+        let matrix = Tensor(NDArray.ones([1000, 1000], dtype: .float32))
+        let g = Tensor([0.5, 0.25], constant: true)
+        let row = Tensor(NDArray.ones([1000], dtype: .float32), constant: true)
+        let steps: [(String, Int, () -> Void)] = [
+          ("slice", 64, { w[0..<2] -= 0.1 * g }),
+          ("slice without autodiff", 64, { noAutodiff { w[0..<2] -= 0.1 * g } }),
+          ("every other of a few", 128, { w[.slice(10, 20, step: 5)] *= g }),
+          ("one element", 32, { w[7] = Tensor(3.0) }),
+          (
+            "two slices", 128,
+            {
+              w[0..<2] += g
+              w[(n - 2)..<n] += g
+            }
+          ),
+          ("a row", 8192, { matrix[17] -= 0.5 * row }),
+          (
+            "a view", 8192,
+            {
+              let view = matrix[18]
+              view += row
+            }
+          ),
+          ("a column", 8192, { matrix.transposed()[3] -= row }),
+          ("an index array of a view", 256, { w[4..<8][[0, 2]] += g }),
+          ("a mask over a view", 256, { w[4..<6][[true, false]] += 1.0 }),
+        ]
+        for (name, bytes, step) in steps {
+          for _ in 0..<3 {
+            step()
+            eval(w, matrix)
+          }
+          LazyGradEngine.trimMemory()
+          LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 20)
+          let before = LazyGradEngine.counters.bytesWritten
+          for _ in 0..<100 {
+            step()
+            eval(w, matrix)
+          }
+          let written = LazyGradEngine.counters.bytesWritten - before
+          precondition(written > 0 && written <= 100 * bytes, "\(name): \(written) bytes written")
+          LazyGradEngine.setMemoryLimit(1 << 40)
+        }
+        precondition(w[7].item() == 3 && w[100].item() == 1)
+        precondition(matrix[17, 5].item() == 1 - 103 * 0.5 && matrix[18, 5].item() == 104)
+      }
+    }
+
+    @Test("Training a part of a parameter takes memory for gradients, not for the parameter")
+    func training() async {
+      await #expect(processExitsWith: .success) {
+        let n = 1_000_000
+        let w = Tensor(NDArray.ones([n]))
+        /// The head of the parameter takes part, so that its gradient is small.
+        func loss() -> Tensor { square(w[0..<100] - 3.0).sum() }
+        let loops: [(String, () -> Void)] = [
+          (
+            "read after the update",
+            {
+              let y = loss()
+              y.backward()
+              w[0..<2] -= 0.1 * Tensor([w[0].item(), w[1].item()], constant: true)
+              _ = y.item()
+            }
+          ),
+          (
+            "read before the gradient",
+            {
+              let y = loss()
+              _ = y.item()
+              y.backward()
+              w[0..<2] -= 0.1
+              w[2].eval()
+            }
+          ),
+          (
+            "read the gradient",
+            {
+              let y = loss()
+              let g = gradients(of: y, withRespectTo: [w])[0]
+              _ = y.item()
+              w[0..<100] -= 0.1 * g[0..<100]
+              w.eval()
+            }
+          ),
+        ]
+        for (name, step) in loops {
+          for _ in 0..<5 { step() }
+          let before = LazyGradEngine.counters.bytesWritten
+          for _ in 0..<20 { step() }
+          let written = LazyGradEngine.counters.bytesWritten - before
+          // Less than one copy of the parameter a step; its gradient is as large where it is asked for.
+          let most = name == "read the gradient" ? 20 * (8 * n + 1 << 16) : 20 << 16
+          precondition(written <= most, "\(name): \(written) bytes written")
+        }
+      }
+    }
+  }
+#endif
