@@ -163,6 +163,8 @@ extension Tape {
 
   /// Notes what of the old values a node that is computed reads.
   private func noteOperands(_ id: UInt32, _ values: inout [OldValue]) {
+    // A view of a value in memory is a record over that, noted by its readers.
+    if nodes[Int(id)].opcode == .view, isGiven(id) { return }
     func note(_ operand: UInt32, _ need: Needs) {
       if operand == id { return }
       let source = nodes[Int(operand)].opcode == .view ? a(operand) : operand
