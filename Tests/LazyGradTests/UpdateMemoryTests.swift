@@ -162,7 +162,9 @@ struct UpdateMemoryTests {
   @Test("An operand of a custom operation keeps its value for the rule", arguments: [false, true])
   func custom(_ reads: Bool) {
     let w = parameter()
-    let y = Tensor.composite(inputs: [w]) { $0[0] * 3 } gradient: { g, inputs, _ in
+    let y = Tensor.composite(inputs: [w]) {
+      $0[0] * 3
+    } gradient: { g, inputs, _ in
       [g * inputs[0]]
     }
     if reads { y.eval() }

@@ -35,7 +35,8 @@ extension Planner {
     return Plan(
       kernels: kernels, moves: moves, steps: steps,
       arenaBytes: placing.arenaBytes + builder.partialBytes, outputs: outputs,
-      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads, cost: cost)
+      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads, cost: cost
+    )
   }
 
   /// Where a source begins in memory.
