@@ -62,6 +62,32 @@ import Testing
       }
     }
 
+    @Test("An update that lacks memory half way leaves the old value, and works later")
+    func lackOfMemory() async {
+      await #expect(processExitsWith: .success) {
+        let n = 100_000
+        let w = Tensor(NDArray.arange(Double(n)), constant: true)
+        let (a, b) = (NDArray.ones([1000, 2]), NDArray.ones([2, 1000]))
+        // The product of the two has a place of its own while the plan runs.
+        let product = matmul(Tensor(a, constant: true), Tensor(b, constant: true))
+        w[0..<1000] -= matmul(product, Tensor(NDArray.ones([1000]), constant: true))
+        LazyGradEngine.trimMemory()
+        LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 20)
+        for _ in 0..<2 {
+          do {
+            _ = try catchingTensorErrors { w.eval() }
+            preconditionFailure("no error")
+          } catch { precondition((error as? TensorError)?.cause == .outOfMemory) }
+        }
+        LazyGradEngine.setMemoryLimit(1 << 40)
+        let before = LazyGradEngine.counters.bytesWritten
+        precondition(w[999].item() == -1001 && w[1000].item() == 1000 && w[0].item() == -2000)
+        // The product, a column and the region; no copy of the base.
+        let written = LazyGradEngine.counters.bytesWritten - before
+        precondition(written < 8 * (1_000_000 + n), "\(written) bytes written")
+      }
+    }
+
     @Test("Training a part of a parameter writes its gradient, not the parameter")
     func training() async {
       await #expect(processExitsWith: .success) {

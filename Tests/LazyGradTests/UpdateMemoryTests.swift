@@ -1,6 +1,7 @@
 // Updates of a part of a value in memory: in the same memory where nobody needs the old value, and
 // elsewhere where somebody does.
 
+import Dispatch
 import LazyGrad
 import Testing
 
@@ -175,6 +176,20 @@ struct UpdateMemoryTests {
     #expect(values(y) == original.map { $0 * 3 } && values(w) == updated)
     target.backward()
     #expect(values(old) == original)
+  }
+
+  /// Against the rule that a tensor belongs to one task; memory stays whole even so.
+  @Test("Two threads that ask for the updated value at once")
+  func threads() {
+    struct Shared: @unchecked Sendable { let tensor: Tensor }
+    let w = parameter()
+    let shared = Shared(tensor: w)
+    for round in 1...100 {
+      noAutodiff { w[1..<3] += 1.0 }
+      DispatchQueue.concurrentPerform(iterations: 2) { _ in shared.tensor.eval() }
+      #expect(w[2].item() == Double(2 + round))
+    }
+    #expect(values(w)[3...] == original[3...])
   }
 
   @Test("Gradients that depend on a value that is updated with them")
