@@ -188,9 +188,10 @@ final class EagerModel {
     return node
   }
 
-  /// Whether elements are greater than a number: a constant, computed from `x`.
-  func greater(_ x: EagerNode, _ c: Double) -> EagerNode {
-    let node = leaf(x.dims, x.values.map { $0 > c ? 1 : 0 }, isVariable: false)
+  /// A constant, computed from `x` by elements and their numbers.
+  func constant(_ x: EagerNode, _ f: (Double, Int) -> Double) -> EagerNode {
+    let node = leaf(
+      x.dims, x.values.enumerated().map { f($0.element, $0.offset) }, isVariable: false)
     note([x], of: node)
     return node
   }

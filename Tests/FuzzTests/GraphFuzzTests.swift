@@ -1,6 +1,7 @@
 // The engine against the oracle on random graphs, by every instruction set that runs here, with one
-// thread and with two (however small the work), on memory that is full of NaNs before each run. A failure prints the seed and a graph that
-// has been shrunk to what is needed to fail.
+// thread and with two (however small the work; with two, updates also happen in place where they may),
+// on memory that is full of NaNs before each run. A failure prints the seed and a graph that has been
+// shrunk to what is needed to fail.
 
 import Foundation
 import LazyGradJIT
@@ -32,7 +33,7 @@ import Testing
         let two: [Int: Storage]
         do {
           one = try run(graphCase, graphCase.graph, set, threads: 1)
-          two = try run(graphCase, graphCase.graph, set, threads: 2)
+          two = try run(graphCase, graphCase.graph, set, threads: 2, updatesInPlace: true)
         } catch {
           return "the engine failed: \(error)"
         }
@@ -48,6 +49,7 @@ import Testing
             return "%\(root), \(set): one thread and two give different bits"
           }
           if isFixed[root], let base = portable[root] {
+            // Of two NaNs the portable kernels pass on the one that the Swift compiler put first.
             let shape = LayoutTable.shared[graphCase.graph.nodes[root].shape]
             let same = Comparison.compare(
               value.pointer, ReferenceArray(reference.type, shape, at: base.pointer), .exact,
@@ -61,11 +63,12 @@ import Testing
   }
 
   private static func run(
-    _ graphCase: GraphCase, _ graph: Graph, _ set: InstructionSet, threads: Int
+    _ graphCase: GraphCase, _ graph: Graph, _ set: InstructionSet, threads: Int,
+    updatesInPlace: Bool = false
   ) throws -> [Int: Storage] {
     try PlanRunner.run(
       graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads,
-      instructionSet: set, parallelThreshold: 0, poisons: true)
+      instructionSet: set, parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace)
   }
 
   /// The positions whose bits are the same on every instruction set: those that no operation with
@@ -89,6 +92,7 @@ import Testing
     withExtendedLifetime(graphCase) {
       var all = graphCase.graph
       for i in all.nodes.indices where all.nodes[i].canBeRoot { all.nodes[i].isRoot = true }
+      let hasOneNaN = positionsWithOneNaN(graphCase.graph)
       for set in NativeCode.available {
         let lazy: [Int: Storage]
         let eager: [Int: Storage]
@@ -100,11 +104,14 @@ import Testing
         }
         for root in graphCase.roots {
           guard let a = lazy[root], let b = eager[root] else { return "%\(root) has no value" }
-          // Of two NaNs a sum passes on one or the other: they count as the same.
           let node = graphCase.graph.nodes[root]
           let shape = LayoutTable.shared[node.shape]
-          let difference = Comparison.compare(
-            b.pointer, ReferenceArray(node.type, shape, at: a.pointer), .exact, signsOfZeros: true)
+          let difference =
+            hasOneNaN[root]
+            ? Comparison.compareBits(b.pointer, a.pointer, node.type, count: shape.count)
+            : Comparison.compare(
+              b.pointer, ReferenceArray(node.type, shape, at: a.pointer), .exact,
+              signsOfZeros: true)
           if let difference {
             return "%\(root), \(set): other bits where every value is kept: \(difference)"
           }
@@ -112,6 +119,38 @@ import Testing
       }
       return nil
     }
+  }
+
+  /// The positions at which the schedule can't choose between two NaNs.
+  ///
+  /// It can where a longer sum of matrix products is the second operand of a sum whose first is a
+  /// single short product. Kept, each has its value in memory, and the sum passes on the NaN of its first
+  /// operand. In one kernel the short product is added to the longer sum, which is there before, and
+  /// passes on the NaN of that; the other way round other numbers would be rounded. All numbers are the
+  /// same bits either way, only the payload (and the sign) of a NaN is open, there and in what is
+  /// computed from it.
+  private static func positionsWithOneNaN(_ graph: Graph) -> [Bool] {
+    /// Products in the sum that a position is, counted in blocks of the summed axis; 0 for others.
+    var blocks: [Int] = []
+    var result: [Bool] = []
+    for node in graph.nodes {
+      let operands = [node.a, node.b, node.c].filter { $0 >= 0 }.map { Int($0) }
+      var isOpen = false
+      switch node.opcode {
+      case .matmul:
+        let depth = LayoutTable.shared[graph.nodes[operands[0]].shape].dims.last ?? 1
+        blocks.append(max(1, (depth + Summation.blockDepth - 1) / Summation.blockDepth))
+      case .add:
+        let (a, b) = (blocks[operands[0]], blocks[operands[1]])
+        isOpen = a == 1 && b > 1
+        blocks.append(a > 0 && b > 0 ? a + b : 0)
+      case .view: blocks.append(blocks[operands[0]])
+      case .attach: blocks.append(blocks[Int(node.b)])
+      default: blocks.append(0)
+      }
+      result.append(!isOpen && operands.allSatisfy { result[$0] })
+    }
+    return result
   }
 
   /// A report of a failure: the seed, what differs, and the smallest graph that was found to fail.

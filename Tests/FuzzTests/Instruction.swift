@@ -20,6 +20,8 @@ struct Instruction: Codable {
     case softmax(Int, logarithm: Bool)
     case concatenate(Int, Int)
     case takeRows(Int, [Int])
+    /// Through integers of a type: `3 x + 250`, plus 7 in the first row, and back to floats.
+    case integers(Int, IntegerType)
     /// A copy without a graph.
     case detached(Int)
     case reshaped(Int, [Int])
@@ -66,6 +68,13 @@ enum Writer: String, CaseIterable, Codable, CustomStringConvertible {
   var description: String { rawValue }
 
   case assign, fill, elements, throughTransposed, throughReversed, subscripted
+}
+
+/// Types that values go through.
+enum IntegerType: String, CaseIterable, Codable, CustomStringConvertible {
+  var description: String { rawValue }
+
+  case int64, int32, uint8
 }
 
 /// Calls that are refused, on a tensor of any shape.

@@ -99,6 +99,7 @@ struct LazyMachine {
       return logarithm ? logSoftmax(at(x)) : LazyGrad.softmax(at(x))
     case .concatenate(let x, let y): return LazyGrad.concatenate([at(x), at(y)])
     case .takeRows(let x, let numbers): return at(x).takeRows(rows(numbers))
+    case .integers(let x, let type): return integers(at(x), type)
     case .detached(let x): return at(x).detached()
     case .reshaped(let x, let dims): return at(x).reshaped(dims)
     case .transposed(let x): return at(x).transposed()
@@ -108,6 +109,22 @@ struct LazyMachine {
     case .gradients(let x, let by): return LazyGrad.gradients(of: at(x), withRespectTo: [at(by)])[0]
     default: preconditionFailure("\(kind) makes no tensor")
     }
+  }
+
+  private func integers(_ x: Tensor, _ type: IntegerType) -> Tensor {
+    let dtype: DType =
+      switch type {
+      case .int64: .int64
+      case .int32: .int32
+      case .uint8: .uint8
+      }
+    let result = x.cast(to: dtype) * 3 + 250
+    if x.rank == 0 {
+      result += 7
+    } else if x.shape[0] > 0 {
+      result[0] += 7
+    }
+    return result.cast(to: self.dtype)
   }
 
   /// - Returns: Whether the array was written.

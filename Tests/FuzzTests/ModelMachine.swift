@@ -159,7 +159,7 @@ struct ModelMachine {
     case .full(let dims, let value):
       let values = [Double](repeating: value, count: EagerModel.count(dims))
       push(id, model.leaf(dims, values, isVariable: true), exact: true)
-    case .unary, .binary, .scalar, .select: return elementwise(kind, id)
+    case .unary, .binary, .scalar, .select, .integers: return elementwise(kind, id)
     case .sum, .mean, .max, .matmul, .softmax, .concatenate, .takeRows: return other(kind, id)
     case .reshaped, .transposed, .sliced, .reversed, .broadcast: return view(kind, id)
     case .update, .updateScalar, .setRows, .setIndexed, .addIndexed: return update(kind)
@@ -238,8 +238,19 @@ struct ModelMachine {
       let exact = isExact(y, z)
       let node = use(x)
       markHidden(node)
-      let operands = [model.greater(node, c), use(y), use(z)]
+      let operands = [model.constant(node) { x, _ in x > c ? 1 : 0 }, use(y), use(z)]
       push(id, model.map(operands, f)!, exact: exact)
+    case .integers(let x, let type):
+      // Which integer a number becomes must not hang on rounding.
+      guard let handle = held(x), isExact(x) else { return false }
+      let row = EagerModel.count(Array(handle.dims.dropFirst()))
+      let node = model.constant(use(x)) { x, k in
+        // Floats that don't fit become the nearest limit; integer arithmetic wraps around.
+        let start = type == .uint8 ? min(max(Int(x), 0), 255) : Int(x)
+        let integer = start * 3 + (k < row ? 257 : 250)
+        return Double(type == .uint8 ? integer & 255 : integer)
+      }
+      push(id, node, exact: true)
     default: return false
     }
     return true

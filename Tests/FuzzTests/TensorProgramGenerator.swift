@@ -46,7 +46,7 @@ struct TensorProgramGenerator {
   private mutating func addLine() {
     if random.chance(0.08) { isTracking.toggle() }
     if random.chance(0.08) { isGuarding.toggle() }
-    switch random.weighted([3, 10, 10, 7, 3, 7, 3, 3, 14, 2, 9, 8, 3, 6, 6, 5, 8, 2]) {
+    switch random.weighted([3, 10, 10, 7, 3, 7, 3, 3, 14, 2, 9, 8, 3, 6, 6, 5, 8, 4, 2]) {
     case 0: add(leaf())
     case 1: add(pick().map { .unary(random.pick(Unary.allCases), $0) })
     case 2: add(pair { .binary($2, $0, $1) })
@@ -68,6 +68,7 @@ struct TensorProgramGenerator {
       if !some.isEmpty { add(.eval(some)) }
     case 15: add(pick().map { .read($0) })
     case 16: add(gradient())
+    case 17: add(pick().map { .integers($0, random.pick(IntegerType.allCases)) })
     default:
       let x = pick()
       add(

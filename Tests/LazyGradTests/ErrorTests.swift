@@ -281,6 +281,57 @@ struct ErrorTests {
     }
   }
 
+  @Test("Arrays that can't be made: the scope throws, and what was there is as before")
+  func arrays() {
+    let x = NDArray([1.0, 2, 3])
+    let y = NDArray.zeros([2, 3])
+    let cases: [(String, () -> NDArray)] = [
+      ("zeros: expected lengths of at least 0, got shape [-1]", { .zeros([-1]) }),
+      ("ones: expected lengths of at least 0, got shape [2, -3]", { .ones([2, -3]) }),
+      (
+        "full: shape [4611686018427387904, 4] has more elements than memory can hold",
+        { .full([1 << 62, 4], 1) }
+      ),
+      (
+        "zeros: shape [1152921504606846976] has more elements than memory can hold",
+        { .zeros([1 << 60], dtype: .float64) }
+      ),
+      ("zeros: no memory for 1125899906842624 bytes", { .zeros([1 << 50], dtype: .uint8) }),
+      ("zeros: expected at most", { .zeros([Int](repeating: 1, count: 100)) }),
+      (
+        "NDArray: expected 4 elements for shape [2, 2], got 3",
+        { NDArray([1, 2, 3], shape: [2, 2]) }
+      ),
+      ("NDArray: ", { NDArray([[1, 2], [3]]) }),
+      ("arange: expected a step other than 0", { .arange(0, 5, 0) }),
+      ("arange: expected a finite number of elements", { .arange(Double.infinity) }),
+      ("linspace: expected a count of at least 0, got -1", { .linspace(0, 1, count: -1) }),
+      ("eye: expected lengths of at least 0, got shape [-1, -1]", { .eye(-1) }),
+      ("reshaped: cannot show 3 elements of shape [3] as [2, 2]", { x.reshaped([2, 2]) }),
+      ("transposed: expected a permutation", { x.transposed([1]) }),
+      ("broadcast: shape [3] does not broadcast to [2]", { x.broadcast(to: [2]) }),
+      ("subscript: ", { x[5] }), ("subscript: ", { x[[0, 7]] }), ("subscript: ", { x[0, 0] }),
+    ]
+    for (text, make) in cases {
+      let thrown = message {
+        let array = make()
+        #expect(array.shape == [] && (array.item().isNaN || array.item() == 0), "\(text)")
+        y[0] = array
+        x[0] = array
+        _ = x * Tensor(array, constant: true)
+      }
+      #expect(thrown.hasPrefix(text), "\(thrown)")
+    }
+    #expect(message { _ = x.item() } == "item: expected exactly one element, got shape [3]")
+    #expect(message { x[7] = y }.hasPrefix("subscript: "))
+    #expect(message { x[0..<2] = x }.hasPrefix("subscript: "))
+    #expect(message { try? x.assign(y) } == "assign: shape [2, 3] does not broadcast to [3]")
+    #expect(x.elements(as: Double.self) == [1, 2, 3])
+    #expect(y.elements(as: Double.self) == [Double](repeating: 0, count: 6))
+    x[0..<2] = NDArray([5.0])
+    #expect((x * Tensor(2.0)).elements(as: Double.self) == [10, 10, 6])
+  }
+
   @Test("Reading a poisoned tensor does not hide the first error")
   func reading() {
     #expect(

@@ -33,6 +33,30 @@ package enum Comparison {
       signsOfZeros: signsOfZeros)
   }
 
+  /// Compares contiguous memory with an expected array bit by bit, the payloads of NaNs included.
+  ///
+  /// - Returns: what differs first, or nil.
+  package static func compareBits(
+    _ actual: UnsafeRawPointer, _ expected: UnsafeRawPointer, _ type: ScalarType, count: Int
+  ) -> String? {
+    for i in 0..<(count * type.size) {
+      let (x, y) = (
+        actual.load(fromByteOffset: i, as: UInt8.self),
+        expected.load(fromByteOffset: i, as: UInt8.self)
+      )
+      if x == y { continue }
+      let place = i / type.size * type.size
+      func text(_ memory: UnsafeRawPointer) -> String {
+        (0..<type.size).reversed().map {
+          let byte = memory.load(fromByteOffset: place + $0, as: UInt8.self)
+          return (byte < 16 ? "0" : "") + String(byte, radix: 16)
+        }.joined()
+      }
+      return "element \(i / type.size): expected bits \(text(expected)), got \(text(actual))"
+    }
+    return nil
+  }
+
   /// Compares two arrays of the same type and shape, as above.
   package static func compare(
     _ actual: ReferenceArray, _ expected: ReferenceArray, _ agreement: Agreement,

@@ -212,6 +212,7 @@ private struct IndexResolver {
   }
 
   private mutating func array(_ array: NDArray) throws(TensorError) {
+    try array.checkIsMade()
     switch array.dtype {
     case .bool:
       try mask(array)

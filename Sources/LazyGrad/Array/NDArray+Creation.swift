@@ -10,76 +10,88 @@ extension NDArray {
   ///     NDArray([1, 2, 3], dtype: .float32)     // shape [3], float32
   ///     NDArray(true)                           // shape [], bool
   ///
-  /// Stops the program if the arrays of one level have different lengths.
+  /// The arrays of one level must have equal lengths.
   ///
   /// - Parameter dtype: the element type; by default that of the Swift type.
   /// - Complexity: copies every element once.
   public convenience init<Values: NestedArray>(_ values: Values, dtype: DType? = nil) {
-    do throws(TensorError) {
-      let shape = try Self.check(values)
-      self.init(shape: shape, dtype: dtype, from: Values.Scalar.dtype, operation: "NDArray") {
-        var cursor = $0
-        Values._store([values], to: &cursor)
-      }
-    } catch {
-      stop(error.operation, error.message)
-    }
+    let type = dtype ?? Values.Scalar.dtype
+    self.init(
+      sharing: Self.made(type) { () throws(TensorError) in try Self.make(values, dtype: type) })
   }
 
-  /// The shape of nested arrays that are not ragged.
-  @discardableResult
-  static func check(_ values: some NestedArray) throws(TensorError) -> [Int] {
+  /// An array from nested Swift arrays that are not ragged.
+  static func make<Values: NestedArray>(
+    _ values: Values, dtype: DType
+  ) throws(TensorError) -> NDArray {
     var shape: [Int] = []
     values._appendShape(to: &shape)
     try values._check(shape: shape, axis: 0)
-    return shape
+    return try make(shape, dtype, from: Values.Scalar.dtype, operation: "NDArray") {
+      var cursor = $0
+      Values._store([values], to: &cursor)
+    }
   }
 
   /// Makes an array from elements in C order and a shape.
   ///
-  /// Stops the program if the number of elements is not that of the shape.
+  /// The number of elements must be that of the shape.
   ///
   /// - Parameter dtype: the element type; by default that of the Swift type.
   /// - Complexity: copies every element once.
   public convenience init<Scalar: TensorScalar>(
     _ elements: [Scalar], shape: [Int], dtype: DType? = nil
   ) {
-    do throws(TensorError) {
-      let layout = try Self.checkedLayout(shape, operation: "NDArray")
-      let expected = LayoutTable.shared[layout].count
-      if elements.count != expected {
-        throw TensorError(
-          operation: "NDArray",
-          message: "expected \(expected) elements for shape \(shape), got \(elements.count)")
-      }
-      self.init(shape: shape, dtype: dtype, from: Scalar.dtype, operation: "NDArray") {
-        var cursor = $0
-        Scalar._store(elements, to: &cursor)
-      }
-    } catch {
-      stop(error.operation, error.message)
+    let type = dtype ?? Scalar.dtype
+    self.init(
+      sharing: Self.made(type) { () throws(TensorError) in
+        try Self.make(elements, shape: shape, dtype: type)
+      })
+  }
+
+  /// An array from as many elements as its shape has.
+  static func make<Scalar: TensorScalar>(
+    _ elements: [Scalar], shape: [Int], dtype: DType
+  ) throws(TensorError) -> NDArray {
+    let layout = try checkedLayout(shape, operation: "NDArray")
+    let expected = LayoutTable.shared[layout].count
+    if elements.count != expected {
+      throw TensorError(
+        operation: "NDArray",
+        message: "expected \(expected) elements for shape \(shape), got \(elements.count)")
+    }
+    return try make(shape, dtype, from: Scalar.dtype, operation: "NDArray") {
+      var cursor = $0
+      Scalar._store(elements, to: &cursor)
     }
   }
 
   /// Memory of `dtype`, filled through a temporary of `source` if the two differ.
-  private convenience init(
-    shape: [Int], dtype: DType?, from source: DType, operation: String,
+  private static func make(
+    _ shape: [Int], _ dtype: DType, from source: DType, operation: String,
     fill: (UnsafeMutableRawPointer) -> Void
-  ) {
-    let dtype = dtype ?? source
-    self.init(uninitialized: shape, dtype: dtype, operation: operation)
+  ) throws(TensorError) -> NDArray {
+    let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
     if dtype == source {
-      fill(pointer)
+      fill(result.pointer)
     } else {
-      let values = NDArray(uninitialized: shape, dtype: source, operation: operation)
+      let values = try NDArray(uninitialized: shape, dtype: source, operation: operation)
       fill(values.pointer)
-      ElementConversion.convert(from: values.pointer, source, to: pointer, dtype, count: count)
+      ElementConversion.convert(
+        from: values.pointer, source, to: result.pointer, dtype, count: result.count)
     }
+    return result
   }
 
   /// An array of zeros (false for `bool`).
   public static func zeros(_ shape: [Int], dtype: DType = .float64) -> NDArray {
-    let result = NDArray(uninitialized: shape, dtype: dtype, operation: "zeros")
+    made(dtype) { () throws(TensorError) in try cleared(shape, dtype, operation: "zeros") }
+  }
+
+  private static func cleared(
+    _ shape: [Int], _ dtype: DType, operation: String
+  ) throws(TensorError) -> NDArray {
+    let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
     // Zero is all bits zero in every element type.
     result.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: result.count * dtype.size)
     return result
@@ -102,16 +114,18 @@ extension NDArray {
   private static func filled<Scalar: TensorScalar>(
     _ shape: [Int], _ value: Scalar, _ dtype: DType, operation: String
   ) -> NDArray {
-    let result = NDArray(uninitialized: shape, dtype: dtype, operation: operation)
-    result.overwrite(with: NDArray(value, dtype: dtype))
-    return result
+    made(dtype) { () throws(TensorError) in
+      let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
+      try result.overwrite(with: make(value, dtype: dtype))
+      return result
+    }
   }
 
   /// The numbers 0, 1, 2, ... below `stop`: `arange(3.0)` is `[0., 1., 2.]`.
   ///
   /// - Parameter dtype: the element type; by default that of `stop`.
   public static func arange<Scalar: TensorScalar>(_ stop: Scalar, dtype: DType? = nil) -> NDArray {
-    arange(from: 0.0, 0, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
+    range(from: 0.0, 0, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
   }
 
   /// The numbers `start`, `start + step`, `start + 2 * step`, ... before `stop`.
@@ -124,7 +138,7 @@ extension NDArray {
   public static func arange<Scalar: TensorScalar>(
     _ start: Scalar, _ stop: Scalar, _ step: Scalar, dtype: DType? = nil
   ) -> NDArray {
-    arange(
+    range(
       from: start._double, start._int64, to: stop, by: step._double, step._int64,
       dtype: dtype ?? Scalar.dtype)
   }
@@ -133,35 +147,48 @@ extension NDArray {
   public static func arange<Scalar: TensorScalar>(
     _ start: Scalar, _ stop: Scalar, dtype: DType? = nil
   ) -> NDArray {
-    arange(
+    range(
       from: start._double, start._int64, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
   }
 
-  private static func arange<Scalar: TensorScalar>(
+  private static func range<Scalar: TensorScalar>(
     from start: Double, _ intStart: Int64, to end: Scalar, by step: Double, _ intStep: Int64,
     dtype: DType
   ) -> NDArray {
-    if step == 0 { stop("arange", "expected a step other than 0") }
+    made(dtype) { () throws(TensorError) in
+      try makeRange(from: start, intStart, to: end, by: step, intStep, dtype: dtype)
+    }
+  }
+
+  private static func makeRange<Scalar: TensorScalar>(
+    from start: Double, _ intStart: Int64, to end: Scalar, by step: Double, _ intStep: Int64,
+    dtype: DType
+  ) throws(TensorError) -> NDArray {
+    if step == 0 {
+      throw TensorError(operation: "arange", message: "expected a step other than 0")
+    }
     guard Scalar.dtype.isFloating else {
       let length = integerLength(from: intStart, to: end._int64, by: intStep)
-      return evenlySpaced(length, Int64.self, dtype) { intStart &+ Int64($0) &* intStep }
+      return try evenlySpaced(length, Int64.self, dtype) { intStart &+ Int64($0) &* intStep }
     }
     let exact = ((end._double - start) / step).rounded(.up)
     guard exact < 0x1p62, !exact.isNaN else {
-      stop("arange", "expected a finite number of elements, got \(start) to \(end) by \(step)")
+      throw TensorError(
+        operation: "arange",
+        message: "expected a finite number of elements, got \(start) to \(end) by \(step)")
     }
     let length = Int(max(exact, 0))
     if dtype == .float32 {
       let first = Float(start)
       let second = Float(start + step)
       let delta = second - first
-      return evenlySpaced(length, Float.self, dtype) {
+      return try evenlySpaced(length, Float.self, dtype) {
         $0 == 1 ? second : first + Float($0) * delta
       }
     }
     let second = start + step
     let delta = second - start
-    return evenlySpaced(length, Double.self, dtype) {
+    return try evenlySpaced(length, Double.self, dtype) {
       $0 == 1 ? second : start + Double($0) * delta
     }
   }
@@ -186,18 +213,23 @@ extension NDArray {
     _ start: Double, _ end: Double, count: Int = 50, endpoint: Bool = true,
     dtype: DType = .float64
   ) -> NDArray {
-    if count < 0 { stop("linspace", "expected a count of at least 0, got \(count)") }
-    let gaps = Double(endpoint ? count - 1 : count)
-    let step = (end - start) / gaps
-    return evenlySpaced(count, Double.self, dtype) { i in
-      var value = start
-      if endpoint, i == count - 1, count > 1 {
-        value = end
-      } else if i > 0 {
-        // A step that underflows would lose every element; then the division comes last.
-        value += step == 0 ? Double(i) / gaps * (end - start) : Double(i) * step
+    made(dtype) { () throws(TensorError) in
+      if count < 0 {
+        throw TensorError(
+          operation: "linspace", message: "expected a count of at least 0, got \(count)")
       }
-      return dtype.isFloating ? value : value.rounded(.down)
+      let gaps = Double(endpoint ? count - 1 : count)
+      let step = (end - start) / gaps
+      return try evenlySpaced(count, Double.self, dtype) { i in
+        var value = start
+        if endpoint, i == count - 1, count > 1 {
+          value = end
+        } else if i > 0 {
+          // A step that underflows would lose every element; then the division comes last.
+          value += step == 0 ? Double(i) / gaps * (end - start) : Double(i) * step
+        }
+        return dtype.isFloating ? value : value.rounded(.down)
+      }
     }
   }
 
@@ -209,9 +241,15 @@ extension NDArray {
   public static func eye(
     _ rows: Int, _ columns: Int? = nil, diagonal: Int = 0, dtype: DType = .float64
   ) -> NDArray {
-    let columns = columns ?? rows
-    let result = NDArray(uninitialized: [rows, columns], dtype: dtype, operation: "eye")
-    result.pointer.initializeMemory(as: UInt8.self, repeating: 0, count: result.count * dtype.size)
+    made(dtype) { () throws(TensorError) in
+      try makeEye(rows, columns ?? rows, diagonal, dtype)
+    }
+  }
+
+  private static func makeEye(
+    _ rows: Int, _ columns: Int, _ diagonal: Int, _ dtype: DType
+  ) throws(TensorError) -> NDArray {
+    let result = try cleared([rows, columns], dtype, operation: "eye")
     // First row and column of the diagonal; clamped, so that no diagonal can overflow.
     let row = diagonal < 0 ? min(diagonal.magnitude, UInt(rows)) : 0
     let column = diagonal > 0 ? min(diagonal.magnitude, UInt(columns)) : 0
@@ -221,15 +259,15 @@ extension NDArray {
         storage: result.storage,
         layout: LayoutTable.shared.intern(dims: [length], strides: [columns + 1]),
         offset: Int(row) * columns + Int(column), dtype: dtype)
-      view.overwrite(with: NDArray(1, dtype: dtype))
+      try view.overwrite(with: make(1, dtype: dtype))
     }
     return result
   }
 
   private static func evenlySpaced<Scalar: TensorScalar>(
     _ count: Int, _: Scalar.Type, _ dtype: DType, _ element: (Int) -> Scalar
-  ) -> NDArray {
-    NDArray(shape: [count], dtype: dtype, from: Scalar.dtype, operation: "arange") {
+  ) throws(TensorError) -> NDArray {
+    try make([count], dtype, from: Scalar.dtype, operation: "arange") {
       let target = $0.assumingMemoryBound(to: Scalar.self)
       for i in 0..<count { target[i] = element(i) }
     }

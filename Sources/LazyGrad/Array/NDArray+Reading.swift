@@ -6,21 +6,26 @@ internal import LazyGradJIT
 extension NDArray {
   /// The only element, as a `Double`.
   ///
-  /// Stops the program unless there is exactly one element. `int64` values above 2^53 are rounded;
-  /// `item(as: Int.self)` is exact.
+  /// There must be exactly one element. `int64` values above 2^53 are rounded; `item(as: Int.self)` is
+  /// exact.
   public func item() -> Double { item(as: Double.self) }
 
   /// The only element, converted as `astype(_:)` does.
   ///
-  /// Stops the program unless there is exactly one element.
+  /// There must be exactly one element: otherwise the program stops, or gets not-a-number or 0 in a
+  /// `catchingTensorErrors` scope, which throws the error.
   public func item<Scalar: TensorScalar>(as type: Scalar.Type) -> Scalar {
-    if count != 1 { stop("item", "expected exactly one element, got shape \(shape)") }
-    return elements(as: type)[0]
+    let value = Self.made(dtype) { () throws(TensorError) in
+      if count == 1 { return self }
+      throw TensorError(
+        operation: "item", message: "expected exactly one element, got shape \(shape)")
+    }
+    return value.elements(as: type)[0]
   }
 
   /// The elements in C order, converted as `astype(_:)` does.
   ///
-  /// - Complexity: copies every element once, twice if the array is both strided and converted.
+  /// - Complexity: copies every element once.
   public func elements<Scalar: TensorScalar>(as type: Scalar.Type) -> [Scalar] {
     [Scalar](unsafeUninitializedCapacity: count) { buffer, initialized in
       if let target = buffer.baseAddress { copyElements(to: target, as: Scalar.dtype) }
@@ -38,11 +43,10 @@ extension NDArray {
     as type: Scalar.Type, _ body: (UnsafeBufferPointer<Scalar>) throws -> Result
   ) rethrows -> Result {
     requireElements(of: type, operation: "withUnsafeElements")
-    let source = contiguous()
-    defer { withExtendedLifetime(source) {} }
+    if !isContiguous { return try elements(as: type).withUnsafeBufferPointer(body) }
+    defer { withExtendedLifetime(self) {} }
     return try body(
-      UnsafeBufferPointer(
-        start: source.pointer.assumingMemoryBound(to: Scalar.self), count: count))
+      UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Scalar.self), count: count))
   }
 
   /// A new, writeable array with the same elements in C order.
@@ -56,17 +60,15 @@ extension NDArray {
   /// the smallest `int64` or `int32`, and integers lose their high bits. Everything but zero is
   /// true.
   ///
-  /// - Complexity: copies every element once, twice if the array is both strided and converted.
+  /// - Complexity: copies every element once.
   public func astype(_ dtype: DType) -> NDArray {
-    do throws(StorageError) { return try converted(to: dtype) } catch {
-      stop("astype", tensorError(error, in: "astype").message)
-    }
+    Self.made(dtype) { () throws(TensorError) in try converted(to: dtype, operation: "astype") }
   }
 
   /// `astype(_:)` for who can go on without memory.
-  func converted(to dtype: DType) throws(StorageError) -> NDArray {
-    let result = try NDArray(
-      uninitialized: LayoutTable.shared.intern(dims: shape), dtype: dtype)
+  func converted(to dtype: DType, operation: String) throws(TensorError) -> NDArray {
+    try checkIsMade()
+    let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
     copyElements(to: result.pointer, as: dtype)
     return result
   }
@@ -75,15 +77,34 @@ extension NDArray {
   func copyElements(to target: UnsafeMutableRawPointer, as type: DType) {
     if type == dtype {
       Strided.copy(elementSize: dtype.size, from: pointer, layout: layout, to: target)
+    } else if isContiguous {
+      ElementConversion.convert(from: pointer, dtype, to: target, type, count: count)
     } else {
-      let source = contiguous()
-      ElementConversion.convert(from: source.pointer, dtype, to: target, type, count: count)
-      withExtendedLifetime(source) {}
+      convertPieces(to: target, type)
+    }
+  }
+
+  /// Brings strided elements into order piece by piece, so that converting them takes no memory.
+  private func convertPieces(to target: UnsafeMutableRawPointer, _ type: DType) {
+    let length = 512
+    withUnsafeTemporaryAllocation(
+      byteCount: length * dtype.size + StoragePool.slack, alignment: 64
+    ) { buffer in
+      let piece = buffer.baseAddress!
+      for start in stride(from: 0, to: count, by: length) {
+        let n = min(length, count - start)
+        Strided.gather(
+          elementSize: dtype.size, from: pointer, layout: layout, start: start, count: n, to: piece)
+        ElementConversion.convert(
+          from: piece, dtype, to: target + start * type.size, type, count: n)
+      }
     }
   }
 
   /// The array itself if it is contiguous, otherwise a copy that is.
-  func contiguous() -> NDArray { isContiguous ? self : copy() }
+  func contiguous(_ operation: String) throws(TensorError) -> NDArray {
+    isContiguous ? self : try converted(to: dtype, operation: operation)
+  }
 
   func requireElements<Scalar: TensorScalar>(of _: Scalar.Type, operation: String) {
     if Scalar.dtype != dtype {

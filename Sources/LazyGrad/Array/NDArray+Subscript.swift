@@ -12,52 +12,60 @@ extension NDArray {
   /// several times, the last value stays. The setter cannot throw, so an array that is read-only or
   /// locked by the memory guard stops the program, with the text of the `MemoryGuardError`.
   ///
-  /// Stops the program for an index out of range, too many indices, and shapes that don't fit.
+  /// Stops the program for an index out of range, too many indices, and shapes that don't fit; inside
+  /// `catchingTensorErrors` nothing is written then, and the scope throws the error.
   ///
   /// - Complexity: O(`rank`) for a view; index arrays cost O(number of elements selected), and a
   ///   mask O(its size) in addition.
   public subscript(_ index: any TensorIndex...) -> NDArray {
     get {
-      switch resolve(index) {
-      case .view(let selected):
-        return view(dims: selected.dims, strides: selected.strides, offset: selected.offset)
-      case .gather(let selected):
-        return elements(at: selected.positions(), shape: selected.dims)
+      Self.made(dtype) { () throws(TensorError) in
+        switch try resolve(index) {
+        case .view(let selected):
+          return view(dims: selected.dims, strides: selected.strides, offset: selected.offset)
+        case .gather(let selected):
+          return try elements(at: selected.positions(), shape: selected.dims)
+        }
       }
     }
     set {
       do {
-        switch resolve(index) {
+        try newValue.checkIsMade()
+        switch try resolve(index) {
         case .view(let selected):
           let target = view(
             dims: selected.dims, strides: selected.strides, offset: selected.offset)
-          let source = assignable(newValue, to: selected.dims, operation: "subscript")
+          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
           try prepareForWriting()
-          target.overwrite(with: source)
+          try target.overwrite(with: source)
         case .gather(let selected):
-          let source = assignable(newValue, to: selected.dims, operation: "subscript")
-            .broadcast(to: selected.dims).astype(dtype)
+          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
+            .broadcast(to: selected.dims).converted(to: dtype, operation: "subscript")
           try prepareForWriting()
           store(source, at: selected.positions())
         }
+      } catch let error as TensorError {
+        report(error)
       } catch {
         stop("subscript", "\(error)")
       }
     }
   }
 
-  private func resolve(_ index: [any TensorIndex]) -> IndexResolution {
-    do throws(TensorError) {
-      return try IndexResolution.resolve(
-        index.map(\.indexComponent), dims: shape, strides: strides, offset: offset)
-    } catch {
-      stop(error.operation, error.message)
-    }
+  private func resolve(_ index: [any TensorIndex]) throws(TensorError) -> IndexResolution {
+    try IndexResolution.resolve(
+      index.map(\.indexComponent), dims: shape, strides: strides, offset: offset)
   }
 
   /// A copy of the elements at places of the storage.
-  func elements(at places: [Int], shape: [Int]) -> NDArray {
-    let result = NDArray(uninitialized: shape, dtype: dtype, operation: "subscript")
+  private func elements(at places: [Int], shape: [Int]) throws(TensorError) -> NDArray {
+    let result = try NDArray(uninitialized: shape, dtype: dtype, operation: "subscript")
+    gather(places, to: result)
+    return result
+  }
+
+  /// Writes the elements at places of the storage to an array of as many in C order.
+  func gather(_ places: [Int], to result: NDArray) {
     func move<Bits>(_: Bits.Type) {
       let source = storage.pointer.assumingMemoryBound(to: Bits.self)
       let target = result.pointer.assumingMemoryBound(to: Bits.self)
@@ -68,7 +76,6 @@ extension NDArray {
     case 4: move(UInt32.self)
     default: move(UInt64.self)
     }
-    return result
   }
 
   /// Stores contiguous elements at places of the storage.

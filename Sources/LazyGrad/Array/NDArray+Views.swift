@@ -7,28 +7,27 @@ extension NDArray {
   func view(dims: [Int], strides: [Int], offset: Int) -> NDArray {
     NDArray(
       storage: storage, layout: LayoutTable.shared.intern(dims: dims, strides: strides),
-      offset: offset, dtype: dtype, base: base ?? self, isNativelyWriteable: isNativelyWriteable)
+      offset: offset, dtype: dtype, base: base ?? self, isNativelyWriteable: isNativelyWriteable,
+      poison: poison)
   }
 
   /// The elements in C order under another shape.
   ///
-  /// A view where strides can express it, otherwise a copy. Stops the program if the shapes have
-  /// different numbers of elements.
+  /// A view where strides can express it, otherwise a copy. The shapes must have equal numbers of
+  /// elements.
   ///
   /// - Parameter newShape: the lengths; one of them may be -1 and follows from the others.
   /// - Complexity: O(`rank`) for a view; a copy moves every element once.
   public func reshaped(_ newShape: [Int]) -> NDArray {
-    do throws(TensorError) {
+    Self.made(dtype) { () throws(TensorError) in
       let dims = try Self.reshapedDims(newShape, count: count, from: shape, operation: "reshaped")
       if let strides = layout.reshapedStrides(to: dims) {
         return view(dims: dims, strides: strides, offset: offset)
       }
-      let copy = copy()
+      let copy = try converted(to: dtype, operation: "reshaped")
       return NDArray(
         storage: copy.storage, layout: LayoutTable.shared.intern(dims: dims), offset: 0,
         dtype: dtype)
-    } catch {
-      stop(error.operation, error.message)
     }
   }
 
@@ -64,25 +63,27 @@ extension NDArray {
   /// - Parameter axes: which axis comes first, second, and so on; negative ones count from the end.
   /// - Complexity: O(`rank`).
   public func transposed(_ axes: [Int]? = nil) -> NDArray {
-    let order: [Int]
-    if let axes {
-      order = axes.map { $0 < 0 ? $0 + rank : $0 }
-      if order.sorted() != Array(0..<rank) {
-        stop("transposed", "expected a permutation of \(rank) axes, got \(axes)")
+    Self.made(dtype) { () throws(TensorError) in
+      let order: [Int]
+      if let axes {
+        order = axes.map { $0 < 0 ? $0 + rank : $0 }
+        if order.sorted() != Array(0..<rank) {
+          throw TensorError(
+            operation: "transposed", message: "expected a permutation of \(rank) axes, got \(axes)")
+        }
+      } else {
+        order = (0..<rank).reversed()
       }
-    } else {
-      order = (0..<rank).reversed()
+      return view(
+        dims: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
     }
-    return view(dims: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
   }
 
   /// A read-only view under a larger shape, in which axes of length 1 and new leading axes repeat.
   ///
-  /// Stops the program if the shape does not fit.
-  ///
   /// - Complexity: O(rank of the result).
   public func broadcast(to newShape: [Int]) -> NDArray {
-    do throws(TensorError) {
+    Self.made(dtype) { () throws(TensorError) in
       let target = LayoutTable.shared[try Self.checkedLayout(newShape, operation: "broadcast")]
       guard let strides = layout.broadcastStrides(to: target.dims) else {
         throw TensorError(
@@ -91,8 +92,6 @@ extension NDArray {
       let result = view(dims: target.dims, strides: strides, offset: offset)
       result.isNativelyWriteable = false
       return result
-    } catch {
-      stop(error.operation, error.message)
     }
   }
 }

@@ -24,20 +24,29 @@ extension NDArray {
   ///   memory for pending results that need the old values; nothing is written then.
   public func fill<Scalar: TensorScalar>(_ value: Scalar) throws {
     try prepareForWriting()
-    overwrite(with: NDArray(value, dtype: dtype))
+    try overwrite(with: Self.make(value, dtype: dtype))
   }
 
   /// Sets the elements to those of another array, which is broadcast and converted as needed.
   ///
-  /// The arrays may share memory: the values are those from before the call. Stops the program if
-  /// the shape of `other` does not broadcast to that of this array.
+  /// The arrays may share memory: the values are those from before the call. The shape of `other` must
+  /// broadcast to that of this array: otherwise the program stops, or the error is noted in a
+  /// `catchingTensorErrors` scope.
   ///
   /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
-  ///   memory for pending results that need the old values; nothing is written then.
+  ///   memory for a conversion or for pending results that need the old values, or if `other` stands in
+  ///   the place of an array that could not be made; nothing is written then.
   public func assign(_ other: NDArray) throws {
-    let source = assignable(other, to: shape, operation: "assign")
+    let source: NDArray
+    do throws(TensorError) {
+      source = try assignable(other, to: shape, operation: "assign")
+    } catch {
+      report(error)
+      return
+    }
+    try source.checkIsMade()
     try prepareForWriting()
-    overwrite(with: source)
+    try overwrite(with: source)
   }
 
   /// Gives write access to the elements in C order.
@@ -48,15 +57,20 @@ extension NDArray {
   /// not the element type of the array.
   ///
   /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
-  ///   memory for pending results that need the old values (`body` is not called then); what `body`
-  ///   throws.
+  ///   memory for the copy or for pending results that need the old values (`body` is not called
+  ///   then); what `body` throws.
   public func withMutableElements<Scalar: TensorScalar, Result>(
     as type: Scalar.Type, _ body: (inout UnsafeMutableBufferPointer<Scalar>) throws -> Result
   ) throws -> Result {
     requireElements(of: type, operation: "withMutableElements")
     try prepareForWriting()
-    let target = contiguous()
-    defer { if target !== self { overwrite(with: target) } }
+    let target = try contiguous("withMutableElements")
+    defer {
+      if target !== self {
+        Strided.scatter(
+          elementSize: dtype.size, from: target.pointer, to: pointer, layout: layout)
+      }
+    }
     var buffer = UnsafeMutableBufferPointer(
       start: target.pointer.assumingMemoryBound(to: Scalar.self), count: count)
     return try body(&buffer)
@@ -79,7 +93,9 @@ extension NDArray {
   }
 
   /// `other` without leading axes of length 1 that `shape` does not have, if it broadcasts to it.
-  func assignable(_ other: NDArray, to shape: [Int], operation: String) -> NDArray {
+  func assignable(
+    _ other: NDArray, to shape: [Int], operation: String
+  ) throws(TensorError) -> NDArray {
     let surplus = max(other.rank - shape.count, 0)
     var source = other
     if surplus > 0, other.shape.prefix(surplus).allSatisfy({ $0 == 1 }) {
@@ -88,20 +104,21 @@ extension NDArray {
         offset: other.offset)
     }
     if source.layout.broadcastStrides(to: shape) == nil {
-      stop(operation, "shape \(other.shape) does not broadcast to \(shape)")
+      throw TensorError(
+        operation: operation, message: "shape \(other.shape) does not broadcast to \(shape)")
     }
     return source
   }
 
   /// Stores the elements of an array that broadcasts to this one, without asking anybody.
-  func overwrite(with other: NDArray) {
+  ///
+  /// - Throws: where there is no memory to convert or to spread them; nothing is written then.
+  func overwrite(with other: NDArray) throws(TensorError) {
     if count == 0 { return }
     if other.layoutID == layoutID, other.offset == offset, other.storage === storage { return }
     var source = other
-    if source.dtype != dtype {
-      source = source.astype(dtype)
-    } else if commonExtent(with: source) != nil {
-      source = source.copy()
+    if source.dtype != dtype || commonExtent(with: source) != nil {
+      source = try source.converted(to: dtype, operation: "assign")
     }
     let strides = source.layout.broadcastStrides(to: shape).unsafelyUnwrapped
     let spread = LayoutTable.shared[LayoutTable.shared.intern(dims: shape, strides: strides)]
@@ -110,7 +127,7 @@ extension NDArray {
     } else if spread.isContiguous {
       Strided.scatter(elementSize: dtype.size, from: source.pointer, to: pointer, layout: layout)
     } else {
-      let row = NDArray(uninitialized: shape, dtype: dtype, operation: "assign")
+      let row = try NDArray(uninitialized: shape, dtype: dtype, operation: "assign")
       Strided.copy(elementSize: dtype.size, from: source.pointer, layout: spread, to: row.pointer)
       Strided.scatter(elementSize: dtype.size, from: row.pointer, to: pointer, layout: layout)
       withExtendedLifetime(row) {}

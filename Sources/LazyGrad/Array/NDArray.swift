@@ -16,6 +16,11 @@ internal import LazyGradJIT
 /// the memory guard locks it for as long as a graph needs the values, and `isWriteable` is false
 /// for every window onto it.
 ///
+/// A call that should give an array and can't, because its arguments don't fit or there is no memory,
+/// stops the program. Inside `catchingTensorErrors` it gives a scalar instead, not-a-number or 0, and
+/// the scope throws the error. What is made of such a scalar is no better: a tensor of it is poisoned,
+/// and it can't be stored in another array.
+///
 /// Arrays have reference identity and belong to one task at a time; send a `TensorSnapshot`.
 public final class NDArray {
   let storage: Storage
@@ -32,10 +37,12 @@ public final class NDArray {
   /// Whether the array may be written when no graph locks it. Belongs to the window, not to the
   /// memory; views start with the flag of what they were made from.
   var isNativelyWriteable: Bool
+  /// Why this array stands in the place of one that could not be made.
+  let poison: Poison?
 
   init(
     storage: Storage, layout: LayoutID, offset: Int, dtype: DType, base: NDArray? = nil,
-    isNativelyWriteable: Bool = true
+    isNativelyWriteable: Bool = true, poison: Poison? = nil
   ) {
     self.storage = storage
     self.layoutID = layout
@@ -43,28 +50,29 @@ public final class NDArray {
     self.dtype = dtype
     self.base = base
     self.isNativelyWriteable = isNativelyWriteable
+    self.poison = poison
   }
 
-  /// Uninitialised memory for a checked layout in C order.
-  convenience init(uninitialized layout: LayoutID, dtype: DType) throws(StorageError) {
-    // The product cannot overflow: a layout's count is an `Int`, and what does not fit is refused
-    // by its magnitude.
+  /// Uninitialised memory in C order for a shape that came from outside.
+  convenience init(
+    uninitialized dims: [Int], dtype: DType, operation: String
+  ) throws(TensorError) {
+    let layout = try Self.checkedLayout(dims, operation: operation)
     let (bytes, overflow) = LayoutTable.shared[layout].count.multipliedReportingOverflow(
       by: dtype.size)
-    let storage = try Storage(byteCount: overflow ? .max : bytes)
+    if overflow { throw Self.tooLarge(dims, operation) }
+    let storage: Storage
+    do throws(StorageError) { storage = try Storage(byteCount: bytes) } catch {
+      throw tensorError(error, in: operation)
+    }
     self.init(storage: storage, layout: layout, offset: 0, dtype: dtype)
   }
 
-  /// Uninitialised memory, or the end of the program with a message that names `operation`.
-  convenience init(uninitialized dims: [Int], dtype: DType, operation: String) {
-    do {
-      let layout = try Self.checkedLayout(dims, operation: operation)
-      try self.init(uninitialized: layout, dtype: dtype)
-    } catch let error as TensorError {
-      stop(error.operation, error.message)
-    } catch {
-      stop(operation, "no memory for shape \(dims) of \(dtype)")
-    }
+  /// Another object for the window that an array is.
+  convenience init(sharing other: NDArray) {
+    self.init(
+      storage: other.storage, layout: other.layoutID, offset: other.offset, dtype: other.dtype,
+      poison: other.poison)
   }
 
   /// The layout in C order of a shape that came from outside.
@@ -78,11 +86,13 @@ public final class NDArray {
       throw TensorError(
         operation: operation, message: "expected lengths of at least 0, got shape \(dims)")
     }
-    guard LayoutTable.contiguousStrides(dims) != nil else {
-      throw TensorError(
-        operation: operation, message: "shape \(dims) has more elements than memory can hold")
-    }
+    guard LayoutTable.contiguousStrides(dims) != nil else { throw tooLarge(dims, operation) }
     return LayoutTable.shared.intern(dims: dims)
+  }
+
+  private static func tooLarge(_ dims: [Int], _ operation: String) -> TensorError {
+    TensorError(
+      operation: operation, message: "shape \(dims) has more elements than memory can hold")
   }
 
   var layout: Layout { LayoutTable.shared[layoutID] }

@@ -1,6 +1,8 @@
 // Text of arrays, character for character as NumPy's `repr` with its default options. Uses
 // ElementFormat for the single elements.
 
+internal import LazyGradJIT
+
 /// Prints arrays; the word in front is a parameter, so tensors use the same code.
 struct ArrayPrinter {
   /// Arrays with more elements show only the ends of each axis.
@@ -61,8 +63,13 @@ struct ArrayPrinter {
     for (items, stride) in zip(shown, array.strides) {
       places = places.flatMap { place in items.map { place + $0 * stride } }
     }
-    let words = ElementFormat.words(
-      of: array.elements(at: places, shape: array.rank == 0 ? [] : [places.count]))
+    // What tells of a lack of memory must not lack it.
+    let chosen = NDArray(
+      storage: Storage(unlimited: places.count * array.dtype.size),
+      layout: LayoutTable.shared.intern(dims: array.rank == 0 ? [] : [places.count]), offset: 0,
+      dtype: array.dtype)
+    array.gather(places, to: chosen)
+    let words = ElementFormat.words(of: chosen)
     var printer = ArrayPrinter(words: words, shape: array.shape, isSummary: isSummary)
     return printer.list(axis: 0, indent: indent + " ", width: lineWidth - 1)
   }

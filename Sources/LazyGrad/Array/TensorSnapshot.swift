@@ -114,9 +114,8 @@ extension NDArray {
   /// - Throws: `SnapshotError.outOfMemory`: snapshots often come from outside, so their size is
   ///   not the program's error.
   public convenience init(_ snapshot: TensorSnapshot) throws(SnapshotError) {
-    let layout = LayoutTable.shared.intern(dims: snapshot.shape)
-    do {
-      try self.init(uninitialized: layout, dtype: snapshot.dtype)
+    do throws(TensorError) {
+      try self.init(uninitialized: snapshot.shape, dtype: snapshot.dtype, operation: "snapshot")
     } catch {
       throw .outOfMemory(byteCount: snapshot.bytes.count)
     }

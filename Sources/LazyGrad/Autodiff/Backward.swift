@@ -271,11 +271,12 @@ private struct GraphWalk {
   }
 
   /// Notes the operands that no gradient goes to but that were computed from others: their graph
-  /// ends with the pass as well.
+  /// ends with the pass as well. A node without backward information leads to none, whether or not it
+  /// has been computed.
   @inline(__always)
   private func noteConstants(_ id: UInt32, _ constants: inout [UInt32]) {
     let (a, b, c) = (tape.a(id), tape.b(id), tape.c(id))
-    if a == id { return }
+    if a == id || !tape[id].state.contains(.tracked) { return }
     if isComputedConstant(a) { constants.append(a) }
     if b == id { return }
     if isComputedConstant(b) { constants.append(b) }

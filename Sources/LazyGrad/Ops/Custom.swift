@@ -106,13 +106,13 @@ final class CustomRule {
 
   /// A handle for a value without elements that the rule hangs on.
   static func makeSlot(_ rule: CustomRule) -> SlotRef {
-    let carrier = NDArray(uninitialized: [0], dtype: .uint8, operation: "custom")
-    carrier.storage.attachment = rule
+    let carrier = Storage(unlimited: 0)
+    carrier.attachment = rule
     let tape = Tape.current
     return tape.locked {
       tape.makeSlot(
-        storage: Unmanaged.passRetained(carrier.storage), layout: carrier.layoutID, offset: 0,
-        type: .uint8, isVariable: false)
+        storage: Unmanaged.passRetained(carrier), layout: LayoutTable.shared.intern(dims: [0]),
+        offset: 0, type: .uint8, isVariable: false)
     }
   }
 

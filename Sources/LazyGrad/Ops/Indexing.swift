@@ -213,8 +213,10 @@ extension Tensor {
       return
     }
     let flat = typed.broadcast(to: gather.dims).reshaped([-1])
-    let written = flat.takeRows(NDArray(writer.map { Swift.max($0, 0) })).reshaped(shape)
-    let isWritten = Tensor(NDArray(writer.map { $0 >= 0 }, shape: shape), copy: false)
+    let source = try NDArray.make(writer.map { Swift.max($0, 0) }, dtype: .int64)
+    let mask = try NDArray.make(writer.map { $0 >= 0 }, shape: shape, dtype: .bool)
+    let written = flat.takeRows(source).reshaped(shape)
+    let isWritten = Tensor(mask, copy: false)
     update(`where`(isWritten, written, self))
   }
 }

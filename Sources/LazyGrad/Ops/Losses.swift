@@ -40,6 +40,7 @@ public func logSumExp(_ x: Tensor, axis: Int = -1, keepDims: Bool = false) -> Te
 /// - Returns: A scalar.
 public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   if let poison = poisoned(logits) { return poison }
+  if let poison = labels.poison { return Tensor(poison: poison) }
   let name = "softmaxCrossEntropy"
   if logits.rank != 2 || labels.shape != [logits.shape[0]] {
     return fail(

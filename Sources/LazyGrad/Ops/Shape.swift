@@ -159,6 +159,7 @@ extension Tensor {
   /// taken several times add up.
   public func takeRows(_ indices: NDArray) -> Tensor {
     if let poison = poisoned(self) { return poison }
+    if let poison = indices.poison { return Tensor(poison: poison) }
     if rank == 0 { return fail("takeRows", "expected at least one axis, got a scalar", [self]) }
     if indices.dtype.isFloating || indices.dtype == .bool {
       return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
@@ -177,6 +178,7 @@ extension Tensor {
       return fail("takeRows", "the result would have shape \(dims)", [self])
     }
     let numbers = Tensor(indices, dtype: .int64, constant: true)
+    if let poison = poisoned(numbers) { return poison }
     use()
     return Tensor(
       Tape.general(

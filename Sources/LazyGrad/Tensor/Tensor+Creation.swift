@@ -16,6 +16,10 @@ extension Tensor {
     _ array: NDArray, dtype: DType? = nil, constant: Bool? = nil, copy: Bool = true
   ) {
     let type = dtype ?? array.dtype
+    if let poison = array.poison {
+      self.init(poison: poison)
+      return
+    }
     if constant == false, !type.isFloating {
       let message = "integer and bool tensors are constants, got constant: false for \(type)"
       self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
@@ -26,33 +30,30 @@ extension Tensor {
       self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
       return
     }
+    let isVariable = !(constant ?? !type.isFloating)
     let source: NDArray
-    do throws(StorageError) {
-      source = type != array.dtype || copy ? try array.converted(to: type) : array
+    do throws(TensorError) {
+      // Gradients are laid out in C order, so a variable is as well.
+      source =
+        type != array.dtype || copy
+        ? try array.converted(to: type, operation: "Tensor")
+        : isVariable ? try array.contiguous("Tensor") : array
     } catch {
-      self.init(poison: LazyGrad.poison(tensorError(error, in: "Tensor")))
+      self.init(poison: LazyGrad.poison(error))
       return
     }
-    self.init(adopting: source, isVariable: !(constant ?? !type.isFloating))
+    self.init(adopting: source, isVariable: isVariable)
   }
 
   /// A tensor with the values of nested Swift arrays: `Tensor([[1.0, 2], [3, 4]])`.
   public convenience init<Values: NestedArray>(
     _ values: Values, dtype: DType? = nil, constant: Bool? = nil
   ) {
-    do throws(TensorError) {
-      try NDArray.check(values)
-    } catch {
-      self.init(poison: LazyGrad.poison(error))
-      return
-    }
     self.init(NDArray(values, dtype: dtype), constant: constant, copy: false)
   }
 
   /// A tensor over an array's own memory.
   convenience init(adopting array: NDArray, isVariable: Bool) {
-    // Gradients are laid out in C order, so a variable is as well.
-    let array = isVariable ? array.contiguous() : array
     let tape = Tape.current
     self.init(
       tape.locked {

@@ -23,22 +23,20 @@ extension Tensor {
     return true
   }
 
-  /// What reading gives where there is no value and an error will be thrown: not-a-number, or 0.
   private static func placeholder<Scalar: TensorScalar>(_ type: Scalar.Type) -> Scalar {
-    NDArray(type.dtype.isFloating ? Double.nan : 0, dtype: type.dtype).item(as: type)
+    NDArray.placeholder(type.dtype).item(as: type)
   }
 
-  /// - Returns: Whether there is a value now; where there is no memory for it that is reported.
+  /// - Returns: Why there is no value: the tensor is poisoned, or there is no memory, which is reported.
   @discardableResult
-  private func force(_ operation: String) -> Bool {
-    if isPoisonedRead() { return true }
+  private func force(_ operation: String) -> Poison? {
+    if isPoisonedRead() { return poison }
     follow()
     do throws(StorageError) {
       try Engine.force(slot)
-      return true
+      return nil
     } catch {
-      report(error, in: operation)
-      return false
+      return LazyGrad.poison(tensorError(error, in: operation))
     }
   }
 
@@ -48,7 +46,7 @@ extension Tensor {
   /// that is read-only by nature it stays so.
   /// - Complexity: forces evaluation; nothing is copied.
   public var array: NDArray {
-    if !force("array") { return NDArray(dtype.isFloating ? Double.nan : 0, dtype: dtype) }
+    if let poison = force("array") { return NDArray.placeholder(dtype, poison) }
     // A view shows its base's memory.
     let isReadOnly = (baseTensor ?? self).slot.pointee.isReadOnly
     let tape = Tape.hold(slot)

@@ -62,7 +62,7 @@ final class Poison {
 
   /// A scalar that stands where a value would be.
   func makeSlot() -> SlotRef {
-    let value = NDArray(Double.nan)
+    let value = NDArray.placeholder(.float64)
     return Tape.current.locked {
       Tape.current.makeSlot(
         storage: Unmanaged.passRetained(value.storage), layout: LayoutTable.scalar, offset: 0,
@@ -84,7 +84,15 @@ func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> 
 /// the program.
 @inline(never)
 func report(_ error: StorageError, in operation: String) {
-  _ = poison(tensorError(error, in: operation))
+  report(tensorError(error, in: operation))
+}
+
+/// Tells an error to `catchingTensorErrors`; elsewhere it is the end of the program.
+func report(_ error: TensorError) {
+  guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
+    stop(error.operation, error.message)
+  }
+  box.note(error)
 }
 
 func tensorError(_ error: StorageError, in operation: String) -> TensorError {
@@ -98,10 +106,7 @@ func tensorError(_ error: StorageError, in operation: String) -> TensorError {
 
 /// What poisons the result of a call that can't be carried out, where that is caught.
 func poison(_ error: TensorError) -> Poison {
-  guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
-    stop(error.operation, error.message)
-  }
-  box.note(error)
+  report(error)
   return Poison(error)
 }
 
@@ -114,14 +119,16 @@ func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
   return nil
 }
 
-/// Runs `body` so that errors in the use of tensors are thrown instead of ending the program.
+/// Runs `body` so that errors in the use of tensors and arrays are thrown instead of ending the
+/// program.
 ///
 /// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
 /// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
 /// before is changed by them. Where there is no memory for a value, reading it gives not-a-number, or
-/// 0. Leaving the scope throws the first error.
+/// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error.
 ///
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
+///     let x = try catchingTensorErrors { NDArray.zeros([rows, columns]) }
 ///
 /// - Throws: The first `TensorError`, or what `body` throws if there was none.
 public func catchingTensorErrors<R>(_ body: () throws -> R) throws -> R {

@@ -250,10 +250,11 @@ struct MatrixVectorGenerator {
       let sum = sums + UInt8(g)
       if isEdge(g) {
         asm.vector(op(.maskmovps, .maskmovpd), .y, 1, 0, .memory(place(g)))
-        asm.vector(op(.addps, .addpd), .y, sum, sum, 1)
       } else {
-        asm.vector(op(.addps, .addpd), .y, sum, sum, .memory(place(g)))
+        asm.vector(.movups, .y, 1, .memory(place(g)))
       }
+      // What is there comes first, as in the products of matrices.
+      asm.vector(op(.addps, .addpd), .y, sum, 1, sum)
     }
     asm.bind(store)
     for g in 0..<groups {

@@ -468,22 +468,21 @@ struct ProductGenerator {
     asm.bind(done)
   }
 
+  /// What is there comes first in the sum, so that of two NaNs the same one is passed on as where the
+  /// product has memory of its own and is added by a loop.
   private mutating func store(_ tile: ProductTile, _ row: Int, _ v: Int, adds: Bool) {
     let r = sum(tile, row, v)
     let place = Memory(cTile, v * width.byteCount)
-    let plus = op(.addps, .addpd)
     let isEdge = v == tile.vectors - 1 && tile.edge != 0
+    if adds {
+      if isEdge { loadEdge(0, place) } else { asm.vector(.movups, width, 0, .memory(place)) }
+      asm.vector(op(.addps, .addpd), width, r, 0, r)
+    }
     if !isEdge {
-      if adds { asm.vector(plus, width, r, r, .memory(place)) }
       asm.vector(.movupsStore, width, r, .memory(place))
     } else if width == .z {
-      if adds { asm.vector(plus, width, r, r, .memory(place), mask: edgeMask) }
       asm.vector(op(.movupsStore, .movupdStore), width, r, .memory(place), mask: edgeMask)
     } else {
-      if adds {
-        loadEdge(0, place)
-        asm.vector(plus, width, r, r, 0)
-      }
       asm.vector(
         op(.maskmovpsStore, .maskmovpdStore), width, r, edgeLanes, .memory(place))
     }

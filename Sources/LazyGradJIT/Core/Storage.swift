@@ -36,6 +36,17 @@ public final class Storage: @unchecked Sendable {
     self.byteCount = byteCount
   }
 
+  /// A few bytes whatever the limit, for what can't fail: what stands in the place of a value for which
+  /// there is no memory, or is printed. Ends the program where the system has not even these.
+  package init(unlimited byteCount: Int) {
+    guard let block = try? StoragePool.shared.take(byteCount, isLimited: false) else {
+      preconditionFailure("LazyGrad: no memory for \(byteCount) bytes")
+    }
+    pointer = block.pointer
+    capacity = block.capacity
+    self.byteCount = byteCount
+  }
+
   deinit { StoragePool.shared.give(pointer, capacity: capacity) }
 
   /// Whether any recorded operation that is still alive reads this memory.

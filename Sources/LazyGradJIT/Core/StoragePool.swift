@@ -71,8 +71,9 @@ package final class StoragePool: Sendable {
   /// The bytes of a block of a class.
   static func capacity(ofClass index: Int) -> Int { (64 + 16 * (index & 3)) << (index >> 2) }
 
+  /// A block of some size; `isLimited`: only within the limit.
   func take(
-    _ byteCount: Int
+    _ byteCount: Int, isLimited: Bool = true
   ) throws(StorageError) -> (pointer: UnsafeMutableRawPointer, capacity: Int) {
     guard byteCount >= 0, byteCount <= 1 << 48 else {
       throw .outOfMemory(byteCount: byteCount, limit: limit.load(ordering: .relaxed))
@@ -93,9 +94,9 @@ package final class StoragePool: Sendable {
     }
     // What is kept counts as held, so a limit may first cost the blocks that nobody uses.
     guard
-      let block = allocate(capacity)
+      let block = allocate(capacity, isLimited)
         ?? {
-          trim(); return allocate(capacity)
+          trim(); return allocate(capacity, isLimited)
         }()
     else { throw .outOfMemory(byteCount: byteCount, limit: limit.load(ordering: .relaxed)) }
     withShelf(index) { shelf in
@@ -168,8 +169,8 @@ package final class StoragePool: Sendable {
     let pointer: UnsafeMutableRawPointer?
   }
 
-  private func allocate(_ capacity: Int) -> UnsafeMutableRawPointer? {
-    let bound = limit.load(ordering: .relaxed)
+  private func allocate(_ capacity: Int, _ isLimited: Bool) -> UnsafeMutableRawPointer? {
+    let bound = isLimited ? limit.load(ordering: .relaxed) : .max
     let total = held.wrappingAdd(capacity, ordering: .relaxed).newValue
     guard total <= bound else {
       held.wrappingSubtract(capacity, ordering: .relaxed)

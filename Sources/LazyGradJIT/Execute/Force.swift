@@ -58,20 +58,6 @@ package enum Engine {
   }
 }
 
-/// The work of one force, whichever way it was found.
-private struct Work {
-  let plan: Plan
-  let leaves: [UInt32]
-  let scalars: [UInt32]
-  let roots: [UInt32]
-  let cone: [UInt32]
-  let held: [UInt32]
-  /// What the ids are relative to.
-  let base: UInt32
-  /// Leaf records that stand for nodes of the cone, newest first.
-  var imports: [UInt32] = []
-}
-
 extension Tape {
   /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
   func force(_ ids: [UInt32]) throws(StorageError) {
@@ -243,7 +229,8 @@ extension Tape {
 
   private func run(_ work: Work, _ kernelTime: inout Int) throws(StorageError) {
     let plan = work.plan
-    let outputs = try makeOutputs(work)
+    let takeovers = plan.updates.count > 0 ? findTakeovers(work) : []
+    let outputs = try makeOutputs(work, takeovers)
     let baseCount = 1 + work.leaves.count + work.roots.count
     let bases = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: baseCount)
     let scalars = UnsafeMutablePointer<UInt64>.allocate(capacity: work.scalars.count + 1)
@@ -265,7 +252,8 @@ extension Tape {
       scalars[i] = nodes[Int(work.base &+ scalar)].payload
     }
     state.pointee.inFlight += 1
-    unlock()
+    // A value that changes in place is nobody's while it does: others wait.
+    if takeovers.isEmpty { unlock() }
     let before = Engine.measuresOverhead ? Engine.nanoseconds() : 0
     var failure: StorageError?
     do throws(StorageError) {
@@ -273,7 +261,7 @@ extension Tape {
         plan, PlanRunner.Binding(bases: bases, scalars: scalars), threads: Engine.threads)
     } catch { failure = error }
     if Engine.measuresOverhead { kernelTime += Engine.nanoseconds() - before }
-    lock()
+    if takeovers.isEmpty { lock() }
     state.pointee.inFlight -= 1
     if let failure {
       for output in outputs { output.storage.release() }
@@ -282,67 +270,12 @@ extension Tape {
     state.pointee.counters.kernelsRun += plan.kernelCount
     state.pointee.counters.bytesRead += plan.cost.bytesRead
     state.pointee.counters.bytesWritten += plan.cost.bytesWritten
+    for takeover in takeovers {
+      state.pointee.counters.bytesRead -= takeover.update.byteCount
+      state.pointee.counters.bytesWritten -= takeover.update.byteCount
+      for id in takeover.owners { dropValue(id) }
+    }
     commit(work, outputs)
-  }
-
-  private struct OutputMemory {
-    /// Holds one reference for the node.
-    let storage: Unmanaged<Storage>
-    let byteOffset: Int
-  }
-
-  /// Memory for the roots. What the user holds gets memory of its own; values that are only kept
-  /// for the backward pass share one block, which lives as long as they do together.
-  private func makeOutputs(_ work: Work) throws(StorageError) -> [OutputMemory] {
-    var result: [OutputMemory] = []
-    result.reserveCapacity(work.roots.count)
-    var shared = 0
-    let aliased = aliasedByHandles(work)
-    func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
-    for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
-      shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
-    }
-    let block = shared > 0 ? try Storage(byteCount: shared) : nil
-    var offset = 0
-    for (i, root) in work.roots.enumerated() {
-      let bytes = work.plan.outputs[i].byteCount
-      if isPacked(work.base &+ root) {
-        result.append(OutputMemory(storage: Unmanaged.passRetained(block!), byteOffset: offset))
-        offset += ArenaAllocator.rounded(bytes)
-      } else {
-        do throws(StorageError) {
-          let storage = try Storage(byteCount: bytes)
-          result.append(OutputMemory(storage: Unmanaged.passRetained(storage), byteOffset: 0))
-        } catch {
-          for output in result { output.storage.release() }
-          throw error
-        }
-      }
-    }
-    return result
-  }
-
-  /// The values that handles show through aliases: an array over such a value must not share the
-  /// locks of others.
-  private func aliasedByHandles(_ work: Work) -> [UInt32] {
-    var result: [UInt32] = []
-    for relative in work.held {
-      var id = work.base &+ relative
-      if nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-      let start = id
-      while nodes[Int(id)].opcode == .attach, hasOperands(id), nodes[Int(id)].storage == nil {
-        id = b(id)
-      }
-      if id != start { result.append(id) }
-    }
-    return result
-  }
-
-  /// Whether a result shares a block with others: nobody holds it, and its record has room for the
-  /// place.
-  @inline(__always)
-  private func isPacked(_ id: UInt32) -> Bool {
-    nodes[Int(id)].slot == nil && !Node.keepsPayload(nodes[Int(id)].opcode)
   }
 
   /// Writes results back: values into their nodes, finished handles off the tape, and what nothing

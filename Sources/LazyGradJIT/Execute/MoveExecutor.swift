@@ -61,9 +61,10 @@ extension MoveKernel {
     }
   }
 
-  /// Brings operand a into the destination, unless it is there.
+  /// Brings operand a into the destination, unless it is there: by the plan, or because this run has
+  /// given the result its operand's memory.
   private func start(_ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer) {
-    if !isInPlace { read(aLayout, size, from, to) }
+    if !isInPlace, from != to { read(aLayout, size, from, to) }
   }
 
   private func read(

@@ -137,25 +137,34 @@ package enum PlanRunner {
 
   /// Plans and runs a graph on its own: for tests.
   ///
-  /// - Parameter outputs: memory for roots by position; the others get memory of their own.
+  /// - Parameters:
+  ///   - outputs: memory for roots by position; the others get memory of their own.
+  ///   - updatesInPlace: lets every update that may have it happen in (a copy of) its leaf's memory.
   /// - Returns: The memory of every other root, by position.
   package static func run(
     _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double],
     outputs given: [Int: UnsafeMutableRawPointer] = [:], threads: Int,
     instructionSet: InstructionSet = NativeCode.instructionSet,
-    parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
+    parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false,
+    updatesInPlace: Bool = false
   ) throws -> [Int: Storage] {
     let plan = plan(graph, for: instructionSet)
     var outputs: [Int: Storage] = [:]
     var bases = [UnsafeMutableRawPointer(bitPattern: 64)!]
     bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }
-    for output in plan.outputs {
+    let updates = updatesInPlace ? plan.updates.array : []
+    for (i, output) in plan.outputs.enumerated() {
       if let memory = given[output.node] {
         bases.append(memory)
         continue
       }
       let storage = try Storage(byteCount: output.byteCount)
       if poisons { storage.poison() }
+      for update in updates where update.output == i {
+        storage.pointer.copyMemory(
+          from: leaves[update.leaf], byteCount: min(update.byteCount, output.byteCount))
+        bases[1 + update.leaf] = storage.pointer
+      }
       outputs[output.node] = storage
       bases.append(storage.pointer)
     }

@@ -116,17 +116,27 @@ extension Tape {
     if !isAlias { mark(a) }
     if node.b != 0 { mark(b) }
     if node.c != 0, !isAlias { mark(c) }
-    guard node.state.contains(.tracked), node.traits.contains(.variable) else { return }
-    let info = node.opcode.info
-    var needs: Needs = []
-    if nodes[a].traits.contains(.variable) { needs.formUnion(info.needs.a) }
-    if node.b != 0, nodes[b].traits.contains(.variable) { needs.formUnion(info.needs.b) }
-    if node.c != 0, nodes[c].traits.contains(.variable) { needs.formUnion(info.needs.c) }
+    let needs = needsLater(UInt32(id))
     if needs.isEmpty { return }
     if needs.contains(.a), nodes[a].opcode != .scalar { marks[a] |= Tape.saved }
     if needs.contains(.b), nodes[b].opcode != .scalar { marks[b] |= Tape.saved }
     if needs.contains(.c), nodes[c].opcode != .scalar { marks[c] |= Tape.saved }
     if needs.contains(.output) { marks[id] |= Tape.saved }
+  }
+
+  /// The values that the derivative rule of a node will read.
+  @inline(__always)
+  func needsLater(_ id: UInt32) -> Needs {
+    let node = nodes[Int(id)]
+    guard node.state.contains(.tracked), node.traits.contains(.variable), node.a != 0 else {
+      return []
+    }
+    let info = node.opcode.info
+    var needs: Needs = []
+    if nodes[Int(a(id))].traits.contains(.variable) { needs.formUnion(info.needs.a) }
+    if node.b != 0, nodes[Int(b(id))].traits.contains(.variable) { needs.formUnion(info.needs.b) }
+    if node.c != 0, nodes[Int(c(id))].traits.contains(.variable) { needs.formUnion(info.needs.c) }
+    return needs
   }
 
   /// Writes the graph's nodes, oldest first.

@@ -20,6 +20,10 @@ package final class Plan: @unchecked Sendable {
   /// Positions in the graph that the run leaves in memory of their own.
   package let outputs: [Output]
   package let leafCount: Int
+  /// The updates that may happen in the memory of a leaf.
+  let updates: Frozen<Update>
+  /// The last step that reads each leaf, -1 for none.
+  let lastReads: Frozen<Int32>
   package let cost: Cost
   /// Whether some kernel can be split.
   package let hasParallelWork: Bool
@@ -38,7 +42,18 @@ package final class Plan: @unchecked Sendable {
     package let byteCount: Int
   }
 
-  /// What a run costs, counted when planned.
+  /// The first of a chain of region updates that ends in a result, where nothing in the plan reads
+  /// the leaf that it changes afterwards. Whoever runs the plan may give the result the memory of the
+  /// leaf: then the update finds its operand in place and copies nothing.
+  struct Update: Sendable {
+    let output: Int
+    let leaf: Int
+    let step: Int
+    /// The copy that is saved.
+    let byteCount: Int
+  }
+
+  /// What a run costs, counted when planned; with the copies that `updates` may save.
   package struct Cost: Sendable {
     package var bytesRead = 0
     package var bytesWritten = 0
@@ -48,7 +63,7 @@ package final class Plan: @unchecked Sendable {
 
   init(
     kernels: [LoopKernel], moves: [MoveKernel], steps: [Step], arenaBytes: Int, outputs: [Output],
-    leafCount: Int, cost: Cost
+    leafCount: Int, updates: [Update], lastReads: [Int32], cost: Cost
   ) {
     self.kernels = kernels
     self.moves = moves
@@ -56,12 +71,18 @@ package final class Plan: @unchecked Sendable {
     self.arenaBytes = arenaBytes
     self.outputs = outputs
     self.leafCount = leafCount
+    self.updates = Frozen(updates)
+    self.lastReads = Frozen(lastReads)
     self.cost = cost
     hasParallelWork = kernels.contains { $0.chunkCount > 1 }
     workBytes = kernels.reduce(64) { max($0, $1.layout.byteCount) }
   }
 
-  deinit { steps.destroy() }
+  deinit {
+    steps.destroy()
+    updates.destroy()
+    lastReads.destroy()
+  }
 
   /// Takes in what the kernels' machine code needs of scratch memory.
   func measureWork() { workBytes = kernels.reduce(64) { max($0, $1.workBytes) } }
@@ -295,6 +316,19 @@ package struct MoveKernel: @unchecked Sendable {
   package var aBlock = 0
   package var bBlock = 0
   package var blocks = 0
+
+  /// Elements that are read and written: those of a region, and of what it changes unless that is in
+  /// place.
+  var movedCount: Int {
+    let changed: Int? =
+      switch kind {
+      case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
+      case .scatterAddRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
+      case .copy, .gatherRows, .concat: nil
+      }
+    guard let changed else { return count }
+    return changed + (isInPlace ? 0 : count)
+  }
 }
 
 /// Elements at a fixed address, owned by the object that made it. Walking an `Array` in a class

@@ -13,7 +13,10 @@ extension Plan {
         let kernel = reference.takeUnretainedValue()
         text += "  k\(i) \(kernel.summary)\n"
         if details { text += kernel.listing() }
-      case .move(let index): text += "  k\(i) move \(moves[index].summary)\n"
+      case .move(let index):
+        let update = updates.array.first { $0.step == i }
+        let place = update.map { ", in input \($0.leaf) if nothing else needs it" } ?? ""
+        text += "  k\(i) move \(moves[index].summary)\(place)\n"
       }
     }
     return text

@@ -10,19 +10,19 @@ extension Planner {
       outputIndex[i] = outputs.count
       outputs.append(Plan.Output(node: i, byteCount: byteCount(i)))
     }
-    let arenaBytes = placeValues(order, outputs: outputIndex)
+    let placing = placeValues(order, outputs: outputIndex)
     var cost = Plan.Cost()
     var kernels: [LoopKernel] = []
     var moves: [MoveKernel] = []
     var steps: [Plan.Step] = []
-    var builder = LoopBuilder(self, partialOffset: arenaBytes)
+    var builder = LoopBuilder(self, partialOffset: placing.arenaBytes)
     for g in order {
       if let move = lowerMove(g) {
         steps.append(.move(moves.count))
         moves.append(move)
-        cost.bytesRead += move.count * move.type.size
-        cost.bytesWritten += move.count * move.type.size
-        cost.nanoseconds += Double(move.count) * 0.5
+        cost.bytesRead += move.movedCount * move.type.size
+        cost.bytesWritten += move.movedCount * move.type.size
+        cost.nanoseconds += Double(move.movedCount) * 0.5
       } else {
         let kernel = builder.build(g)
         steps.append(.loop(Unmanaged.passUnretained(kernel)))
@@ -33,8 +33,10 @@ extension Planner {
     cost.bytesWritten += builder.bytesWritten
     cost.nanoseconds += builder.nanoseconds
     return Plan(
-      kernels: kernels, moves: moves, steps: steps, arenaBytes: arenaBytes + builder.partialBytes,
-      outputs: outputs, leafCount: graph.leafCount, cost: cost)
+      kernels: kernels, moves: moves, steps: steps,
+      arenaBytes: placing.arenaBytes + builder.partialBytes, outputs: outputs,
+      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads, cost: cost
+    )
   }
 
   /// Where a source begins in memory.

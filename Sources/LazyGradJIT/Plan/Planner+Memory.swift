@@ -77,72 +77,116 @@ extension Planner {
     entries[position].count * entries[position].node.type.size
   }
 
+  /// Where values are, as far as a run has to know.
+  struct Placing {
+    var arenaBytes = 0
+    var updates: [Plan.Update] = []
+    /// The last step that reads each leaf, -1 for none.
+    var lastReads: [Int32] = []
+  }
+
   /// Decides where each stored position is.
   ///
-  /// Region updates take over the memory of their first operand where nobody reads it afterwards.
-  ///
-  /// - Returns: the bytes of the arena.
-  func placeValues(_ order: [Int], outputs: [Int: Int]) -> Int {
-    // The last step that reads a position, and lists of the arena's positions to release by step.
-    var lastReader = [Int32](repeating: -1, count: total)
+  /// Region updates take over the memory of their first operand where nobody reads it afterwards;
+  /// a chain of them that ends in a root is in that root's memory from the start.
+  func placeValues(_ order: [Int], outputs: [Int: Int]) -> Placing {
+    let lastReader = lastReaders(order)
+    let heirs = self.heirs(order, lastReader)
+    // Lists of the arena's positions to release by step.
     var firstDying = [Int32](repeating: -1, count: order.count)
     var nextDying = [Int32](repeating: -1, count: total)
-    for (step, g) in order.enumerated() {
-      for member in groups[g].members {
-        for k in 0..<inputCount(Int(member)) {
-          let position = input(Int(member), k).position
-          if Int(entries[position].group) != g { lastReader[position] = Int32(step) }
-        }
-      }
-    }
     var arena = ArenaAllocator()
+    var result = Placing(lastReads: [Int32](repeating: -1, count: graph.leafCount))
     let outputBase = Int32(1 + graph.leafCount)
     for (step, g) in order.enumerated() {
       for member in groups[g].members where entries[Int(member)].isStored {
         let position = Int(member)
-        if entries[position].node.isRoot {
-          entries[position].place = Place(
-            base: outputBase + Int32(outputs[position]!), byteOffset: 0)
+        var last = position
+        while heirs[last] >= 0 { last = Int(heirs[last]) }
+        let output = entries[last].node.isRoot ? outputs[last] : nil
+        let base = updatedBase(of: position, at: step, lastReader: lastReader)
+        if let base, let output, let leaf = leafInOrder(base, position) {
+          result.updates.append(
+            Plan.Update(output: output, leaf: leaf, step: step, byteCount: byteCount(position)))
+        }
+        if let output {
+          entries[position].place = Place(base: outputBase + Int32(output), byteOffset: 0)
           continue
         }
+        let donor = base.map { Int($0.position) }.flatMap { heirs[$0] == member ? $0 : nil }
+        entries[position].place =
+          donor.map { entries[$0].place }
+          ?? Place(base: Place.arena, byteOffset: arena.allocate(byteCount(position)))
+        // Memory that is taken over is released with its last value.
+        if heirs[position] >= 0 { continue }
         let end = max(Int(lastReader[position]), step)
-        if let donor = donor(of: position, at: step, lastReader: lastReader) {
-          entries[position].place = entries[donor].place
-          // The donor's memory is not released: mark it as somebody else's.
-          lastReader[donor] = -2
-        } else {
-          entries[position].place = Place(
-            base: Place.arena, byteOffset: arena.allocate(byteCount(position)))
-        }
         nextDying[position] = firstDying[end]
         firstDying[end] = member
       }
       var dying = firstDying[step]
       while dying >= 0 {
-        if lastReader[Int(dying)] != -2 {
-          arena.release(entries[Int(dying)].place.byteOffset, byteCount(Int(dying)))
-        }
+        arena.release(entries[Int(dying)].place.byteOffset, byteCount(Int(dying)))
         dying = nextDying[Int(dying)]
       }
     }
-    return arena.top
+    for i in 0..<graph.nodes.count where graph.nodes[i].opcode == .leaf {
+      result.lastReads[Int(graph.nodes[i].slot)] = lastReader[i]
+    }
+    result.arenaBytes = arena.top
+    return result
   }
 
-  /// The value whose memory a region update may change in place.
-  private func donor(of position: Int, at step: Int, lastReader: [Int32]) -> Int? {
+  /// The last step that reads each position from memory, -1 for none.
+  private func lastReaders(_ order: [Int]) -> [Int32] {
+    var result = [Int32](repeating: -1, count: total)
+    for (step, g) in order.enumerated() {
+      for member in groups[g].members {
+        for k in 0..<inputCount(Int(member)) {
+          let position = input(Int(member), k).position
+          if Int(entries[position].group) != g { result[position] = Int32(step) }
+        }
+      }
+    }
+    return result
+  }
+
+  /// For every computed position the region update that takes over its memory, -1 for none.
+  private func heirs(_ order: [Int], _ lastReader: [Int32]) -> [Int32] {
+    var result = [Int32](repeating: -1, count: total)
+    for (step, g) in order.enumerated() {
+      for member in groups[g].members where entries[Int(member)].isStored {
+        guard let base = updatedBase(of: Int(member), at: step, lastReader: lastReader) else {
+          continue
+        }
+        let entry = entries[Int(base.position)]
+        if base.isLinear, entry.group >= 0, !entry.node.isRoot {
+          result[Int(base.position)] = member
+        }
+      }
+    }
+    return result
+  }
+
+  /// What a region update changes, if nobody reads the old value afterwards.
+  private func updatedBase(of position: Int, at step: Int, lastReader: [Int32]) -> Source? {
     let opcode = entries[position].node.opcode
     guard opcode == .addRegion || opcode == .setRegion || opcode == .scatterAddRows else {
       return nil
     }
     let source = input(position, 0).source
-    let base = Int(source.position)
-    guard source.isLinear, lastReader[base] == Int32(step), entries[base].group >= 0,
-      entries[base].place.base == Place.arena
-    else { return nil }
+    guard lastReader[Int(source.position)] == Int32(step) else { return nil }
     // The value that is written must not come out of the memory that changes.
     for k in 1..<inputCount(position) where input(position, k).source.position == source.position {
       return nil
     }
-    return base
+    return source
+  }
+
+  /// The number of the leaf that a source is, if it is read whole and in C order.
+  private func leafInOrder(_ source: Source, _ reader: Int) -> Int? {
+    let node = entries[Int(source.position)].node
+    guard node.opcode == .leaf, source.offset == 0, source.layout == entries[reader].node.shape
+    else { return nil }
+    return Int(node.slot)
   }
 }

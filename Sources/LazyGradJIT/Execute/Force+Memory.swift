@@ -1,0 +1,217 @@
+// Memory for the results of a force: new blocks, or that of an old value which nothing needs any more
+// and which an in-place update changes where it is.
+
+/// The work of one force, whichever way it was found.
+struct Work {
+  let plan: Plan
+  let leaves: [UInt32]
+  let scalars: [UInt32]
+  let roots: [UInt32]
+  let cone: [UInt32]
+  let held: [UInt32]
+  /// What the ids are relative to.
+  let base: UInt32
+  /// Leaf records that stand for nodes of the cone, newest first.
+  var imports: [UInt32] = []
+}
+
+extension Tape {
+  struct OutputMemory {
+    /// Holds one reference for the node.
+    let storage: Unmanaged<Storage>
+    let byteOffset: Int
+  }
+
+  /// Memory for the roots. What the user holds gets memory of its own, or that of the value which it
+  /// takes the place of; values that are only kept for the backward pass share one block, which lives
+  /// as long as they do together.
+  func makeOutputs(
+    _ work: Work, _ takeovers: [Takeover]
+  ) throws(StorageError) -> [OutputMemory] {
+    var result: [OutputMemory] = []
+    result.reserveCapacity(work.roots.count)
+    var shared = 0
+    let aliased = aliasedByHandles(work)
+    func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
+    for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
+      shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
+    }
+    let block = shared > 0 ? try Storage(byteCount: shared) : nil
+    var offset = 0
+    for (i, root) in work.roots.enumerated() {
+      let bytes = work.plan.outputs[i].byteCount
+      if let takeover = takeovers.first(where: { $0.update.output == i }) {
+        result.append(OutputMemory(storage: takeover.storage.retain(), byteOffset: 0))
+      } else if isPacked(work.base &+ root) {
+        result.append(OutputMemory(storage: Unmanaged.passRetained(block!), byteOffset: offset))
+        offset += ArenaAllocator.rounded(bytes)
+      } else {
+        do throws(StorageError) {
+          let storage = try Storage(byteCount: bytes)
+          result.append(OutputMemory(storage: Unmanaged.passRetained(storage), byteOffset: 0))
+        } catch {
+          for output in result { output.storage.release() }
+          throw error
+        }
+      }
+    }
+    return result
+  }
+
+  /// The values that handles show through aliases: an array over such a value must not share the
+  /// locks of others.
+  private func aliasedByHandles(_ work: Work) -> [UInt32] {
+    var result: [UInt32] = []
+    for relative in work.held {
+      var id = work.base &+ relative
+      if nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
+      let start = id
+      while nodes[Int(id)].opcode == .attach, hasOperands(id), nodes[Int(id)].storage == nil {
+        id = b(id)
+      }
+      if id != start { result.append(id) }
+    }
+    return result
+  }
+
+  /// Whether a result shares a block with others: nobody holds it, and its record has room for the
+  /// place.
+  @inline(__always)
+  private func isPacked(_ id: UInt32) -> Bool {
+    nodes[Int(id)].slot == nil && !Node.keepsPayload(nodes[Int(id)].opcode)
+  }
+}
+
+// MARK: - Taking over
+
+/// An update that happens in the memory of its old value.
+struct Takeover {
+  let update: Plan.Update
+  /// The memory.
+  let storage: Unmanaged<Storage>
+  /// The records that hold the old value; nothing asks them for it any more.
+  let owners: [UInt32]
+}
+
+extension Tape {
+  /// The plan's updates whose old value ends with this force, so that they need not copy it.
+  ///
+  /// The old value is known by the records over its memory that the force leads to: leaf records, the
+  /// node that those stand for, views. Nothing else may know it, and nobody may read it later:
+  ///
+  /// 1. The records have no handles, and only each other and nodes that this force computes as
+  ///    readers, none of which passes the memory itself on.
+  /// 2. No derivative rule of theirs will read the value. (What was not kept would be computed again
+  ///    from it, but rules read only what they declare, and nothing else can come by later.)
+  /// 3. The storage has no owner but these records: no host array, no other tape, no handle.
+  /// 4. The plan reads the memory, under whichever leaf, before the update only.
+  /// 5. No other plan of this tape runs; none begins, because the tape stays locked until the update
+  ///    is done.
+  ///
+  /// - Complexity: O(nodes that are computed).
+  func findTakeovers(_ work: Work) -> [Takeover] {
+    if state.pointee.inFlight != 0 { return [] }
+    var values: [OldValue] = []
+    for i in 0..<work.plan.updates.count {
+      let update = work.plan.updates[i]
+      let leaf = work.base &+ work.leaves[update.leaf]
+      let root = nodes[Int(work.base &+ work.roots[update.output])]
+      let value = self.value(of: leaf)
+      let fits = value.storage._withUnsafeGuaranteedRef {
+        $0.byteCount == update.byteCount && $0.attachment == nil
+      }
+      if fits, value.offset == 0, nodes[Int(leaf)].slot == nil,
+        root.slot != nil || Node.keepsPayload(root.opcode),
+        isReadBefore(update, value.storage, work)
+      {
+        values.append(OldValue(update: update, storage: value.storage))
+      }
+    }
+    if values.isEmpty { return [] }
+    for relative in work.cone { noteOperands(work.base &+ relative, &values) }
+    return values.compactMap { value in
+      let owners = value.records.map(\.id).filter { nodes[Int($0)].state.contains(.owns) }
+      guard value.isReplaceable, value.records.allSatisfy({ isLetGo($0, value) }),
+        Tape.isOwned(value.storage, by: owners.count)
+      else { return nil }
+      return Takeover(update: value.update, storage: value.storage, owners: owners)
+    }
+  }
+
+  /// What is known of a value that may be replaced.
+  private struct OldValue {
+    let update: Plan.Update
+    let storage: Unmanaged<Storage>
+    /// The records over its memory, and how often they are named by each other and by what is computed.
+    var records: [(id: UInt32, uses: UInt32)] = []
+    var isReplaceable = true
+  }
+
+  /// Whether a plan reads some memory before an update of it, and only before.
+  private func isReadBefore(
+    _ update: Plan.Update, _ storage: Unmanaged<Storage>, _ work: Work
+  ) -> Bool {
+    for (i, leaf) in work.leaves.enumerated() where i != update.leaf {
+      if value(of: work.base &+ leaf).storage.toOpaque() == storage.toOpaque(),
+        work.plan.lastReads[i] >= Int32(update.step)
+      {
+        return false
+      }
+    }
+    return true
+  }
+
+  /// Notes what of the old values a node that is computed reads.
+  private func noteOperands(_ id: UInt32, _ values: inout [OldValue]) {
+    // A view of a value in memory is a record over that, noted by its readers.
+    if nodes[Int(id)].opcode == .view, isGiven(id) { return }
+    func note(_ operand: UInt32, _ need: Needs) {
+      if operand == id { return }
+      let source = nodes[Int(operand)].opcode == .view ? a(operand) : operand
+      guard let storage = nodes[Int(source)].storage else { return }
+      for k in values.indices where values[k].storage.toOpaque() == storage.toOpaque() {
+        noteRecord(operand, &values[k])
+        if nodes[Int(id)].opcode == .attach || needsLater(id).contains(need) {
+          values[k].isReplaceable = false
+        }
+      }
+    }
+    note(a(id), .a)
+    note(b(id), .b)
+    note(c(id), .c)
+  }
+
+  /// Notes one more name for a record, and what that record itself names when it is first seen.
+  private func noteRecord(_ first: UInt32, _ value: inout OldValue) {
+    var next: UInt32? = first
+    while let id = next {
+      if let k = value.records.firstIndex(where: { $0.id == id }) {
+        value.records[k].uses += 1
+        return
+      }
+      value.records.append((id, 1))
+      let isView = nodes[Int(id)].opcode == .view && hasOperands(id)
+      next = isView ? a(id) : importedNode(id)
+    }
+  }
+
+  /// Whether nothing but what has been noted leads to a record, and its value is not needed.
+  private func isLetGo(_ record: (id: UInt32, uses: UInt32), _ value: OldValue) -> Bool {
+    let node = nodes[Int(record.id)]
+    if node.slot != nil || node.uses != record.uses { return false }
+    if node.opcode == .view { return true }
+    return node.storage?.toOpaque() == value.storage.toOpaque()
+      && !needsLater(record.id).contains(.output)
+  }
+
+  /// Whether a storage has exactly some number of owners.
+  private static func isOwned(_ storage: Unmanaged<Storage>, by count: Int) -> Bool {
+    if count == 0 { return false }
+    // All but one let go for a moment; the tape is locked, so nobody sees it.
+    for _ in 1..<count { storage.release() }
+    var owner = storage.takeRetainedValue()
+    let isOwned = isKnownUniquelyReferenced(&owner)
+    for _ in 0..<count { _ = Unmanaged.passRetained(owner) }
+    return isOwned
+  }
+}
