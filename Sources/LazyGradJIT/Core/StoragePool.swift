@@ -148,7 +148,8 @@ package final class StoragePool: Sendable {
 
   /// Gives every cached block back to the system.
   package func trim() {
-    spares.withLock { all in SpareStorages.withClaimed(all) { for spares in all { spares.empty() } }
+    spares.withLock { all in
+      SpareStorages.withClaimed(all) { for spares in all { spares.empty() } }
     }
     for index in 0..<Self.classCount {
       let blocks = withShelf(index) { shelf in
