@@ -229,7 +229,8 @@ import Testing
           GraphNode(.leaf, .float32, shape: id(right), attribute: id(right), slot: 1),
           GraphNode(.matmul, .float32, shape: id(result), a: 0, b: 1, isRoot: true),
         ], leafCount: 2, scalarCount: 0)
-      let steps = PlanRunner.plan(graph, for: instructionSet).steps.array
+      let plan = PlanRunner.plan(graph, for: instructionSet)
+      let steps = withExtendedLifetime(plan) { plan.steps.array }
       let calls = steps.compactMap { step -> Int? in
         if case .calls(_, _, let count) = step { count } else { nil }
       }
@@ -237,7 +238,8 @@ import Testing
       let depth = left.last!
       let parts = result.last! == 1 ? 1 : (depth + Summation.blockDepth - 1) / Summation.blockDepth
       let isKept = matrices * parts <= 8
-      #expect(steps.count == 1 && calls == (isKept ? [matrices * parts] : []))
+      #expect(
+        steps.count == 1 && calls == (isKept ? [matrices * parts] : []), "\(left) x \(right)")
 
       let operands = try [left, right].enumerated().map { number, dims in
         let count = dims.reduce(1, *)
