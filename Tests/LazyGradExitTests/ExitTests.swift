@@ -289,6 +289,43 @@ import Testing
       }
     }
 
+    @Test("What a thread keeps for its next results is no memory in use, and is given up")
+    func spareMemory() async {
+      await #expect(processExitsWith: .success) {
+        let x = Tensor(NDArray.ones([1000]), constant: true)
+        func results() -> [Tensor] {
+          let results = (0..<16).map { x * Double($0) }
+          eval(results)
+          return results
+        }
+        _ = results()
+        LazyGradEngine.trimMemory()
+        precondition(LazyGradEngine.bytesCached == 0)
+        let before = LazyGradEngine.bytesInUse
+        let used = withExtendedLifetime(results()) { LazyGradEngine.bytesInUse - before }
+        precondition(used >= 16 * 8000 && used <= 16 * 10_000)
+        let kept = LazyGradEngine.bytesCached
+        precondition(LazyGradEngine.bytesInUse == before && kept >= used)
+        // The same memory again: blocks for the results and for the run.
+        let taken = LazyGradEngine.counters.allocations
+        withExtendedLifetime(results()) {
+          precondition(LazyGradEngine.counters.allocations == taken + 17)
+          precondition(LazyGradEngine.bytesInUse == before + used)
+          precondition(LazyGradEngine.bytesCached == kept - used)
+        }
+        // Another thread takes it away.
+        await Task.detached { LazyGradEngine.trimMemory() }.value
+        precondition(LazyGradEngine.bytesCached == 0 && LazyGradEngine.bytesInUse == before)
+        // It makes room for other sizes under a limit, and nothing is kept beyond one.
+        _ = results()
+        LazyGradEngine.setMemoryLimit(before + LazyGradEngine.bytesCached)
+        precondition(
+          (Tensor.ones([7000], dtype: .float64) + x[0]).elements(as: Double.self).last == 2)
+        withExtendedLifetime(results()) { LazyGradEngine.setMemoryLimit(1 << 10) }
+        precondition(LazyGradEngine.bytesCached == 0)
+      }
+    }
+
     /// In a process of its own, where no other test takes memory meanwhile.
     @Test("Training and ten thousand plans take flat memory")
     func flatMemory() async {

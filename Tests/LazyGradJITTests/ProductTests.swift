@@ -214,6 +214,56 @@ import Testing
     withExtendedLifetime(block) {}
   }
 
+  /// Small products that nothing is fused with are calls that their plan keeps ready: several where
+  /// there are several matrices or the summed axis is long.
+  @Test(arguments: native) func loneProductsAreCalls(_ instructionSet: InstructionSet) throws {
+    func id(_ dims: [Int]) -> LayoutID { LayoutTable.shared.intern(dims: dims) }
+    for (left, right, result) in [
+      ([16, 16], [16, 16], [16, 16]), ([3, 5], [5, 7], [3, 7]), ([1, 9], [9, 40], [1, 40]),
+      ([8, 64], [64, 1], [8, 1]), ([4, 600], [600, 9], [4, 9]), ([3, 4, 5], [5, 6], [3, 4, 6]),
+      ([2, 1, 3, 300], [4, 300, 2], [2, 4, 3, 2]),
+    ] {
+      let graph = Graph(
+        nodes: [
+          GraphNode(.leaf, .float32, shape: id(left), attribute: id(left), slot: 0),
+          GraphNode(.leaf, .float32, shape: id(right), attribute: id(right), slot: 1),
+          GraphNode(.matmul, .float32, shape: id(result), a: 0, b: 1, isRoot: true),
+        ], leafCount: 2, scalarCount: 0)
+      let plan = PlanRunner.plan(graph, for: instructionSet)
+      let steps = withExtendedLifetime(plan) { plan.steps.array }
+      let calls = steps.compactMap { step -> Int? in
+        if case .calls(_, _, let count) = step { count } else { nil }
+      }
+      let matrices = result.dropLast(2).reduce(1, *)
+      let depth = left.last!
+      let parts = result.last! == 1 ? 1 : (depth + Summation.blockDepth - 1) / Summation.blockDepth
+      let isKept = matrices * parts <= 8
+      #expect(
+        steps.count == 1 && calls == (isKept ? [matrices * parts] : []), "\(left) x \(right)")
+
+      let operands = try [left, right].enumerated().map { number, dims in
+        let count = dims.reduce(1, *)
+        let storage = try Storage(byteCount: 4 * count)
+        let values = storage.pointer.bindMemory(to: Float.self, capacity: count)
+        for i in 0..<count { values[i] = Float(Self.value(i + 77 * number)) }
+        return storage
+      }
+      func run(_ instructionSet: InstructionSet) throws -> [Float] {
+        let storage = try PlanRunner.run(
+          graph, leaves: operands.map { UnsafeRawPointer($0.pointer) }, scalars: [], threads: 1,
+          instructionSet: instructionSet, poisons: true)[2]!
+        return withExtendedLifetime(storage) {
+          (0..<result.reduce(1, *)).map {
+            storage.pointer.load(fromByteOffset: 4 * $0, as: Float.self)
+          }
+        }
+      }
+      let difference = zip(try run(instructionSet), try run(.portable)).map { abs($0 - $1) }
+      #expect(difference.max()! <= 1e-6 * Float(depth), "\(left) x \(right)")
+      withExtendedLifetime(operands) {}
+    }
+  }
+
   /// A function called with known values in the registers that a callee must keep, which stores
   /// whether they are still there.
   @Test(arguments: native) func savedRegistersAreKept(_ instructionSet: InstructionSet) {

@@ -251,6 +251,31 @@ import Testing
     }
   }
 
+  /// What threads keep for their next results is counted and taken away while they use it.
+  @Test func trimmingBesideSmallResults() {
+    let isDone = Atomic<Int>(0)
+    DispatchQueue.concurrentPerform(iterations: 4) { side in
+      if side == 0 {
+        while isDone.load(ordering: .acquiring) < 3 {
+          LazyGradEngine.trimMemory()
+          precondition(LazyGradEngine.bytesInUse >= 0 && LazyGradEngine.bytesCached >= 0)
+        }
+        return
+      }
+      let x = Tensor(NDArray([Double](repeating: Double(side), count: 50)), constant: true)
+      for turn in 0..<500 {
+        let results = (0..<8).map { x * Double(turn + $0) + x }
+        eval(results)
+        for (k, result) in results.enumerated() {
+          let expected = Double(side * (turn + k + 1))
+          let values = result.elements(as: Double.self)
+          precondition(values.allSatisfy { $0 == expected }, "\(values[0]), not \(expected)")
+        }
+      }
+      isDone.add(1, ordering: .releasing)
+    }
+  }
+
   @Test func manyThreadsShareOneTape() {
     // One thread makes the parameters of all, so that all record on its tape.
     let models = (0..<4).map { k in Sent(value: Tensor.full([8, 8], Double(k + 1) / 64)) }

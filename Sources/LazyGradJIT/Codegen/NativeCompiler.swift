@@ -12,6 +12,6 @@ package enum NativeCompiler {
       kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
       if kernel.hasProduct { ProductCompiler.prepare(kernel, instructionSet) }
     }
-    plan.measureWork()
+    plan.takeInCode(ProductCompiler.calls)
   }
 }

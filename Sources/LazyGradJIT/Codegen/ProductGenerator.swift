@@ -104,44 +104,6 @@ package struct ProductShape: Hashable, Sendable {
   }
 }
 
-/// What an emitted product is called with. Distances are in bytes.
-package struct ProductArguments {
-  package var a: UnsafeRawPointer
-  package var b: UnsafeRawPointer
-  package var c: UnsafeMutableRawPointer
-  /// Rows of C, one of the shape's heights.
-  package var rows: Int
-  /// The length of the summed axis.
-  package var depth: Int
-  package var aRow: Int
-  package var aColumn: Int
-  package var bRow: Int
-  package var cRow: Int
-  /// From one strip of B to the next.
-  package var bStrip: Int
-  /// 1 to add to C, 0 to overwrite it.
-  package var accumulates: Int
-
-  package init(
-    a: UnsafeRawPointer, b: UnsafeRawPointer, c: UnsafeMutableRawPointer, rows: Int, depth: Int,
-    aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int, accumulates: Bool
-  ) {
-    self.a = a
-    self.b = b
-    self.c = c
-    self.rows = rows
-    self.depth = depth
-    self.aRow = aRow
-    self.aColumn = aColumn
-    self.bRow = bRow
-    self.cRow = cRow
-    self.bStrip = bStrip
-    self.accumulates = accumulates ? 1 : 0
-  }
-
-  package typealias Function = @convention(c) (UnsafeRawPointer) -> Void
-}
-
 /// Emits the function of a shape.
 struct ProductGenerator {
   private let shape: ProductShape

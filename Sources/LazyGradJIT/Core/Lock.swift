@@ -36,3 +36,7 @@ package final class Lock<Value>: @unchecked Sendable {
     return try body(&value)
   }
 }
+
+/// Lets another thread run.
+@inline(__always)
+func yieldThread() { sched_yield() }

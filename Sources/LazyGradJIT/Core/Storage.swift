@@ -11,9 +11,10 @@ import Synchronization
 /// of a vector.
 public final class Storage: @unchecked Sendable {
   package let pointer: UnsafeMutableRawPointer
-  package let byteCount: Int
-  /// The block's true size, which the pool needs back.
-  let capacity: Int
+  /// Bytes asked for. Changes only between two lives of the object (`SpareStorages`).
+  @exclusivity(unchecked) package internal(set) var byteCount: Int
+  /// Which blocks of the pool this is one of.
+  let sizeClass: Int
 
   /// The tape that reads this memory most: its records are counted without an atomic
   /// read-modify-write, under that tape's lock. 0 while nobody has read it.
@@ -24,7 +25,11 @@ public final class Storage: @unchecked Sendable {
   let foreignRecords = Atomic<Int>(0)
 
   /// Something else that lives as long as what reads this memory: the rule of a custom operation.
-  package var attachment: AnyObject?
+  /// Set before anybody else knows the storage.
+  @exclusivity(unchecked) package var attachment: AnyObject?
+
+  /// The next one of those that nobody uses, between two lives of the object.
+  @exclusivity(unchecked) var nextSpare: Unmanaged<Storage>?
 
   /// Takes uninitialised memory from the pool.
   ///
@@ -32,7 +37,7 @@ public final class Storage: @unchecked Sendable {
   package init(byteCount: Int) throws(StorageError) {
     let block = try StoragePool.shared.take(byteCount)
     pointer = block.pointer
-    capacity = block.capacity
+    sizeClass = block.sizeClass
     self.byteCount = byteCount
   }
 
@@ -43,11 +48,11 @@ public final class Storage: @unchecked Sendable {
       preconditionFailure("LazyGrad: no memory for \(byteCount) bytes")
     }
     pointer = block.pointer
-    capacity = block.capacity
+    sizeClass = block.sizeClass
     self.byteCount = byteCount
   }
 
-  deinit { StoragePool.shared.give(pointer, capacity: capacity) }
+  deinit { StoragePool.shared.give(pointer, sizeClass: sizeClass) }
 
   /// Whether any recorded operation that is still alive reads this memory.
   ///

@@ -15,9 +15,10 @@ import Synchronization
 /// Four classes per power of two, so at most a fifth of a block is unused. Each class has its own
 /// lock and keeps the blocks last given back; what would exceed a limit goes to the system.
 ///
-/// A small program takes and gives a block per result, so both cost one lock of the block's class
-/// and no other atomic operation: everything that is counted is counted under that lock, and what
-/// is asked for the whole pool is summed up when somebody asks.
+/// To take and to give a block costs one lock of the block's class and no other atomic operation:
+/// everything that is counted is counted under that lock, and what is asked for the whole pool is
+/// summed up when somebody asks. Small blocks that a tape lets go of stay with the tape
+/// (`SpareStorages`); to the shelves they are in use, to whoever asks the pool they are kept.
 package final class StoragePool: Sendable {
   package static let shared = StoragePool()
 
@@ -26,11 +27,13 @@ package final class StoragePool: Sendable {
   /// Blocks from this size on are asked to be backed by huge pages.
   private static let hugePageThreshold = 4 << 20
   /// Blocks up to this size are kept up to `smallCacheLimit` per class, whatever else is kept.
-  private static let smallBlock = 1 << 16
+  static let smallBlock = 1 << 16
   private static let smallCacheLimit = 4 << 20
   /// Larger blocks are kept up to this many bytes together.
   private static let cacheLimit = 1 << 30
   private static let classCount = 4 * 56
+  /// The classes of blocks up to `smallBlock`.
+  static let smallClassCount = 41
 
   /// One class's blocks. Raw pointers are not `Sendable`; the lock makes it safe.
   private struct Shelf: @unchecked Sendable {
@@ -46,8 +49,13 @@ package final class StoragePool: Sendable {
   /// Bytes of larger blocks that are kept.
   private let largeCached = Atomic<Int>(0)
   private let limit = Atomic<Int>(Settings.memoryLimit)
+  /// What the tapes keep.
+  private let spares = Lock<[SpareStorages]>([])
 
   private init() {
+    precondition(
+      Self.capacity(ofClass: Self.smallClassCount - 1) == Self.smallBlock,
+      "LazyGrad: the number of small classes does not fit their limit")
     shelves = .allocate(capacity: Self.classCount)
     for i in 0..<Self.classCount {
       (shelves + i).initialize(to: Unmanaged.passRetained(Lock(Shelf())))
@@ -74,7 +82,7 @@ package final class StoragePool: Sendable {
   /// A block of some size; `isLimited`: only within the limit.
   func take(
     _ byteCount: Int, isLimited: Bool = true
-  ) throws(StorageError) -> (pointer: UnsafeMutableRawPointer, capacity: Int) {
+  ) throws(StorageError) -> (pointer: UnsafeMutableRawPointer, sizeClass: Int) {
     guard byteCount >= 0, byteCount <= 1 << 48 else {
       throw .outOfMemory(byteCount: byteCount, limit: limit.load(ordering: .relaxed))
     }
@@ -90,7 +98,7 @@ package final class StoragePool: Sendable {
     }
     if let block = reused.pointer {
       if capacity > Self.smallBlock { largeCached.wrappingSubtract(capacity, ordering: .relaxed) }
-      return (block, capacity)
+      return (block, index)
     }
     // What is kept counts as held, so a limit may first cost the blocks that nobody uses.
     guard
@@ -103,15 +111,22 @@ package final class StoragePool: Sendable {
       shelf.inUse &+= 1
       shelf.taken &+= 1
     }
-    return (block, capacity)
+    return (block, index)
   }
 
-  func give(_ pointer: UnsafeMutableRawPointer, capacity: Int) {
+  /// Whether more is held than a limit that has been lowered allows: nothing is kept then.
+  @inline(__always)
+  var isOverLimit: Bool {
+    held.load(ordering: .relaxed) > limit.load(ordering: .relaxed)
+  }
+
+  func give(_ pointer: UnsafeMutableRawPointer, sizeClass: Int) {
     let block = Block(pointer: pointer)
+    let capacity = Self.capacity(ofClass: sizeClass)
     let isLarge = capacity > Self.smallBlock
     let isFull = isLarge && largeCached.load(ordering: .relaxed) + capacity > Self.cacheLimit
-    let isOverLimit = held.load(ordering: .relaxed) > limit.load(ordering: .relaxed)
-    let isKept = withShelf(Self.sizeClass(capacity)) { shelf in
+    let isOverLimit = self.isOverLimit
+    let isKept = withShelf(sizeClass) { shelf in
       shelf.inUse &-= 1
       if isFull || isOverLimit
         || (!isLarge && shelf.free.count &* capacity >= Self.smallCacheLimit)
@@ -129,8 +144,14 @@ package final class StoragePool: Sendable {
     }
   }
 
+  /// Takes note of what a tape keeps.
+  func register(_ spare: SpareStorages) { spares.withLock { $0.append(spare) } }
+
   /// Gives every cached block back to the system.
   package func trim() {
+    spares.withLock { all in
+      SpareStorages.withClaimed(all) { for spares in all { spares.empty() } }
+    }
     for index in 0..<Self.classCount {
       let blocks = withShelf(index) { shelf in
         defer { shelf.free = [] }
@@ -145,18 +166,28 @@ package final class StoragePool: Sendable {
     }
   }
 
-  private func sum(_ value: (Shelf, _ capacity: Int) -> Int) -> Int {
-    (0..<Self.classCount).reduce(0) { sum, index in
-      sum + withShelf(index) { value($0, Self.capacity(ofClass: index)) }
+  /// Adds up something over the shelves and over what the tapes keep. These stand still meanwhile, so
+  /// that what they keep is in use on its shelf.
+  private func sum(
+    _ inShelf: (Shelf, _ capacity: Int) -> Int, _ inSpares: (SpareStorages) -> Int
+  ) -> Int {
+    spares.withLock { all in
+      SpareStorages.withClaimed(all) {
+        var sum = all.reduce(0) { $0 + inSpares($1) }
+        for index in 0..<Self.classCount {
+          sum += withShelf(index) { inShelf($0, Self.capacity(ofClass: index)) }
+        }
+        return sum
+      }
     }
   }
 
   /// Bytes held by arrays now.
-  package var bytesInUse: Int { sum { $0.inUse * $1 } }
+  package var bytesInUse: Int { sum({ $0.inUse * $1 }, { -$0.byteCount }) }
   /// Blocks taken since the process began.
-  package var blocksTaken: Int { sum { shelf, _ in shelf.taken } }
+  package var blocksTaken: Int { sum({ shelf, _ in shelf.taken }, \.taken) }
   /// Bytes kept for reuse.
-  package var bytesCached: Int { sum { $0.free.count * $1 } }
+  package var bytesCached: Int { sum({ $0.free.count * $1 }, \.byteCount) }
 
   /// Sets the number of bytes that arrays may hold together.
   package func setLimit(_ bytes: Int) {

@@ -3,59 +3,57 @@
 
 /// The work of one force, whichever way it was found.
 struct Work {
-  let plan: Plan
-  let leaves: [UInt32]
-  let scalars: [UInt32]
-  let roots: [UInt32]
-  let cone: [UInt32]
-  let held: [UInt32]
+  let nodes: PlanNodes
   /// What the ids are relative to.
   let base: UInt32
   /// Leaf records that stand for nodes of the cone, newest first.
   var imports: [UInt32] = []
+
+  var plan: Plan { nodes.plan }
+  var leaves: [UInt32] { nodes.leaves }
+  var scalars: [UInt32] { nodes.scalars }
+  var roots: [UInt32] { nodes.roots }
+  var cone: [UInt32] { nodes.cone }
+  var held: [UInt32] { nodes.held }
 }
 
 extension Tape {
-  struct OutputMemory {
-    /// Holds one reference for the node.
-    let storage: Unmanaged<Storage>
-    let byteOffset: Int
-  }
-
-  /// Memory for the roots. What the user holds gets memory of its own, or that of the value which it
-  /// takes the place of; values that are only kept for the backward pass share one block, which lives
-  /// as long as they do together.
+  /// Finds memory for the roots and notes in the binding where it is. What the user holds gets memory
+  /// of its own, or that of the value which it takes the place of; values that are only kept for the
+  /// backward pass share one block, which lives as long as they do together.
   func makeOutputs(
-    _ work: Work, _ takeovers: [Takeover]
-  ) throws(StorageError) -> [OutputMemory] {
-    var result: [OutputMemory] = []
-    result.reserveCapacity(work.roots.count)
+    _ work: Work, _ takeovers: [Takeover], _ binding: PlanRunner.Binding
+  ) throws(StorageError) {
+    let spares = state.pointee.spares
+    let outputs = binding.outputs
+    let addresses = binding.bases + (1 + work.leaves.count)
     var shared = 0
     let aliased = aliasedByHandles(work)
     func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
     for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
     }
-    let block = shared > 0 ? try Storage(byteCount: shared) : nil
+    let block = shared > 0 ? try spares.take(shared) : nil
+    defer { if let block { spares.give(block) } }
     var offset = 0
     for (i, root) in work.roots.enumerated() {
       let bytes = work.plan.outputs[i].byteCount
-      if let takeover = takeovers.first(where: { $0.update.output == i }) {
-        result.append(OutputMemory(storage: takeover.storage.retain(), byteOffset: 0))
+      if !takeovers.isEmpty, let takeover = takeovers.first(where: { $0.update.output == i }) {
+        outputs[i] = PlanRunner.OutputMemory(storage: takeover.storage.retain(), byteOffset: 0)
       } else if isPacked(work.base &+ root) {
-        result.append(OutputMemory(storage: Unmanaged.passRetained(block!), byteOffset: offset))
+        outputs[i] = PlanRunner.OutputMemory(storage: block!.retain(), byteOffset: offset)
         offset += ArenaAllocator.rounded(bytes)
       } else {
         do throws(StorageError) {
-          let storage = try Storage(byteCount: bytes)
-          result.append(OutputMemory(storage: Unmanaged.passRetained(storage), byteOffset: 0))
+          outputs[i] = PlanRunner.OutputMemory(storage: try spares.take(bytes), byteOffset: 0)
         } catch {
-          for output in result { output.storage.release() }
+          for k in 0..<i { spares.give(outputs[k].storage) }
           throw error
         }
       }
+      addresses[i] =
+        outputs[i].storage._withUnsafeGuaranteedRef { $0.pointer } + outputs[i].byteOffset
     }
-    return result
   }
 
   /// The values that handles show through aliases: an array over such a value must not share the

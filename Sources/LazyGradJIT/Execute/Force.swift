@@ -24,16 +24,15 @@ package enum Engine {
       defer { tape.unlock() }
       var ids: [UInt32] = []
       ids.reserveCapacity(rest.count)
-      var others = 0
+      var others: [SlotRef] = []
       for slot in rest {
         if slot.unlockedTape != tape {
-          rest[others] = slot
-          others += 1
+          others.append(slot)
         } else if slot.pointee.node != 0, !tape.isGiven(slot.pointee.node &- 1) {
           ids.append(slot.pointee.node &- 1)
         }
       }
-      rest.removeSubrange(others...)
+      rest = others
       if !ids.isEmpty { try tape.force(ids) }
     }
   }
@@ -77,13 +76,11 @@ extension Tape {
       } else {
         state.pointee.counters.planMisses += 1
       }
-      if let windowKey { remember(windowKey, ids, extraction, plan) }
-      try run(
-        Work(
-          plan: plan, leaves: extraction.leaves, scalars: extraction.scalars,
-          roots: extraction.roots, cone: extraction.cone, held: extraction.held, base: 0,
-          imports: extraction.imports),
-        &kernelTime)
+      let start = state.pointee.windowStart
+      let work = Work(
+        nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
+      if let windowKey { remember(windowKey, ids, work.nodes) }
+      try run(work, &kernelTime)
     }
     if state.pointee.readsPending, state.pointee.live > state.pointee.lateLimit,
       state.pointee.inFlight == 0
@@ -127,146 +124,31 @@ extension Tape {
     return isDone
   }
 
-  // MARK: Whole windows
-
-  /// What a window is found by, and how many of its nodes are held.
-  ///
-  /// Which ones these are is looked up here, in one pass over the window, rather than followed as
-  /// handles come and go: that is two hashes per operation, and most handles are gone before their
-  /// window is forced.
-  private func windowKey(_ ids: [UInt32]) -> (key: UInt64, held: Int) {
-    let start = Int(state.pointee.windowStart)
-    let count = Int(state.pointee.count)
-    var key = TapeHash.mix(state.pointee.hash ^ UInt64(count - start))
-    var held = 0
-    for id in start..<count where nodes[id].slot != nil && nodes[id].opcode != .leaf {
-      key = TapeHash.mix(key ^ UInt64(id - start))
-      held += 1
-    }
-    for id in ids { key = TapeHash.mix(key ^ UInt64(Int(id) - start)) }
-    return (key, held)
-  }
-
-  /// The work that this window takes, if an equal window was forced before.
-  private func knownWindow(_ ids: [UInt32]) -> Work? {
-    let start = state.pointee.windowStart
-    if state.pointee.readsPending { return nil }
-    for id in ids where id < start { return nil }
-    let (key, held) = windowKey(ids)
-    guard let known = PlanCache.shared.window(key, { self.matches($0, ids, held) }) else {
-      return nil
-    }
-    return Work(
-      plan: known.plan, leaves: known.leaves, scalars: known.scalars, roots: known.roots,
-      cone: known.cone, held: known.settled, base: start)
-  }
-
-  /// Compares the words themselves: a hash alone would be a wrong answer waiting.
-  private func matches(_ known: WindowPlan, _ ids: [UInt32], _ held: Int) -> Bool {
-    let start = state.pointee.windowStart
-    let n = Int(state.pointee.count &- start)
-    guard known.words.count == n * 4, known.held.count == held,
-      known.requested.count == ids.count, known.events.count == state.pointee.events.count
-    else { return false }
-    for (k, id) in ids.enumerated() where known.requested[k] != id &- start { return false }
-    for (k, event) in known.events.enumerated() where state.pointee.events[k] != event {
-      return false
-    }
-    for id in known.held
-    where nodes[Int(start &+ id)].slot == nil || nodes[Int(start &+ id)].opcode == .leaf {
-      return false
-    }
-    let first = nodes + Int(start)
-    return known.words.withUnsafeBufferPointer { words in
-      var difference: UInt64 = 0
-      for i in 0..<n {
-        let (w0, w1, w2, w3) = Tape.words(first + i)
-        difference |= (w0 ^ words[4 * i]) | (w1 ^ words[4 * i + 1])
-        difference |= (w2 ^ words[4 * i + 2]) | (w3 ^ words[4 * i + 3])
-      }
-      return difference == 0
-    }
-  }
-
-  @inline(__always)
-  private static func words(
-    _ node: UnsafeMutablePointer<Node>
-  ) -> (UInt64, UInt64, UInt64, UInt64) {
-    let n = node.pointee
-    return (
-      Node.head(n.opcode, n.type, n.traits, n.shape), UInt64(n.attribute) << 32 | UInt64(n.a),
-      UInt64(n.b) << 32 | UInt64(n.c), Node.isPayloadStatic(n.opcode, n.traits) ? n.payload : 0
-    )
-  }
-
-  private func remember(_ key: UInt64, _ ids: [UInt32], _ e: Extraction, _ plan: Plan) {
-    let start = state.pointee.windowStart
-    // A value from before the window would be bound by an id that means nothing next time.
-    guard e.cone.first.map({ $0 >= start }) ?? false, e.leaves.allSatisfy({ $0 >= start }) else {
-      return
-    }
-    let n = Int(state.pointee.count &- start)
-    var words: [UInt64] = []
-    words.reserveCapacity(4 * n)
-    var held: [UInt32] = []
-    for i in 0..<n {
-      let node = nodes + Int(start) + i
-      if node.pointee.state.contains(.dead) { return }
-      let (w0, w1, w2, w3) = Tape.words(node)
-      words += [w0, w1, w2, w3]
-      if node.pointee.slot != nil, node.pointee.opcode != .leaf { held.append(UInt32(i)) }
-    }
-    PlanCache.shared.remember(
-      WindowPlan(
-        plan: plan, words: words, events: state.pointee.events.array, held: held,
-        requested: ids.map { $0 &- start }, leaves: e.leaves.map { $0 &- start },
-        scalars: e.scalars.map { $0 &- start }, roots: e.roots.map { $0 &- start },
-        cone: e.cone.map { $0 &- start }, settled: e.held.map { $0 &- start }),
-      key: key)
-  }
-
   // MARK: Running
 
   private func run(_ work: Work, _ kernelTime: inout Int) throws(StorageError) {
     let plan = work.plan
     let takeovers = plan.updates.count > 0 ? findTakeovers(work) : []
-    let outputs = try makeOutputs(work, takeovers)
-    let baseCount = 1 + work.leaves.count + work.roots.count
-    let bases = UnsafeMutablePointer<UnsafeMutableRawPointer>.allocate(capacity: baseCount)
-    let scalars = UnsafeMutablePointer<UInt64>.allocate(capacity: work.scalars.count + 1)
-    defer {
-      bases.deallocate()
-      scalars.deallocate()
-    }
-    bases[0] = UnsafeMutableRawPointer(bases)
-    for (i, leaf) in work.leaves.enumerated() {
-      let value = self.value(of: work.base &+ leaf)
-      let size = nodes[Int(work.base &+ leaf)].type.size
-      bases[1 + i] = value.storage._withUnsafeGuaranteedRef { $0.pointer } + value.offset * size
-    }
-    for (i, output) in outputs.enumerated() {
-      bases[1 + work.leaves.count + i] =
-        output.storage._withUnsafeGuaranteedRef { $0.pointer } + output.byteOffset
-    }
+    let spares = state.pointee.spares
+    let binding = try PlanRunner.Binding(
+      plan, scalarCount: work.scalars.count, threads: Engine.threads,
+      parallelThreshold: PlanRunner.parallelThreshold,
+      take: { size throws(StorageError) in try spares.take(size) })
+    defer { spares.give(binding.memory) }
+    try makeOutputs(work, takeovers, binding)
+    let addresses = binding.bases + 1
+    for (i, leaf) in work.leaves.enumerated() { addresses[i] = address(of: work.base &+ leaf) }
     for (i, scalar) in work.scalars.enumerated() {
-      scalars[i] = nodes[Int(work.base &+ scalar)].payload
+      binding.scalars[i] = nodes[Int(work.base &+ scalar)].payload
     }
     state.pointee.inFlight += 1
     // A value that changes in place is nobody's while it does: others wait.
     if takeovers.isEmpty { unlock() }
     let before = Engine.measuresOverhead ? Engine.nanoseconds() : 0
-    var failure: StorageError?
-    do throws(StorageError) {
-      try PlanRunner.run(
-        plan, PlanRunner.Binding(bases: bases, scalars: scalars), threads: Engine.threads)
-    } catch { failure = error }
+    PlanRunner.run(plan, binding)
     if Engine.measuresOverhead { kernelTime += Engine.nanoseconds() - before }
     if takeovers.isEmpty { lock() }
     state.pointee.inFlight -= 1
-    if let failure {
-      for output in outputs { output.storage.release() }
-      throw failure
-    }
     state.pointee.counters.kernelsRun += plan.kernelCount
     state.pointee.counters.bytesRead += plan.cost.bytesRead
     state.pointee.counters.bytesWritten += plan.cost.bytesWritten
@@ -275,18 +157,46 @@ extension Tape {
       state.pointee.counters.bytesWritten -= takeover.update.byteCount
       for id in takeover.owners { dropValue(id) }
     }
-    commit(work, outputs)
+    commit(work, binding.outputs)
+  }
+
+  /// Where the value of an evaluated node or leaf begins.
+  @inline(__always)
+  private func address(of id: UInt32) -> UnsafeMutableRawPointer {
+    let node = nodes + Int(id)
+    let size = node.pointee.type.size
+    if node.pointee.opcode == .leaf {
+      return node.pointee.storage.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.pointer }
+        + Int(node.pointee.payload) &* size
+    }
+    let value = self.value(of: id)
+    return value.storage._withUnsafeGuaranteedRef { $0.pointer } + value.offset &* size
   }
 
   /// Writes results back: values into their nodes, finished handles off the tape, and what nothing
   /// needs any more is freed.
-  private func commit(_ work: Work, _ outputs: [OutputMemory]) {
+  private func commit(
+    _ work: Work, _ outputs: UnsafeMutablePointer<PlanRunner.OutputMemory>
+  ) {
     for (i, root) in work.roots.enumerated() {
       let id = work.base &+ root
       let node = nodes + Int(id)
       if node.pointee.storage != nil || node.pointee.state.contains(.dead) {
         // Another thread has computed it too, or has dropped it meanwhile.
-        outputs[i].storage.release()
+        state.pointee.spares.give(outputs[i].storage)
+        continue
+      }
+      if node.pointee.uses == 0, let slot = node.pointee.slot,
+        !node.pointee.state.contains(.tracked)
+      {
+        // Nothing but the handle is about to read the value.
+        node.pointee.state.insert(.evaluated)
+        slot.pointee.storage = outputs[i].storage
+        slot.pointee.offset = outputs[i].byteOffset / node.pointee.type.size
+        slot.pointee.layout = node.pointee.shape
+        slot.pointee.node = 0
+        slot.pointee.leaf = 0
+        unhold(id)
         continue
       }
       node.pointee.storage = outputs[i].storage
@@ -353,13 +263,4 @@ extension Tape {
     nodes[Int(id)].state.insert(.owns)
     state.pointee.owners.append(id)
   }
-
-  private func hasValue(_ id: UInt32) -> Bool {
-    let node = nodes[Int(id)]
-    return node.opcode == .view ? hasValue(id &- node.a) : node.storage != nil
-  }
-}
-
-extension RawList where Element == UInt64 {
-  var array: [UInt64] { Array(UnsafeBufferPointer(start: base, count: count)) }
 }

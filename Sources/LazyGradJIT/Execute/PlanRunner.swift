@@ -8,38 +8,61 @@ package enum PlanRunner {
   /// A plan is split over threads from this estimate on: twice what entering Dispatch costs.
   package static let parallelThreshold = 200_000.0
 
-  /// The memory that a run reads and writes.
+  /// Where a result is. Holds one reference for it.
+  struct OutputMemory {
+    let storage: Unmanaged<Storage>
+    let byteOffset: Int
+  }
+
+  /// The memory of a run: one block for everything that lives as long as it does.
+  ///
+  ///     outputs | addresses: arena, leaves, outputs | scalars | arena | scratch per thread
   struct Binding {
-    /// Arena, leaves, outputs.
-    var bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
-    var scalars: UnsafePointer<UInt64>
+    /// Whose block it is; whoever made the binding lets go of it.
+    let memory: Unmanaged<Storage>
+    /// Arena, leaves, outputs: what `Place.base` counts. All but the first are for the caller to set.
+    let bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
+    /// The bits of the run-time scalars, for the caller to set.
+    let scalars: UnsafeMutablePointer<UInt64>
+    /// Where the outputs are, for the caller to note.
+    let outputs: UnsafeMutablePointer<OutputMemory>
+    /// The scratch memory of the first thread; those of the others follow.
+    let scratch: UnsafeMutableRawPointer
+    /// How many threads take part.
+    let threads: Int
+
+    /// Divides memory that `take` gets for a number of bytes.
+    @inline(__always)
+    init(
+      _ plan: Plan, scalarCount: Int, threads limit: Int, parallelThreshold: Double,
+      take: (Int) throws(StorageError) -> Unmanaged<Storage>
+    ) throws(StorageError) {
+      let isSplit = limit > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold
+      threads = isSplit ? limit : 1
+      let addresses = MemoryLayout<OutputMemory>.stride * plan.outputs.count
+      let numbers = addresses + 8 * (1 + plan.leafCount + plan.outputs.count)
+      let table = ArenaAllocator.rounded(numbers + 8 * scalarCount)
+      let arena = table + ArenaAllocator.rounded(plan.arenaBytes)
+      memory = try take(arena + threads * plan.workBytes + 64)
+      let start = memory._withUnsafeGuaranteedRef { $0.pointer }
+      outputs = start.assumingMemoryBound(to: OutputMemory.self)
+      bases = (start + addresses).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+      bases[0] = start + table
+      scalars = (start + numbers).assumingMemoryBound(to: UInt64.self)
+      scratch = start + arena
+    }
   }
 
   /// Runs every kernel of a plan in order.
-  ///
-  /// - Parameters:
-  ///   - parallelThreshold: nanoseconds on one core from which the plan is split.
-  ///   - poisons: fills the plan's own memory with NaNs first, so that tests see what is read
-  ///     before it is written.
-  /// - Throws: `StorageError` where there is no memory for the arena; nothing has run then.
-  static func run(
-    _ plan: Plan, _ binding: Binding, threads: Int,
-    parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false
-  ) throws(StorageError) {
-    let work = plan.workBytes
-    let threads =
-      threads > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold ? threads : 1
-    let memory = try Storage(byteCount: plan.arenaBytes + threads * work + 64)
-    binding.bases[0] = memory.pointer
-    if poisons { memory.poison() }
-    let scratch = memory.pointer + ArenaAllocator.rounded(plan.arenaBytes)
-    if threads == 1 {
-      let context = RunContext(bases: binding.bases, scalars: binding.scalars, scratch: scratch)
-      runSerial(plan, context)
+  @inline(__always)
+  static func run(_ plan: Plan, _ binding: Binding) {
+    if binding.threads == 1 {
+      runSerial(
+        plan,
+        RunContext(bases: binding.bases, scalars: binding.scalars, scratch: binding.scratch))
     } else {
-      runParallel(plan, binding, scratch, work, threads)
+      runParallel(plan, binding)
     }
-    withExtendedLifetime(memory) {}
   }
 
   private static func runSerial(_ plan: Plan, _ context: RunContext) {
@@ -50,6 +73,8 @@ package enum PlanRunner {
           for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
           if kernel.needsFinish { kernel.finish(context) }
         }
+      case .calls(_, let first, let count):
+        for call in first..<(first &+ count) { plan.calls[call].run(context) }
       case .move(let index): plan.moves[index].run(context)
       }
     }
@@ -60,21 +85,18 @@ package enum PlanRunner {
   /// Dispatch promises no gang scheduling, so a kernel is finished when its chunks are, not when
   /// all workers have come by: the calling thread can always get through alone, and a worker that
   /// arrives late finds everything claimed.
-  private static func runParallel(
-    _ plan: Plan, _ binding: Binding, _ scratch: UnsafeMutableRawPointer, _ work: Int,
-    _ threads: Int
-  ) {
+  private static func runParallel(_ plan: Plan, _ binding: Binding) {
     let counters = UnsafeMutablePointer<StepCounter>.allocate(capacity: plan.steps.count)
     for i in 0..<plan.steps.count { (counters + i).initialize(to: StepCounter()) }
     defer {
       counters.deinitialize(count: plan.steps.count)
       counters.deallocate()
     }
-    let shared = Shared(counters: counters, binding: binding, scratch: scratch)
-    DispatchQueue.concurrentPerform(iterations: threads) { worker in
+    let shared = Shared(counters: counters, binding: binding)
+    DispatchQueue.concurrentPerform(iterations: binding.threads) { worker in
       let context = RunContext(
         bases: shared.binding.bases, scalars: shared.binding.scalars,
-        scratch: shared.scratch + worker * work)
+        scratch: shared.binding.scratch + worker * plan.workBytes)
       for i in 0..<plan.steps.count {
         switch plan.steps[i] {
         case .loop(let reference):
@@ -83,6 +105,10 @@ package enum PlanRunner {
               kernel.chunkCount, { kernel.run(chunk: $0, context) },
               then: kernel.needsFinish ? { kernel.finish(context) } : nil)
           }
+        case .calls(_, let first, let count):
+          shared.counters[i].share(
+            1, { _ in for call in first..<(first &+ count) { plan.calls[call].run(context) } },
+            then: nil)
         case .move(let index):
           shared.counters[i].share(1, { _ in plan.moves[index].run(context) }, then: nil)
         }
@@ -120,7 +146,6 @@ package enum PlanRunner {
   private struct Shared: @unchecked Sendable {
     let counters: UnsafeMutablePointer<StepCounter>
     let binding: Binding
-    let scratch: UnsafeMutableRawPointer
   }
 
   /// The text of a graph's plan: for tests.
@@ -140,6 +165,9 @@ package enum PlanRunner {
   /// - Parameters:
   ///   - outputs: memory for roots by position; the others get memory of their own.
   ///   - updatesInPlace: lets every update that may have it happen in (a copy of) its leaf's memory.
+  ///   - parallelThreshold: nanoseconds on one core from which the plan is split.
+  ///   - poisons: fills the plan's own memory with NaNs first, so that tests see what is read
+  ///     before it is written.
   /// - Returns: The memory of every other root, by position.
   package static func run(
     _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double],
@@ -149,9 +177,15 @@ package enum PlanRunner {
     updatesInPlace: Bool = false
   ) throws -> [Int: Storage] {
     let plan = plan(graph, for: instructionSet)
+    let binding = try Binding(
+      plan, scalarCount: scalars.count, threads: threads, parallelThreshold: parallelThreshold,
+      take: { size throws(StorageError) in Unmanaged.passRetained(try Storage(byteCount: size)) })
+    defer { binding.memory.release() }
+    if poisons {
+      binding.memory._withUnsafeGuaranteedRef { $0.poison(from: binding.bases[0]) }
+    }
     var outputs: [Int: Storage] = [:]
-    var bases = [UnsafeMutableRawPointer(bitPattern: 64)!]
-    bases += leaves.map { UnsafeMutableRawPointer(mutating: $0) }
+    var bases = leaves.map { UnsafeMutableRawPointer(mutating: $0) }
     let updates = updatesInPlace ? plan.updates.array : []
     for (i, output) in plan.outputs.enumerated() {
       if let memory = given[output.node] {
@@ -159,34 +193,30 @@ package enum PlanRunner {
         continue
       }
       let storage = try Storage(byteCount: output.byteCount)
-      if poisons { storage.poison() }
+      if poisons { storage.poison(from: storage.pointer) }
       for update in updates where update.output == i {
         storage.pointer.copyMemory(
           from: leaves[update.leaf], byteCount: min(update.byteCount, output.byteCount))
-        bases[1 + update.leaf] = storage.pointer
+        bases[update.leaf] = storage.pointer
       }
       outputs[output.node] = storage
       bases.append(storage.pointer)
     }
-    var bits = scalars.map { $0.bitPattern }
+    for (i, base) in bases.enumerated() { binding.bases[1 + i] = base }
+    for (i, scalar) in scalars.enumerated() { binding.scalars[i] = scalar.bitPattern }
     for node in graph.nodes where node.opcode == .scalar && !node.type.isFloating {
-      bits[Int(node.slot)] = UInt64(bitPattern: Int64(scalars[Int(node.slot)]))
+      let slot = Int(node.slot)
+      binding.scalars[slot] = UInt64(bitPattern: Int64(scalars[slot]))
     }
-    bits.append(0)
-    try bases.withUnsafeMutableBufferPointer { bases in
-      try bits.withUnsafeBufferPointer { bits in
-        try run(
-          plan, Binding(bases: bases.baseAddress!, scalars: bits.baseAddress!), threads: threads,
-          parallelThreshold: parallelThreshold, poisons: poisons)
-      }
-    }
+    run(plan, binding)
     return outputs
   }
 }
 
 extension Storage {
-  /// Fills the block with ones: NaN in every floating type.
-  fileprivate func poison() {
-    pointer.initializeMemory(as: UInt8.self, repeating: 0xFF, count: byteCount + StoragePool.slack)
+  /// Fills the block from an address on with ones: NaN in every floating type.
+  fileprivate func poison(from start: UnsafeMutableRawPointer) {
+    let count = pointer + byteCount + StoragePool.slack - start
+    start.initializeMemory(as: UInt8.self, repeating: 0xFF, count: count)
   }
 }

@@ -228,6 +228,7 @@ extension Tape {
     }
   }
 
+  @inline(__always)
   func uncountReader(_ storage: Unmanaged<Storage>) {
     storage._withUnsafeGuaranteedRef { storage in
       if storage.home.load(ordering: .relaxed) == identity {

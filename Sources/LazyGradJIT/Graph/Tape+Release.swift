@@ -126,7 +126,7 @@ extension Tape {
       nodes[Int(leaf)].state.insert(.owns)
       if nodes[Int(leaf)].uses == 0 { free(leaf) }
     } else {
-      storage.release()
+      state.pointee.spares.give(storage)
     }
     slot.pointee.leaf = 0
   }
@@ -221,6 +221,7 @@ extension Tape {
   }
 
   /// Lets go of a node's memory and of its count on the storage.
+  @inline(__always)
   func dropValue(_ id: UInt32) {
     let node = nodes + Int(id)
     guard let storage = node.pointee.storage else { return }
@@ -228,7 +229,7 @@ extension Tape {
       uncountReader(storage)
     }
     if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.pointee.leaf = 0 }
-    if node.pointee.state.contains(.owns) { storage.release() }
+    if node.pointee.state.contains(.owns) { state.pointee.spares.give(storage) }
     node.pointee.storage = nil
     node.pointee.state.remove(.owns)
     node.pointee.state.remove(.handedOut)

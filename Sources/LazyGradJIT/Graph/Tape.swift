@@ -72,6 +72,7 @@ public struct TapeState: ~Copyable {
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
   var freeSlots = RawList<SlotRef>()
+  let spares = SpareStorages()
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
   @usableFromInline let layoutFacts = LayoutTable.factChunks
@@ -245,7 +246,3 @@ extension Tape {
   /// Every tape of the process, for questions about a storage.
   static var all: [Tape] { registry.withLock { $0.all } }
 }
-
-/// Lets another thread run.
-@inline(__always)
-func yieldThread() { sched_yield() }

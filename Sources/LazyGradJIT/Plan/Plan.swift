@@ -15,6 +15,8 @@ package final class Plan: @unchecked Sendable {
   package let moves: [MoveKernel]
   /// Loops, and between them kernels that move data instead of computing it; in execution order.
   package let steps: Frozen<Step>
+  /// The calls that some steps are, one step's after the other's.
+  private(set) var calls = Frozen<ProductCall>([])
   /// Bytes of scratch memory that live as long as a run.
   package let arenaBytes: Int
   /// Positions in the graph that the run leaves in memory of their own.
@@ -33,6 +35,8 @@ package final class Plan: @unchecked Sendable {
   package enum Step: @unchecked Sendable {
     /// One of `kernels`, which keeps it alive.
     case loop(Unmanaged<LoopKernel>)
+    /// One of `kernels` that is nothing but some of `calls`.
+    case calls(Unmanaged<LoopKernel>, first: Int, count: Int)
     /// The number of one of `moves`.
     case move(Int)
   }
@@ -82,10 +86,24 @@ package final class Plan: @unchecked Sendable {
     steps.destroy()
     updates.destroy()
     lastReads.destroy()
+    calls.destroy()
   }
 
-  /// Takes in what the kernels' machine code needs of scratch memory.
-  func measureWork() { workBytes = kernels.reduce(64) { max($0, $1.workBytes) } }
+  /// Takes in what the kernels' machine code means for the plan: how much scratch memory they need,
+  /// and which of them are nothing but calls.
+  func takeInCode(_ calls: (LoopKernel) -> [ProductCall]?) {
+    workBytes = kernels.reduce(64) { max($0, $1.workBytes) }
+    var all: [ProductCall] = []
+    for i in 0..<steps.count {
+      guard case .loop(let kernel) = steps[i], let own = calls(kernel.takeUnretainedValue()) else {
+        continue
+      }
+      steps.base[i] = .calls(kernel, first: all.count, count: own.count)
+      all += own
+    }
+    self.calls.destroy()
+    self.calls = Frozen(all)
+  }
 
   package var kernelCount: Int { steps.count }
 }
@@ -124,8 +142,8 @@ package final class LoopKernel: @unchecked Sendable {
   package let chunkColumns: Int
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
-  package var nativeLoop: NativeLoop?
-  package var nativeProduct: NativeProduct?
+  @exclusivity(unchecked) package var nativeLoop: NativeLoop?
+  @exclusivity(unchecked) package var nativeProduct: NativeProduct?
   /// Keeps the code of `nativeProduct`.
   package var productCode: [AnyObject] = []
 
@@ -167,6 +185,14 @@ package final class LoopKernel: @unchecked Sendable {
 
   /// Scratch bytes that one thread needs.
   var workBytes: Int { layout.byteCount + (nativeLoop?.byteCount ?? 0) }
+
+  /// Whether the kernel is a product that is written where it belongs, and nothing else; one that
+  /// is not shared between threads.
+  var isLoneProduct: Bool {
+    hasProduct && product.start == nil && registers[product.register].isDirect
+      && chunkCount == 1 && chunkColumns == 0 && blockRows >= rows && nativeLoop == nil
+      && loads.count == 0 && code.count == 0 && stores.count == 0 && terminals.count == 0
+  }
 
   deinit {
     registers.destroy()

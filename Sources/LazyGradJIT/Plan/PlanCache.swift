@@ -75,7 +75,7 @@ package final class PlanCache: Sendable {
     state.nodes -= entry.graph.nodes.count
     // Windows keep their plans alive; they go with the plan.
     for (key, windows) in state.windows {
-      let kept = windows.filter { $0.plan !== entry.plan }
+      let kept = windows.filter { $0.nodes.plan !== entry.plan }
       state.windowCount -= windows.count - kept.count
       state.windows[key] = kept.isEmpty ? nil : kept
     }
@@ -151,32 +151,46 @@ package final class PlanCache: Sendable {
 /// What a whole window looked like when it was forced, and what was done: enough to do it again
 /// without looking at the graph. All ids are relative to the window's start.
 final class WindowPlan: Sendable {
-  let plan: Plan
-  /// Three signature words and the static payload of every node.
-  let words: [UInt64]
+  let nodes: PlanNodes
+  /// The signature words of every node.
+  let words: [SIMD4<UInt64>]
+  /// The payloads that are part of the signature.
+  let payloads: [(id: UInt32, value: UInt64)]
   let events: [UInt64]
   let held: [UInt32]
   let requested: [UInt32]
+
+  init(
+    nodes: PlanNodes, words: [SIMD4<UInt64>], payloads: [(id: UInt32, value: UInt64)],
+    events: [UInt64], held: [UInt32], requested: [UInt32]
+  ) {
+    self.nodes = nodes
+    self.words = words
+    self.payloads = payloads
+    self.events = events
+    self.held = held
+    self.requested = requested
+  }
+}
+
+/// A plan and the nodes that it reads and computes, by their ids relative to a window's start.
+final class PlanNodes: Sendable {
+  let plan: Plan
   let leaves: [UInt32]
   let scalars: [UInt32]
   let roots: [UInt32]
   let cone: [UInt32]
   /// The nodes of the cone that are held.
-  let settled: [UInt32]
+  let held: [UInt32]
 
-  init(
-    plan: Plan, words: [UInt64], events: [UInt64], held: [UInt32], requested: [UInt32],
-    leaves: [UInt32], scalars: [UInt32], roots: [UInt32], cone: [UInt32], settled: [UInt32]
-  ) {
+  /// A node from before the window has an id that wraps around.
+  init(_ plan: Plan, _ extraction: Extraction, since start: UInt32) {
+    func relative(_ ids: [UInt32]) -> [UInt32] { ids.map { $0 &- start } }
     self.plan = plan
-    self.words = words
-    self.events = events
-    self.held = held
-    self.requested = requested
-    self.leaves = leaves
-    self.scalars = scalars
-    self.roots = roots
-    self.cone = cone
-    self.settled = settled
+    leaves = relative(extraction.leaves)
+    scalars = relative(extraction.scalars)
+    roots = relative(extraction.roots)
+    cone = relative(extraction.cone)
+    held = relative(extraction.held)
   }
 }

@@ -9,7 +9,7 @@ extension Plan {
       + "reads \(cost.bytesRead) B, writes \(cost.bytesWritten) B\n"
     for (i, step) in steps.array.enumerated() {
       switch step {
-      case .loop(let reference):
+      case .loop(let reference), .calls(let reference, _, _):
         let kernel = reference.takeUnretainedValue()
         text += "  k\(i) \(kernel.summary)\n"
         if details { text += kernel.listing() }

@@ -1,0 +1,175 @@
+// What one tape keeps of the storages that it has let go, for its next results. Uses StoragePool and
+// Storage.
+
+import Synchronization
+
+/// Small storages that a tape was the last to let go of: objects together with their blocks.
+///
+/// A result of a small program would otherwise cost an object and a block to make and as much to
+/// give back, which together is as much as a product of 16 x 16 matrices takes. Who has the tape's
+/// lock takes and gives. The pool counts and empties all of them from any thread (`trim`), so what is
+/// here is memory that nobody uses, like what the pool itself keeps.
+///
+/// Of each class of sizes there is a list, linked through the storages. To look at the lists costs who
+/// has the tape's lock no atomic read-modify-write, which would take longer than the rest:
+///
+///     tape:  busy = 1;  claimed == 0?  ...  busy = 0      else: busy = 0, and all goes to the pool
+///     pool:  claimed = 1;  fence everywhere;  until busy == 0;  ...  claimed = 0
+///
+/// The fence is the one of `TapeLock`; where the system has none both sides put one of their own.
+package struct SpareStorages: @unchecked Sendable {
+  /// Most bytes that one list keeps; the rest goes to the pool, where all threads find it.
+  private static let listLimit = 1 << 18
+
+  private struct List {
+    var first: Unmanaged<Storage>?
+    var count = 0
+  }
+
+  private struct State: ~Copyable {
+    /// 1: who has the tape's lock looks at the lists, or finds out that the pool does.
+    let busy = Atomic<UInt32>(0)
+    /// 1: the pool looks at the lists, or waits to.
+    let claimed = Atomic<UInt32>(0)
+    let hasFence = AsymmetricFence.isAvailable
+    let lists: UnsafeMutablePointer<List>
+    /// Storages that have been handed out again.
+    var taken = 0
+    /// Here because a global is asked for through a call.
+    unowned(unsafe) let pool: StoragePool
+  }
+
+  /// Never freed, like the tapes.
+  private let state: UnsafeMutablePointer<State>
+
+  /// An empty collection, which the pool knows of from now on.
+  init() {
+    let lists = UnsafeMutablePointer<List>.allocate(capacity: StoragePool.smallClassCount)
+    lists.initialize(repeating: List(), count: StoragePool.smallClassCount)
+    state = .allocate(capacity: 1)
+    state.initialize(to: State(lists: lists, pool: .shared))
+    StoragePool.shared.register(self)
+  }
+
+  // MARK: For who has the tape's lock
+
+  /// Whether the lists may be looked at; then `leave` ends that.
+  @inline(__always)
+  private func enter() -> Bool {
+    state.pointee.busy.store(1, ordering: .relaxed)
+    if !state.pointee.hasFence { atomicMemoryFence(ordering: .sequentiallyConsistent) }
+    if state.pointee.claimed.load(ordering: .acquiring) == 0 { return true }
+    leave()
+    return false
+  }
+
+  @inline(__always)
+  private func leave() { state.pointee.busy.store(0, ordering: .releasing) }
+
+  /// Uninitialised memory with one reference to it.
+  ///
+  /// - Throws: `StorageError` where the size is over the limit or the system has no memory.
+  @inline(__always)
+  func take(_ byteCount: Int) throws(StorageError) -> Unmanaged<Storage> {
+    if byteCount >= 0, byteCount <= StoragePool.smallBlock, enter() {
+      let list = state.pointee.lists + StoragePool.sizeClass(byteCount)
+      let spare = list.pointee.first
+      if let spare {
+        spare._withUnsafeGuaranteedRef {
+          list.pointee.first = $0.nextSpare
+          $0.byteCount = byteCount
+        }
+        list.pointee.count &-= 1
+        state.pointee.taken &+= 1
+      }
+      leave()
+      if let spare { return spare }
+    }
+    return Unmanaged.passRetained(try Storage(byteCount: byteCount))
+  }
+
+  /// Takes over a reference. Where it is the last one, the storage is kept.
+  @inline(__always)
+  func give(_ reference: Unmanaged<Storage>) {
+    if !reference.isLast || !keep(reference) { reference.release() }
+  }
+
+  /// Keeps a storage to which there is one reference, if it is one that is kept.
+  @inline(__always)
+  private func keep(_ spare: Unmanaged<Storage>) -> Bool {
+    spare._withUnsafeGuaranteedRef { storage in
+      let index = storage.sizeClass
+      if index >= StoragePool.smallClassCount || storage.attachment != nil
+        || state.pointee.pool.isOverLimit || !enter()
+      {
+        return false
+      }
+      assert(!storage.hasReaders, "LazyGrad: a storage that nobody has is read by a record")
+      let list = state.pointee.lists + index
+      let isKept = list.pointee.count &* StoragePool.capacity(ofClass: index) < Self.listLimit
+      if isKept {
+        storage.home.store(0, ordering: .relaxed)
+        storage.nextSpare = list.pointee.first
+        list.pointee.first = spare
+        list.pointee.count &+= 1
+      }
+      leave()
+      return isKept
+    }
+  }
+
+  // MARK: For the pool, one thread at a time
+
+  /// Keeps the tapes off their lists while `body` runs.
+  static func withClaimed<R>(_ all: [SpareStorages], _ body: () -> R) -> R {
+    for spares in all { spares.state.pointee.claimed.store(1, ordering: .relaxed) }
+    if AsymmetricFence.isAvailable {
+      AsymmetricFence.run()
+    } else {
+      atomicMemoryFence(ordering: .sequentiallyConsistent)
+    }
+    for spares in all {
+      while spares.state.pointee.busy.load(ordering: .acquiring) != 0 { yieldThread() }
+    }
+    let result = body()
+    for spares in all { spares.state.pointee.claimed.store(0, ordering: .releasing) }
+    return result
+  }
+
+  /// Gives everything to the pool.
+  func empty() {
+    for index in 0..<StoragePool.smallClassCount {
+      while let spare = state.pointee.lists[index].first {
+        state.pointee.lists[index].first = spare._withUnsafeGuaranteedRef { $0.nextSpare }
+        spare.release()
+      }
+      state.pointee.lists[index].count = 0
+    }
+  }
+
+  /// Storages that have been handed out again.
+  var taken: Int { state.pointee.taken }
+
+  /// Bytes that are kept here.
+  var byteCount: Int {
+    (0..<StoragePool.smallClassCount).reduce(0) {
+      $0 + state.pointee.lists[$1].count * StoragePool.capacity(ofClass: $1)
+    }
+  }
+}
+
+extension Unmanaged<Storage> {
+  /// Whether nobody else has a reference.
+  @inline(__always)
+  fileprivate var isLast: Bool {
+    var reference = self
+    let isLast = withUnsafeMutablePointer(to: &reference) {
+      // A reference that isn't counted and one that is have the same form.
+      isKnownUniquelyReferenced(
+        &UnsafeMutableRawPointer($0).assumingMemoryBound(to: Storage.self).pointee)
+    }
+    // What other threads did before they let go has happened then.
+    if isLast { atomicMemoryFence(ordering: .acquiring) }
+    return isLast
+  }
+}
