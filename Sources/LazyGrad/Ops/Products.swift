@@ -10,9 +10,10 @@ internal import LazyGradJIT
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
   let (joinsA, joinsB) = (a.refresh(), b.refresh())
-  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: Scope.mode) {
-    a.clearOldGradient()
-    b.clearOldGradient()
+  let mode = Scope.mode
+  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
+    a.clearOldGradient(mode)
+    b.clearOldGradient(mode)
     return Tensor(slot)
   }
   let result = generalProduct(a, b)

@@ -84,6 +84,12 @@ extension Tensor {
 
   /// Records a reduction: one node per run of neighbouring axes, the last run first.
   private func reduced(_ opcode: Opcode, _ axes: [Int]?, _ keepDims: Bool) -> Tensor {
+    if opcode == .sum, axes == nil, !keepDims, kind == .plain, let mode = Scope.quickMode,
+      let sum = Tape.wholeSum(slot, mode: mode)
+    {
+      clearOldGradient(mode)
+      return Tensor(sum)
+    }
     if let poison = poisoned(self) { return poison }
     let name = opcode.info.name
     let chosen: [Int]

@@ -125,8 +125,7 @@ extension Tensor {
   @inline(__always)
   static func unary(_ opcode: Opcode, _ x: Tensor) -> Tensor {
     if let poison = poisoned(x) { return poison }
-    x.use()
-    return Tensor(Tape.elementwise(opcode, x.slot, mode: Scope.mode))
+    return Tensor(Tape.elementwise(opcode, x.slot, mode: x.use()))
   }
 
   /// Records an operation on two tensors that broadcast together.
@@ -138,10 +137,8 @@ extension Tensor {
     guard let mode = Scope.quickMode, a.kind == .plain, b.kind == .plain,
       let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
     else { return carefulBinary(opcode, a, b) }
-    if mode.isTracking {
-      if a.slot.hasGradient { a.nullGradient() }
-      if b.slot.hasGradient { b.nullGradient() }
-    }
+    a.clearOldGradient(mode)
+    b.clearOldGradient(mode)
     return Tensor(slot)
   }
 
@@ -162,23 +159,25 @@ extension Tensor {
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
     if let poison = poisoned(a) { return poison }
-    a.use()
     return Tensor(
-      Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: Scope.mode))
+      Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.use()))
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
     if let poison = poisoned(b) { return poison }
-    b.use()
-    return Tensor(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: Scope.mode))
+    return Tensor(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.use()))
   }
 
   /// Prepares an operand: a view catches up with its base, and a new use clears the old gradient.
-  @inline(__always)
-  func use() {
+  ///
+  /// - Returns: How the operation is to be recorded.
+  @inline(__always) @discardableResult
+  func use() -> RecordMode {
     refresh()
-    clearOldGradient()
+    let mode = Scope.mode
+    clearOldGradient(mode)
+    return mode
   }
 
   /// The second half of `use()`, for operations that may still refuse their operands: one that fails
@@ -186,6 +185,12 @@ extension Tensor {
   @inline(__always)
   func clearOldGradient() {
     if slot.hasGradient, Scope.isTracking { nullGradient() }
+  }
+
+  /// The same where it is known how the operation was recorded.
+  @inline(__always)
+  func clearOldGradient(_ mode: RecordMode) {
+    if mode.isTracking, slot.hasGradient { nullGradient() }
   }
 
   @inline(never)

@@ -205,6 +205,22 @@ extension Tape {
     return tape.finish(.matmul, x.pointee.type, shape, a, b, Tape.none, mode)
   }
 
+  /// Records the sum of everything: what most programs differentiate.
+  ///
+  /// - Returns: nil where that is not one sum, or of another type.
+  package static func wholeSum(_ x: SlotRef, mode: RecordMode) -> SlotRef? {
+    if !x.pointee.type.isFloating { return nil }
+    let tape = hold(x)
+    defer { tape.unlock() }
+    guard let attribute = tape.unbroadcast(from: x.pointee.shape, to: LayoutTable.scalar) else {
+      return nil
+    }
+    let a = tape.operand(x)
+    return tape.finish(
+      .sum, x.pointee.type, LayoutTable.scalar, a, Tape.none, Tape.none, mode,
+      attribute: attribute)
+  }
+
   /// Records an operation whose result the caller has worked out and checked.
   package static func general(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, type: ScalarType,
