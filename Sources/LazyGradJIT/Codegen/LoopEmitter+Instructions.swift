@@ -144,7 +144,10 @@ extension LoopEmitter {
   private mutating func emitFused(_ value: Int32, _ node: LoopBody.Node) {
     var (a, b) = (node.a, node.b)
     let c = node.c
-    func dies(_ v: Int32) -> Bool { registerOf[Int(v)] >= 0 && usesLeft[Int(v)] == 1 }
+    func dies(_ v: Int32) -> Bool {
+      let r = Int(registerOf[Int(v)])
+      return r >= 0 && usesLeft[Int(v)] == 1 && !isPinned(r)
+    }
     if a != b, !dies(a), dies(b) { swap(&a, &b) }
     let single = node.lane == .f32
     let width = width(node.lane)
@@ -391,7 +394,9 @@ extension LoopEmitter {
     let r = register(node.a)
     let wide = node.lane.size == 8
     let width = width(node.lane)
-    if !isMasked || address.pointer < 0 {
+    if let pinned = pin(address) {
+      if r != pinned { code.vector(.movups, width, pinned, .register(r)) }
+    } else if !isMasked || address.pointer < 0 {
       code.vector(wide ? .movupdStore : .movupsStore, width, r, .memory(memory(address)))
     } else if hasMasks {
       code.vector(wide ? .movupdStore : .movupsStore, width, r, .memory(memory(address)), mask: 1)
