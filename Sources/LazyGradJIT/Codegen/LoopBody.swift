@@ -46,14 +46,14 @@ struct LoopAddress: Equatable {
   var size: Int
   var offset = 0
 
-  /// The same for elements that come `count` later. The place of lanes goes round, and becomes one
-  /// that doesn't depend on the position.
-  func moved(by count: Int) -> LoopAddress {
+  /// The same for elements that come `count` later, in a body over `all` elements. If that goes
+  /// around the lanes of a running result, their place doesn't depend on the position any more.
+  func moved(by count: Int, of all: Int) -> LoopAddress {
     var copy = self
     switch index {
     case .element, .column: copy.offset += count * size
     case .lane:
-      copy.index = .none
+      if all * size % Self.laneBytes == 0 { copy.index = .none }
       copy.offset += count * size % Self.laneBytes
     case .row, .none: break
     }
@@ -226,8 +226,8 @@ struct LoopBody {
   /// Work on `count` vectors of elements, one behind the other, as one body; `width` of them at a
   /// time are interleaved, two at most.
   ///
-  /// The lanes of running results are walked once or several times, so that each vector's are at a
-  /// place of its own. A vector takes over what an earlier one has left there.
+  /// Where the lanes of running results are gone around, a vector takes over what an earlier one has
+  /// left.
   func unrolled(_ count: Int, interleaved width: Int, lanes: Int) -> LoopBody {
     var all = LoopBody(instructionSet)
     all.constants = constants
@@ -244,7 +244,7 @@ struct LoopBody {
           let isLane = node.hasAddress && addresses[Int(node.number)].index == .lane
           if node.hasAddress {
             node.number = all.number(
-              of: addresses[Int(node.number)].moved(by: (first + k) * lanes))
+              of: addresses[Int(node.number)].moved(by: (first + k) * lanes, of: count * lanes))
           }
           if isLane, node.op == .store { running[node.number] = node.a }
           let isShared = node.isInMemory || node.op == .tail

@@ -10,32 +10,32 @@ struct LoopSteps {
   let masked: LoopBody
 
   /// Operations of a body over several vectors at most: more hide no more latency.
-  private static let longestBody = 256
+  private static let longestBody = 400
 
   /// Whether several vectors per iteration are worth their code just to have fewer iterations.
   static func isCheap(_ body: LoopBody) -> Bool { body.nodes.count <= 16 }
 
-  /// - Parameter reductions: those whose running lanes the bodies change. Several vectors go once
-  ///   around these lanes, so that every one finds its own at the same place in every iteration.
+  /// - Parameter reductions: those whose running lanes the bodies change. If several vectors go once
+  ///   around these lanes, every one finds its own at the same place in every iteration.
   init(_ single: LoopBody, masked: LoopBody, _ reductions: [LoopReduction], lanes: Int) {
     self.single = single
     self.masked = masked
     let isCheap = Self.isCheap(single)
-    let vectors = single.hasMasks ? 32 : 16
+    let registers = single.hasMasks ? 32 : 16
     let around = reductions.map { LoopAddress.laneBytes / ($0.lane.size * lanes) }.max() ?? 1
-    let count = max(around, isCheap && !single.hasMasks ? 4 : 2)
+    let least = isCheap && !single.hasMasks ? 4 : 2
+    let count = single.nodes.count * around > Self.longestBody ? least : max(least, around)
     if single.nodes.count * count > Self.longestBody {
       main = nil
       return
     }
     // Chains of dependent operations that are interleaved wait for each other's results; one behind
-    // the other they would fill the processor's queues with operations that wait.
+    // the other they would fill the processor's queues with operations that wait. That is worth
+    // some values in the frame.
     let pair = single.unrolled(2, interleaved: 2, lanes: lanes)
     let needed = pair.registersNeeded
-    if needed.vectors <= vectors, needed.masks <= LoopEmitter.maskRegisters {
-      main = (
-        count == 2 ? pair : single.unrolled(count, interleaved: 2, lanes: lanes), count
-      )
+    if needed.vectors <= registers + registers / 2, needed.masks <= LoopEmitter.maskRegisters {
+      main = (count == 2 ? pair : single.unrolled(count, interleaved: 2, lanes: lanes), count)
     } else if isCheap || around > 1 {
       main = (single.unrolled(count, interleaved: 1, lanes: lanes), count)
     } else {
