@@ -346,6 +346,16 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
     }
   }
 
+  /// Arrays that no cache near a core holds are asked for ahead, beyond their end too.
+  @Test func rowsOfLargeArrays() throws {
+    for (opcode, columns) in [(Opcode.sum, 4096), (.max, 1000)] {
+      var sketch = LoopSketch()
+      let a = sketch.leaf([(1 << 20) / columns + 2, columns], .float32)
+      sketch.root(sketch.reduce(opcode, sketch.op(.neg, .float32, a), axis: 1))
+      try check(sketch, "\(opcode) of large rows [\(columns)]", threads: 2)
+    }
+  }
+
   /// Arguments that vectors leave to the C library don't change their neighbours.
   @Test func helpWithSingleLanes() throws {
     for set in nativeSets {

@@ -61,12 +61,15 @@ extension LoopShape {
     return false
   }
 
+  /// Whether an array of the loop's elements is larger than the caches near a core.
+  var isLarge: Bool { kernel.rows * kernel.columns >= 1 << 20 }
+
   /// Everything that the code depends on.
   var descriptor: [UInt64] {
     var words: [UInt64] = []
     words.reserveCapacity(4 + 2 * kernel.code.count + 2 * roles.count)
     words.append(
-      UInt64(rowLength) << 4 | (isRowWise ? 1 : 0) | (hasWholeRows ? 2 : 0))
+      UInt64(rowLength) << 4 | (isRowWise ? 1 : 0) | (hasWholeRows ? 2 : 0) | (isLarge ? 4 : 0))
     words.append(UInt64(isRowWise ? kernel.columns : 0) << 16 | UInt64(arguments.count))
     for r in roles.indices {
       let register = kernel.registers[r]
