@@ -50,13 +50,6 @@ struct LoopEmitter {
   var stubs: [Stub] = []
   var isMasked = false
 
-  /// Code behind the loops where a value leaves for the caller's help.
-  struct Stub {
-    let label: Assembler.Label
-    let resume: Assembler.Label
-    let request: Int
-  }
-
   var knownConstants: ContiguousArray<(bits: UInt64, size: UInt8, memory: Memory)> = []
 
   // The state of one body.
