@@ -272,6 +272,44 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
     }
   }
 
+  /// Running results of several types go around different numbers of vectors in one loop.
+  @Test func rowReductionsOfSeveralTypes() throws {
+    let sets: [[ScalarType]] = [
+      [.float32, .float64], [.int32, .float64, .float32], [.uint8, .int64],
+    ]
+    for columns in [3, 16, 33, 64, 100, 515, 1024] {
+      for types in sets {
+        var sketch = LoopSketch()
+        let a = sketch.leaf([5, columns], types[0])
+        for type in types {
+          let x = type == types[0] ? a : sketch.op(.cast, type, a)
+          let largest = sketch.reduce(.max, x, axis: 1)
+          let centred = sketch.op(.sub, type, x, largest)
+          sketch.root(sketch.reduce(.sum, centred, axis: 1))
+          sketch.root(largest)
+        }
+        try check(sketch, "rows \(types) [5, \(columns)]", mustBeNative: false)
+      }
+    }
+  }
+
+  /// A chain long enough that its values do not all find registers, summed by rows, with results.
+  @Test func longChains() throws {
+    for type in [ScalarType.float32, .float64] {
+      for columns in [5, 16, 40, 100, 1000] {
+        var sketch = LoopSketch()
+        let a = sketch.leaf([3, columns], type)
+        let b = sketch.leaf([3, columns], type)
+        let t = sketch.op(.tanh, type, sketch.op(.add, type, a, b))
+        let e = sketch.op(.exp, type, sketch.op(.neg, type, sketch.op(.square, type, a)))
+        let s = sketch.op(.sigmoid, type, sketch.op(.mul, type, t, b))
+        let y = sketch.op(.mul, type, sketch.op(.mul, type, t, e), s)
+        for root in [t, e, y, sketch.reduce(.sum, y, axis: 1)] { sketch.root(root) }
+        try check(sketch, "chain \(type) [3, \(columns)]", tolerance: 1e-5)
+      }
+    }
+  }
+
   @Test func softmaxOfRows() throws {
     for type in [ScalarType.float32, .float64] {
       for columns in [2, 10, 16, 33, 1000] {
@@ -305,6 +343,16 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
           }
         }
       }
+    }
+  }
+
+  /// Arrays that no cache near a core holds are asked for ahead, beyond their end too.
+  @Test func rowsOfLargeArrays() throws {
+    for (opcode, columns) in [(Opcode.sum, 4096), (.max, 1000)] {
+      var sketch = LoopSketch()
+      let a = sketch.leaf([(1 << 20) / columns + 2, columns], .float32)
+      sketch.root(sketch.reduce(opcode, sketch.op(.neg, .float32, a), axis: 1))
+      try check(sketch, "\(opcode) of large rows [\(columns)]", threads: 2)
     }
   }
 

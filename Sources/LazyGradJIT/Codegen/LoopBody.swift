@@ -33,15 +33,32 @@ struct LoopAddress: Equatable {
   enum Index: UInt8 {
     /// The element's position from the start of the call, the column, the row, nothing.
     case element, column, row, none
-    /// The position of a lane among the lanes of a running sum.
+    /// The position of a lane among the lanes of a running result.
     case lane
   }
+  /// The bytes of the lanes of a running result, a whole number of vectors.
+  static let laneBytes = 128
+
   /// The number of a pointer in the frame, -1 for the frame itself.
   var pointer: Int
   var index: Index
   /// Bytes of an element in memory.
   var size: Int
   var offset = 0
+
+  /// The same for elements that come `count` later, in a body over `all` elements. If that goes
+  /// around the lanes of a running result, their place doesn't depend on the position any more.
+  func moved(by count: Int, of all: Int) -> LoopAddress {
+    var copy = self
+    switch index {
+    case .element, .column: copy.offset += count * size
+    case .lane:
+      if all * size % Self.laneBytes == 0 { copy.index = .none }
+      copy.offset += count * size % Self.laneBytes
+    case .row, .none: break
+    }
+    return copy
+  }
 }
 
 /// One iteration's work.
@@ -100,6 +117,14 @@ struct LoopBody {
 
     var isInMemory: Bool { op.rawValue <= Op.broadcast.rawValue }
 
+    /// Whether the number is that of an address.
+    var hasAddress: Bool {
+      switch op {
+      case .load, .loadBytes, .broadcast, .store, .storeBytes, .storeFirst: true
+      default: false
+      }
+    }
+
     @inline(__always)
     func forEachOperand(_ visit: (Int32) -> Void) {
       if a >= 0 { visit(a) }
@@ -132,7 +157,7 @@ struct LoopBody {
   }
 
   /// Constants, slots and addresses are the same value wherever they are asked for.
-  private mutating func unique(_ op: Op, _ lane: LoopLane, _ number: Int32) -> Value {
+  fileprivate mutating func unique(_ op: Op, _ lane: LoopLane, _ number: Int32) -> Value {
     for value in known {
       let node = nodes[Int(value)]
       if node.op == op, node.lane == lane, node.number == number { return value }
@@ -168,7 +193,7 @@ struct LoopBody {
     unique(.slot, lane, Int32(number))
   }
 
-  private mutating func number(of address: LoopAddress) -> Int32 {
+  fileprivate mutating func number(of address: LoopAddress) -> Int32 {
     if let index = addresses.firstIndex(of: address) { return Int32(index) }
     addresses.append(address)
     return Int32(addresses.count - 1)
@@ -196,6 +221,40 @@ struct LoopBody {
   }
   mutating func storeSlot(_ value: Value, _ slot: Int) {
     _ = append(Node(op: .storeSlot, lane: lane(value), a: value, number: Int32(slot)))
+  }
+
+  /// Work on `count` vectors of elements, one behind the other, as one body; `width` of them at a
+  /// time are interleaved, two at most.
+  ///
+  /// Where the lanes of running results are gone around, a vector takes over what an earlier one has
+  /// left.
+  func unrolled(_ count: Int, interleaved width: Int, lanes: Int) -> LoopBody {
+    var all = LoopBody(instructionSet)
+    all.constants = constants
+    all.helps = helps
+    var values = ContiguousArray<Value>(repeating: Self.none, count: width * nodes.count)
+    var running: [Int32: Value] = [:]
+    for first in stride(from: 0, to: count, by: width) {
+      for i in nodes.indices {
+        for k in 0..<width {
+          func moved(_ value: Value) -> Value { value < 0 ? value : values[width * Int(value) + k] }
+          var node = nodes[i]
+          (node.a, node.b) = (moved(node.a), moved(node.b))
+          (node.c, node.d) = (moved(node.c), moved(node.d))
+          let isLane = node.hasAddress && addresses[Int(node.number)].index == .lane
+          if node.hasAddress {
+            node.number = all.number(
+              of: addresses[Int(node.number)].moved(by: (first + k) * lanes, of: count * lanes))
+          }
+          if isLane, node.op == .store { running[node.number] = node.a }
+          let isShared = node.isInMemory || node.op == .tail
+          values[width * i + k] =
+            (isLane && isShared ? running[node.number] : nil)
+            ?? (isShared ? all.unique(node.op, node.lane, node.number) : all.append(node))
+        }
+      }
+    }
+    return all
   }
 
   /// The largest whole number that is not above, or the nearest one.

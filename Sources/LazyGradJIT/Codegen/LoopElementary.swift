@@ -72,10 +72,21 @@ extension LoopBody {
   }
 
   /// `x * 2^k` with one rounding, down to denormal numbers.
+  ///
+  /// Without an instruction for it: `k` and twice the exponents' bias become an integer at the place
+  /// of exponents. Half of it, rounded down, and the rest are the bits of two powers whose product is
+  /// `2^k`; the first product of the two with `x` is exact.
   fileprivate mutating func scaled(_ x: Value, _ k: Value) -> Value {
     if hasMasks { return binary(.scale, x, k) }
-    let half = round(mul(k, number(lane(k), 0.5)), down: true)
-    return mul(mul(x, power2(half)), power2(sub(k, half)))
+    let type = lane(k)
+    let single = type == .f32
+    let (bias, place): (Double, Int32) =
+      single ? (12_582_912 + 2 * 127, 23) : (6_755_399_441_055_744 + 2 * 1023, 52)
+    let exponents = shift(.shiftLeft, add(k, number(type, bias)), place)
+    let bits: UInt64 = single ? 0x7F80_0000 : 0x7FF0_0000_0000_0000
+    let half = and(shift(.shiftRight, exponents, 1), constant(type, bits: bits))
+    let rest = binary(.sub, exponents, half, as: single ? .i32 : .i64)
+    return binary(.mul, mul(x, half), rest, as: type)
   }
 
   mutating func exp(_ x: Value) -> Value {

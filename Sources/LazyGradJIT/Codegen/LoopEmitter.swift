@@ -48,16 +48,7 @@ struct LoopEmitter {
   /// The first byte behind the pointers.
   private(set) var frameEnd: Int
   var stubs: [Stub] = []
-  /// Elements that a body is ahead of the counters.
-  var ahead = 0
   var isMasked = false
-
-  /// Code behind the loops where a value leaves for the caller's help.
-  struct Stub {
-    let label: Assembler.Label
-    let resume: Assembler.Label
-    let request: Int
-  }
 
   var knownConstants: ContiguousArray<(bits: UInt64, size: UInt8, memory: Memory)> = []
 
@@ -74,6 +65,12 @@ struct LoopEmitter {
   var locked: UInt64 = 0
   var now = 0
 
+  // What stays in registers over iterations, in LoopEmitter+Pins.swift.
+  var pins: [Pin] = []
+  var pinnedRegisters: UInt64 = 0
+  /// The running results of the body that have a register: what is stored, and what was there.
+  var running: [(value: Int32, before: Int32, register: UInt8)] = []
+
   init(_ instructionSet: InstructionSet, lanes: Int, pointers: Int) {
     self.instructionSet = instructionSet
     self.lanes = lanes
@@ -83,6 +80,8 @@ struct LoopEmitter {
 
   var hasMasks: Bool { instructionSet == .avx512 }
   var vectorRegisters: Int { hasMasks ? 32 : 16 }
+  /// Mask registers for values: 2 to 7.
+  static let maskRegisters = 6
 
   /// Bytes in the frame, aligned to 64.
   mutating func reserve(_ bytes: Int) -> Int {
@@ -103,16 +102,16 @@ struct LoopEmitter {
 
   // MARK: Bodies
 
-  /// Emits one iteration, `ahead` elements behind the counters; masked to the elements that are left.
-  mutating func emit(_ body: LoopBody, ahead: Int = 0, masked: Bool = false) {
+  /// Emits one iteration; masked to the elements that are left.
+  mutating func emit(_ body: LoopBody, masked: Bool = false) {
     self.body = body
-    self.ahead = ahead
     isMasked = masked
     countUses()
     for i in 0..<holder.count { holder[i] = -1 }
+    usePins()
     for i in body.nodes.indices {
       now = i
-      locked = 0
+      locked = pinnedRegisters
       let node = body.nodes[i]
       if node.isInMemory || node.op == .tail { continue }
       if !node.op.isEffect, usesLeft[i] == 0 { continue }
@@ -243,7 +242,7 @@ struct LoopEmitter {
 
   var freeRegisters: Int {
     var count = 0
-    for r in 0..<vectorRegisters where holder[r] < 0 { count += 1 }
+    for r in 0..<vectorRegisters where holder[r] < 0 && !isPinned(r) { count += 1 }
     return count
   }
 
@@ -280,16 +279,13 @@ struct LoopEmitter {
     case .none: return Memory(base, address.offset)
     case .row: return Memory(base, address.offset, index: LoopRegister.row, scale: scale)
     case .column:
-      return Memory(
-        base, address.offset + ahead * address.size, index: LoopRegister.column, scale: scale)
+      return Memory(base, address.offset, index: LoopRegister.column, scale: scale)
     case .element:
-      return Memory(
-        base, address.offset + ahead * address.size, index: LoopRegister.element, scale: scale)
+      return Memory(base, address.offset, index: LoopRegister.element, scale: scale)
     case .lane:
       code.mov(LoopRegister.address, LoopRegister.column)
-      code.arithmetic(.and, LoopRegister.address, 128 / address.size - 1)
-      return Memory(
-        base, address.offset + ahead * address.size, index: LoopRegister.address, scale: scale)
+      code.arithmetic(.and, LoopRegister.address, LoopAddress.laneBytes / address.size - 1)
+      return Memory(base, address.offset, index: LoopRegister.address, scale: scale)
     }
   }
 
@@ -382,7 +378,7 @@ struct LoopEmitter {
     if value < 0 { return }
     let v = Int(value)
     usesLeft[v] -= 1
-    if usesLeft[v] == 0, registerOf[v] >= 0 {
+    if usesLeft[v] == 0, registerOf[v] >= 0, !isPinned(Int(registerOf[v])) {
       holder[Int(registerOf[v])] = -1
       locked &= ~(1 << UInt64(registerOf[v]))
       registerOf[v] = -1
@@ -390,7 +386,7 @@ struct LoopEmitter {
   }
 
   mutating func define(_ value: Int32, _ lane: LoopLane) -> UInt8 {
-    let r = allocate(mask: isMaskRegister(lane))
+    let r = runningRegister(value) ?? allocate(mask: isMaskRegister(lane))
     holder[r] = value
     registerOf[Int(value)] = Int8(r)
     return UInt8(r & 31)

@@ -33,14 +33,14 @@ struct LoopPhases {
   var scalars: [(slot: Int, type: ScalarType, argument: Int)] = []
   var uniforms: [(slot: Int, type: ScalarType, argument: Int)] = []
 
-  private let shape: LoopShape
-  private let kernel: LoopKernel
-  private let instructionSet: InstructionSet
+  let shape: LoopShape
+  let kernel: LoopKernel
+  let instructionSet: InstructionSet
   private var emitter: LoopEmitter
   /// The phase in which each register of the kernel is computed, and the last that reads it.
-  private var phase: [Int]
+  private(set) var phase: [Int]
   private var lastPhase: [Int]
-  private var slots: [Int]
+  private(set) var slots: [Int]
   private var buffers: [Int]
   private var reductionOf: [LoopReduction?]
   /// Per terminal: the running lanes of a part.
@@ -124,7 +124,7 @@ struct LoopPhases {
       }
     }
     for t in shape.terminals.indices where shape.terminals[t] == .parts {
-      partLanes[t] = emitter.reserve(128)
+      partLanes[t] = emitter.reserve(LoopAddress.laneBytes)
     }
     for i in 0..<kernel.code.count where isReduction(i) {
       let instruction = kernel.code[i]
@@ -135,7 +135,8 @@ struct LoopPhases {
       reductionOf[Int(instruction.dst)] = LoopReduction(
         kind: Self.kind(instruction.opcode),
         lane: instruction.type.size == 1 ? .i32 : instruction.type.lane,
-        lanes: emitter.reserve(128), slot: slots[Int(instruction.dst)], blocks: blocks)
+        lanes: emitter.reserve(LoopAddress.laneBytes), slot: slots[Int(instruction.dst)],
+        blocks: blocks)
     }
   }
 
@@ -155,14 +156,14 @@ struct LoopPhases {
       tailBodies.append(fullBody(p, masked: true))
       reductions[p] = found
     }
-    if count == 1, shape.terminals.contains(.columns), bodies[0].isCheap {
+    if count == 1, shape.terminals.contains(.columns), LoopSteps.isCheap(bodies[0]) {
       tallBody = fullBody(0, masked: false, rows: Self.tallRows)
       tallTailBody = fullBody(0, masked: true, rows: Self.tallRows)
     }
   }
 
   /// The values of registers in one body.
-  private typealias Values = [LoopBody.Value]
+  typealias Values = [LoopBody.Value]
 
   /// The row of a tall body that is being written.
   private var rowAhead = 0
@@ -207,14 +208,14 @@ struct LoopPhases {
     return value
   }
 
-  private func fromSlot(_ r: Int, _ body: inout LoopBody) -> LoopBody.Value {
+  func fromSlot(_ r: Int, _ body: inout LoopBody) -> LoopBody.Value {
     let type = kernel.registers[r].type
     let value = body.slot(type.size == 1 ? .i32 : type.lane, slots[r])
     return type == .bool ? body.mask(ofBytes: value) : value
   }
 
   /// Bools leave vector registers as numbers.
-  private func outside(
+  func outside(
     _ value: LoopBody.Value, _ type: ScalarType, _ body: inout LoopBody
   ) -> LoopBody.Value {
     type == .bool ? body.number(ofMask: value) : value
@@ -270,7 +271,7 @@ struct LoopPhases {
     }
   }
 
-  private func tile(
+  func tile(
     _ i: Int, _ operand: (Int) -> LoopBody.Value,
     apply: (LoopBody.Value, LoopBody.Value, LoopBody.Value) -> LoopBody.Value
   ) -> LoopBody.Value {
@@ -354,82 +355,6 @@ struct LoopPhases {
       if phase[kernel.terminals[t].register] == p { visit(t, shape.terminalArguments[next]) }
       next += 1
     }
-  }
-
-  // MARK: Rows
-
-  /// What is computed once for each row before phase p.
-  private mutating func rowBody(_ p: Int) -> LoopBody {
-    var body = LoopBody(instructionSet)
-    var values = Values(repeating: -1, count: kernel.registers.count)
-    func value(_ r: Int, _ body: inout LoopBody) -> LoopBody.Value {
-      if values[r] >= 0 { return values[r] }
-      if case .memory(let argument, _) = shape.roles[r], phase[r] == 0, p == 0 || !isComputed(r) {
-        let type = kernel.registers[r].type
-        let place = LoopAddress(pointer: argument, index: .row, size: type.size)
-        let bytes = body.broadcast(type.size == 1 ? .i32 : type.lane, place)
-        values[r] = type == .bool ? body.mask(ofBytes: bytes) : bytes
-      } else {
-        values[r] = fromSlot(r, &body)
-      }
-      return values[r]
-    }
-    if p == 0 {
-      // Operands of the row that elements read.
-      for r in 0..<kernel.registers.count {
-        guard kernel.registers[r].isPerRow, !isComputed(r), case .memory = shape.roles[r]
-        else { continue }
-        body.storeSlot(outside(value(r, &body), kernel.registers[r].type, &body), slots[r])
-      }
-    }
-    for i in 0..<kernel.code.count {
-      let instruction = kernel.code[i]
-      let dst = Int(instruction.dst)
-      if instruction.kind == .load || !kernel.registers[dst].isPerRow || phase[dst] != p {
-        continue
-      }
-      if instruction.kind == .tile {
-        values[dst] = tile(i) {
-          value($0, &body)
-        } apply: { a, b, c in
-          body.tile(instruction.opcode, instruction.type, instruction.resultType, a, b, c)
-        }
-        body.storeSlot(outside(values[dst], instruction.resultType, &body), slots[dst])
-      } else if instruction.kind == .reduceRows {
-        values[dst] = reducedRow(dst, instruction, &body)
-      }
-      storeRow(dst, values[dst], &body)
-    }
-    return body
-  }
-
-  /// What a reduction has left in its slot; sums of bytes wrap around like them.
-  private func reducedRow(
-    _ r: Int, _ instruction: LoopKernel.Instruction, _ body: inout LoopBody
-  ) -> LoopBody.Value {
-    if instruction.type != .uint8 || instruction.opcode != .sum { return fromSlot(r, &body) }
-    let wrapped = body.and(body.slot(.i32, slots[r]), body.integer(.i32, 255))
-    body.storeSlot(wrapped, slots[r])
-    return wrapped
-  }
-
-  private func storeRow(_ r: Int, _ value: LoopBody.Value, _ body: inout LoopBody) {
-    let type = kernel.registers[r].type
-    let value = outside(value, type, &body)
-    if case .memory(let argument, _) = shape.roles[r] {
-      body.storeFirst(value, LoopAddress(pointer: argument, index: .row, size: type.size))
-    }
-    if shape.storeArguments[r] >= 0 {
-      body.storeFirst(
-        value, LoopAddress(pointer: shape.storeArguments[r], index: .row, size: type.size))
-    }
-  }
-
-  private func isComputed(_ r: Int) -> Bool {
-    for i in 0..<kernel.code.count where kernel.code[i].kind != .load && kernel.code[i].dst == r {
-      return true
-    }
-    return false
   }
 }
 
