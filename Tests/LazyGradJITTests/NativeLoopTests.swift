@@ -346,7 +346,7 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
     }
   }
 
-  /// Arrays that no cache near a core holds are asked for ahead, beyond their end too.
+  /// Arrays that no cache near a core holds are read in shorter vectors.
   @Test func rowsOfLargeArrays() throws {
     for (opcode, columns) in [(Opcode.sum, 4096), (.max, 1000)] {
       var sketch = LoopSketch()

@@ -286,7 +286,6 @@ struct LoopNest {
     emitter.pinInvariants(of: body)
     emitter.code.align16()
     let loop = emitter.code.here()
-    if isStreamed { fetchAhead(body) }
     emitter.emit(body)
     emitter.code.add(R.column, step)
     emitter.code.add(R.element, step)
@@ -296,25 +295,10 @@ struct LoopNest {
     emitter.code.bind(done)
   }
 
-  /// Whether the loop does little but read memory once, a cache line with every load: a cheap sum or
-  /// extreme of a large array. Others have caches to keep, or enough to do meanwhile; shorter loads
-  /// leave the processor's own fetching the time to be ahead.
-  private var isStreamed: Bool {
-    guard hasMasks, shape.isLarge, steps.count(where: { $0.single.hasEffects }) == 1 else {
-      return false
-    }
+  /// Whether the loop does little but read memory once: a cheap sum or extreme of a large array.
+  var isStreamed: Bool {
+    guard shape.isLarge, steps.count(where: { $0.single.hasEffects }) == 1 else { return false }
     return steps.allSatisfy { LoopSteps.isCheap($0.single) && !$0.single.storesElements }
-  }
-
-  /// Asks for what the body will read some pages later: the processor's own fetching stops at the
-  /// end of a page. An address behind the array's end does no harm.
-  private mutating func fetchAhead(_ body: LoopBody) {
-    for node in body.nodes where node.op == .load {
-      var address = body.addresses[Int(node.number)]
-      guard address.index == .element, address.offset % 64 == 0 else { continue }
-      address.offset += 4 * 4096
-      emitter.code.prefetch(emitter.memory(address))
-    }
   }
 
   /// The mask of the elements that are left, a vector's at most.

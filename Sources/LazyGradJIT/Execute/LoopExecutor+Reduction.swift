@@ -185,19 +185,45 @@ extension LoopKernel {
     }
   }
 
-  /// Combines the partial results in ascending order.
-  func finish(_ context: RunContext) {
+  /// Runs all chunks in order, on one thread. Partial results of columns are combined while they are in
+  /// a cache: all together are as large as 64 rows.
+  func run(_ context: RunContext) {
+    for chunk in 0..<chunkCount {
+      run(chunk: chunk, context)
+      if chunkColumns > 0 { continue }
+      for t in 0..<terminals.count where hasColumnParts(t) {
+        let part = terminals[t].part
+        let end = min((chunk &+ 1) &* chunkRows, rows)
+        combineColumns(t, chunk &* chunkRows / part..<(end &+ part &- 1) / part, context)
+      }
+    }
+    if needsFinish { finish(context, hasCombined: chunkColumns == 0) }
+  }
+
+  private func hasColumnParts(_ t: Int) -> Bool {
+    terminals[t].kind == .columns && terminals[t].partialCount > 0
+  }
+
+  /// Adds partial results of columns to the first one.
+  private func combineColumns(_ t: Int, _ parts: Range<Int>, _ context: RunContext) {
+    let terminal = terminals[t]
+    let partials = context.address(terminal.partials)
+    let stride = ArenaAllocator.rounded(columns * terminal.type.size)
+    for part in parts where part > 0 {
+      Tile.run(
+        terminal.combiner, type: terminal.type, to: terminal.type, dst: partials, a: partials,
+        b: partials + part * stride, c: nil, count: columns)
+    }
+  }
+
+  /// Combines the partial results in ascending order; `hasCombined`: all but those of columns.
+  func finish(_ context: RunContext, hasCombined: Bool = false) {
     for t in 0..<terminals.count where terminals[t].partialCount > 0 {
       let terminal = terminals[t]
       let partials = context.address(terminal.partials)
       if terminal.kind == .columns {
-        let bytes = columns * terminal.type.size
-        for part in 1..<terminal.partialCount {
-          Tile.run(
-            terminal.combiner, type: terminal.type, to: terminal.type, dst: partials, a: partials,
-            b: partials + part * ArenaAllocator.rounded(bytes), c: nil, count: columns)
-        }
-        memcpy(context.address(terminal.place), partials, bytes)
+        if !hasCombined { combineColumns(t, 0..<terminal.partialCount, context) }
+        memcpy(context.address(terminal.place), partials, columns * terminal.type.size)
         continue
       }
       var total = Accumulator()

@@ -69,10 +69,7 @@ package enum PlanRunner {
     for i in 0..<plan.steps.count {
       switch plan.steps[i] {
       case .loop(let reference):
-        reference._withUnsafeGuaranteedRef { kernel in
-          for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
-          if kernel.needsFinish { kernel.finish(context) }
-        }
+        reference._withUnsafeGuaranteedRef { $0.run(context) }
       case .calls(_, let first, let count):
         for call in first..<(first &+ count) { plan.calls[call].run(context) }
       case .move(let index): plan.moves[index].run(context)
