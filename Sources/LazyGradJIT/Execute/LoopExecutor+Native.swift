@@ -183,15 +183,9 @@ extension LoopKernel {
     let total = accumulator(t, context)
     total.pointee.rest &-= n
     if total.pointee.rest > 0 { return }
-    let isParted = terminal.pointee.partialCount > 0
-    let bytes = columns &* terminal.pointee.type.size
-    let place = isParted ? terminal.pointee.partials : terminal.pointee.place
-    let step = isParted ? ArenaAllocator.rounded(bytes) : bytes
-    let result =
-      (row &+ n &- 1) / (isParted ? terminal.pointee.part : terminal.pointee.period)
-    memcpy(
-      context.address(place) + result &* step,
-      UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead, bytes)
+    keepSums(
+      terminal.pointee, UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead,
+      lastRow: row &+ n &- 1, context)
   }
 
   /// Adds the sums of parts that have no place of their own, in ascending order.

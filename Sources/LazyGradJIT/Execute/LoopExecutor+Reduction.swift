@@ -69,7 +69,6 @@ extension LoopKernel {
     }
     let sums = UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead
     let bytes = columns &* terminal.type.size
-    let combine = terminal.combiner
     let isParted = terminal.partialCount > 0
     for k in 0..<n {
       let line = source + k &* bytes
@@ -79,17 +78,10 @@ extension LoopKernel {
         total.pointee.rest =
           isParted ? min(terminal.part, rows &- row &- k) : terminal.period
       } else {
-        Tile.run(
-          combine, type: terminal.type, to: terminal.type, dst: sums, a: sums, b: line, c: nil,
-          count: columns)
+        combine(terminal, sums, with: line)
       }
       total.pointee.rest &-= 1
-      if total.pointee.rest == 0 {
-        let place = isParted ? terminal.partials : terminal.place
-        let step = isParted ? ArenaAllocator.rounded(bytes) : bytes
-        let result = (row + k) / (isParted ? terminal.part : terminal.period)
-        memcpy(context.address(place) + result * step, sums, bytes)
-      }
+      if total.pointee.rest == 0 { keepSums(terminal, sums, lastRow: row &+ k, context) }
     }
   }
 
@@ -185,45 +177,44 @@ extension LoopKernel {
     }
   }
 
-  /// Runs all chunks in order, on one thread. Partial results of columns are combined while they are in
-  /// a cache: all together are as large as 64 rows.
-  func run(_ context: RunContext) {
-    for chunk in 0..<chunkCount {
-      run(chunk: chunk, context)
-      if chunkColumns > 0 { continue }
-      for t in 0..<terminals.count where hasColumnParts(t) {
-        let part = terminals[t].part
-        let end = min((chunk &+ 1) &* chunkRows, rows)
-        combineColumns(t, chunk &* chunkRows / part..<(end &+ part &- 1) / part, context)
-      }
+  /// Puts a complete row of sums of columns, whose last row is `row`, where it belongs. Who runs alone
+  /// adds parts at once: all of them together are as large as 64 rows.
+  func keepSums(
+    _ terminal: Terminal, _ sums: UnsafeMutableRawPointer, lastRow row: Int, _ context: RunContext
+  ) {
+    let bytes = columns &* terminal.type.size
+    if terminal.partialCount == 0 {
+      memcpy(context.address(terminal.place) + row / terminal.period &* bytes, sums, bytes)
+      return
     }
-    if needsFinish { finish(context, hasCombined: chunkColumns == 0) }
-  }
-
-  private func hasColumnParts(_ t: Int) -> Bool {
-    terminals[t].kind == .columns && terminals[t].partialCount > 0
-  }
-
-  /// Adds partial results of columns to the first one.
-  private func combineColumns(_ t: Int, _ parts: Range<Int>, _ context: RunContext) {
-    let terminal = terminals[t]
+    let part = row / terminal.part
     let partials = context.address(terminal.partials)
-    let stride = ArenaAllocator.rounded(columns * terminal.type.size)
-    for part in parts where part > 0 {
-      Tile.run(
-        terminal.combiner, type: terminal.type, to: terminal.type, dst: partials, a: partials,
-        b: partials + part * stride, c: nil, count: columns)
+    if context.isAlone, part > 0 {
+      combine(terminal, partials, with: sums)
+    } else {
+      memcpy(partials + part &* ArenaAllocator.rounded(bytes), sums, bytes)
     }
   }
 
-  /// Combines the partial results in ascending order; `hasCombined`: all but those of columns.
-  func finish(_ context: RunContext, hasCombined: Bool = false) {
+  private func combine(
+    _ terminal: Terminal, _ total: UnsafeMutableRawPointer, with part: UnsafeMutableRawPointer
+  ) {
+    Tile.run(
+      terminal.combiner, type: terminal.type, to: terminal.type, dst: total, a: total, b: part,
+      c: nil, count: columns)
+  }
+
+  /// Combines the partial results in ascending order.
+  func finish(_ context: RunContext) {
     for t in 0..<terminals.count where terminals[t].partialCount > 0 {
       let terminal = terminals[t]
       let partials = context.address(terminal.partials)
       if terminal.kind == .columns {
-        if !hasCombined { combineColumns(t, 0..<terminal.partialCount, context) }
-        memcpy(context.address(terminal.place), partials, columns * terminal.type.size)
+        let bytes = columns &* terminal.type.size
+        for part in 1..<terminal.partialCount where !context.isAlone {
+          combine(terminal, partials, with: partials + part &* ArenaAllocator.rounded(bytes))
+        }
+        memcpy(context.address(terminal.place), partials, bytes)
         continue
       }
       var total = Accumulator()

@@ -17,6 +17,8 @@ struct RunContext {
   let scalars: UnsafePointer<UInt64>
   /// This thread's scratch memory.
   var scratch: UnsafeMutableRawPointer
+  /// Whether this thread runs all chunks, in order.
+  let isAlone: Bool
 
   @inline(__always)
   func address(_ place: Place) -> UnsafeMutableRawPointer {

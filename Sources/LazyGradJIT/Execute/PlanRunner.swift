@@ -59,7 +59,8 @@ package enum PlanRunner {
     if binding.threads == 1 {
       runSerial(
         plan,
-        RunContext(bases: binding.bases, scalars: binding.scalars, scratch: binding.scratch))
+        RunContext(
+          bases: binding.bases, scalars: binding.scalars, scratch: binding.scratch, isAlone: true))
     } else {
       runParallel(plan, binding)
     }
@@ -69,7 +70,10 @@ package enum PlanRunner {
     for i in 0..<plan.steps.count {
       switch plan.steps[i] {
       case .loop(let reference):
-        reference._withUnsafeGuaranteedRef { $0.run(context) }
+        reference._withUnsafeGuaranteedRef { kernel in
+          for chunk in 0..<kernel.chunkCount { kernel.run(chunk: chunk, context) }
+          if kernel.needsFinish { kernel.finish(context) }
+        }
       case .calls(_, let first, let count):
         for call in first..<(first &+ count) { plan.calls[call].run(context) }
       case .move(let index): plan.moves[index].run(context)
@@ -93,7 +97,7 @@ package enum PlanRunner {
     DispatchQueue.concurrentPerform(iterations: binding.threads) { worker in
       let context = RunContext(
         bases: shared.binding.bases, scalars: shared.binding.scalars,
-        scratch: shared.binding.scratch + worker * plan.workBytes)
+        scratch: shared.binding.scratch + worker * plan.workBytes, isAlone: false)
       for i in 0..<plan.steps.count {
         switch plan.steps[i] {
         case .loop(let reference):
