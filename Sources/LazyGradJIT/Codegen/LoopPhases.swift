@@ -27,7 +27,7 @@ struct LoopPhases {
   /// stored once for all of them.
   var tallBody: LoopBody?
   var tallTailBody: LoopBody?
-  static let tallRows = 4
+  static let tallRows = 8
   var reductions: [[LoopReduction]] = []
   /// Slots that are filled before the loop: from what an argument points to.
   var scalars: [(slot: Int, type: ScalarType, argument: Int)] = []
