@@ -106,8 +106,10 @@ import Testing
           guard let a = lazy[root], let b = eager[root] else { return "%\(root) has no value" }
           let node = graphCase.graph.nodes[root]
           let shape = LayoutTable.shared[node.shape]
+          // The portable kernels are Swift, whose compiler exchanges the operands of sums and products
+          // as it likes, and otherwise in a build for a sanitizer: which of two NaNs they pass on is open.
           let difference =
-            hasOneNaN[root]
+            hasOneNaN[root] && set != .portable
             ? Comparison.compareBits(b.pointer, a.pointer, node.type, count: shape.count)
             : Comparison.compare(
               b.pointer, ReferenceArray(node.type, shape, at: a.pointer), .exact,
