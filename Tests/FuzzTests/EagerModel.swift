@@ -20,6 +20,9 @@ final class EagerNode {
   var clearedAt: Int?
   /// Everything that it was computed from with autodiff on, constants too.
   var inputs: [EagerNode] = []
+  /// For a view of a view, which is computed from the base: the view that it was made of, whose graph
+  /// ends with its own.
+  var viewParent: EagerNode?
   /// Whether it was computed with autodiff and guard on.
   var isGuarded = false
   /// Its own memory, or that of what it is a view of.
@@ -416,6 +419,11 @@ final class EagerModel {
         let inputs = node.inputs
         node.clearedAt = time
         for input in inputs { clearConstants(input) }
+        var parent = node.viewParent
+        while let view = parent, view.isComputed {
+          view.clearedAt = time
+          parent = view.viewParent
+        }
       }
     }
     return gradients
@@ -436,6 +444,7 @@ final class EagerModel {
       if !node.isComputed { continue }
       node.clearedAt = time
       work += node.inputs
+      if let parent = node.viewParent { work.append(parent) }
     }
   }
 

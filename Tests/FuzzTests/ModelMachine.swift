@@ -99,6 +99,7 @@ struct ModelMachine {
       node: model.view(handles[base]!.node, whole, dims), base: base, map: whole,
       isElementwise: handles[base]!.isElementwise, isVariable: handles[base]!.isVariable,
       isUntracked: !model.isTracking)
+    if model.isTracking, source.base != nil { handles[id]!.node.viewParent = source.node }
   }
 
   /// The value that an operation reads. While tracking, one on a view leads to the base again
@@ -114,13 +115,15 @@ struct ModelMachine {
   }
 
   /// The value behind a handle that is spread or picked from, and which elements a shape of it takes.
-  /// For a view that is its base, as for any view of a view.
-  private mutating func spread(_ i: Int, to dims: [Int]) -> (node: EagerNode, map: [Int]) {
+  /// For a view that is its base, as for any view of a view, and the view is its parent.
+  private mutating func spread(
+    _ i: Int, to dims: [Int]
+  ) -> (node: EagerNode, map: [Int], parent: EagerNode?) {
     let node = use(i)
     let map = EagerModel.broadcastMap(node.dims, to: dims)
-    guard let base = handles[i]!.base else { return (node, map) }
+    guard let base = handles[i]!.base else { return (node, map, nil) }
     handles[base]!.node.takeUp()
-    return (handles[base]!.node, map.map { handles[i]!.map[$0] })
+    return (handles[base]!.node, map.map { handles[i]!.map[$0] }, model.isTracking ? node : nil)
   }
 
   private func mustJoin(_ i: Int) -> Bool {
@@ -406,8 +409,10 @@ struct ModelMachine {
       if other.dims == dims {
         replace(x, map, by: use(y), exact: isExact(x, y))
       } else {
-        let (node, places) = spread(y, to: dims)
-        replace(x, map, by: model.gather(node, places, dims), exact: isExact(x, y))
+        let (node, places, parent) = spread(y, to: dims)
+        let part = model.gather(node, places, dims)
+        part.viewParent = parent
+        replace(x, map, by: part, exact: isExact(x, y))
       }
     case .setIndexed(let x, let rows, let y):
       guard let handle = canBeUpdated(x), let other = held(y), let map = rowMap(handle, rows)
@@ -415,12 +420,13 @@ struct ModelMachine {
       let dims = [rows.count] + handle.dims.dropFirst()
       guard EagerModel.broadcast(other.dims, dims) == dims else { return false }
       let old = use(x)
-      let (node, picked) = spread(y, to: dims)
+      let (node, picked, parent) = spread(y, to: dims)
       // Of several writes to one element the last counts.
       var writer: [Int: Int] = [:]
       for (k, place) in map.enumerated() { writer[place] = picked[k] }
       let places = writer.keys.sorted()
       let part = model.gather(node, places.map { writer[$0]! }, [places.count])
+      part.viewParent = parent
       // The old elements are read as well, to choose between them and the new ones.
       if model.isTracking { part.inputs.append(old) }
       replace(x, places, by: part, exact: isExact(x, y))

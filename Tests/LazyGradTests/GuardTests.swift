@@ -44,6 +44,24 @@ struct GuardTests {
     #expect(x.lockHolders == [])
   }
 
+  @Test("A pass through a view of a view lets the view between go as well", arguments: [false, true])
+  func viewsOfViews(isBackward: Bool) {
+    let host = NDArray.arange(12.0).reshaped([4, 3])
+    let x = Tensor(host, copy: false)
+    let rows = x[1..<4]
+    let part = rows[0..<2].transposed()
+    let other = rows.transposed()
+    let y = part * part
+    #expect(!host.isWriteable)
+    if isBackward { y.backward() } else { y.clearGraph() }
+    // Only what nobody went through is left.
+    #expect(host.lockHolders == ["view"])
+    #expect((rows.grad == nil) == !isBackward)
+    let used = other * 2
+    used.backward()
+    #expect(host.isWriteable)
+  }
+
   @Test("Memory that is read-only by nature stays so through tensors and their views")
   func readOnlyByNature() throws {
     let x = NDArray([1.0, 2])

@@ -198,6 +198,7 @@ private struct GraphWalk {
     }
     var released: [UInt32] = []
     var constants: [UInt32] = []
+    var parents: [UInt32] = []
     var unread: [UInt32] = []
     var runsPieces = true
     var id = top
@@ -222,6 +223,7 @@ private struct GraphWalk {
         }
         if !retainsGraph {
           noteConstants(id, &constants)
+          if let parent = tape.viewParent(id) { parents.append(parent) }
           tape.markCleared(id)
           if tape[id].state.contains(.evaluated) { released.append(id) }
         }
@@ -232,6 +234,8 @@ private struct GraphWalk {
     }
     // Before anything is let go: a constant's record may have no other reader than a cleared one.
     for id in constants { released += markCleared(below: id, constantsOnly: true) }
+    // Not when they are met: what reads them, too, may still be on its way to them.
+    for id in parents { released += markCleared(below: id, viewsOnly: true) }
     tape.releaseCleared(released, since: start)
     var results: [Tensor] = []
     if case .only(let variables) = collect {
@@ -341,10 +345,13 @@ private struct GraphWalk {
   }
 
   /// Marks the graph of a node as cleared; with `constantsOnly` as far as no variable is reached, whose
-  /// own graph may still be wanted.
+  /// own graph may still be wanted; with `viewsOnly` the views that a view was made of, whose base is
+  /// another's business.
   ///
   /// - Returns: What is in memory and can be let go.
-  private func markCleared(below head: UInt32, constantsOnly: Bool = false) -> [UInt32] {
+  private func markCleared(
+    below head: UInt32, constantsOnly: Bool = false, viewsOnly: Bool = false
+  ) -> [UInt32] {
     var released: [UInt32] = []
     var marked: Set<UInt32> = [head]
     var work = [head]
@@ -352,7 +359,8 @@ private struct GraphWalk {
       if constantsOnly, pass.wants(id) { continue }
       if let source = tape.importedNode(id), marked.insert(source).inserted { work.append(source) }
       guard tape[id].state.contains(.tracked) else { continue }
-      for operand in [tape.a(id), tape.b(id), tape.c(id)]
+      if let parent = tape.viewParent(id), marked.insert(parent).inserted { work.append(parent) }
+      for operand in viewsOnly ? [] : [tape.a(id), tape.b(id), tape.c(id)]
       where operand != id && marked.insert(operand).inserted {
         work.append(operand)
       }

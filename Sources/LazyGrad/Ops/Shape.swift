@@ -5,10 +5,13 @@ internal import LazyGradJIT
 extension Tensor {
   // MARK: Recording views
 
-  /// Records this tensor's value under a layout over its elements in C order.
-  func recordView(_ layout: LayoutID, _ offset: Int, _ mode: RecordMode = Scope.mode) -> SlotRef {
+  /// Records this tensor's value under a layout over its elements in C order; `parent`: the view of this
+  /// tensor that the new one was made of.
+  func recordView(
+    _ layout: LayoutID, _ offset: Int, _ mode: RecordMode = Scope.mode, of parent: SlotRef? = nil
+  ) -> SlotRef {
     let target = LayoutTable.shared[layout]
-    return Tape.view(slot, mode: mode) { current in
+    return Tape.view(slot, of: parent, mode: mode) { current in
       current.isContiguous ? (target.dims, target.strides, offset) : nil
     }!
   }
@@ -16,8 +19,11 @@ extension Tensor {
   /// A view of this tensor's base with a layout over the base's elements.
   func view(layout: LayoutID, offset: Int) -> Tensor {
     follow()
-    let base = baseTensor ?? self
-    return Tensor(base.recordView(layout, offset), base: base, layout: layout, offset: offset)
+    guard let base = baseTensor else {
+      return Tensor(recordView(layout, offset), base: self, layout: layout, offset: offset)
+    }
+    return Tensor(
+      base.recordView(layout, offset, of: slot), base: base, layout: layout, offset: offset)
   }
 
   /// The layout of this tensor over its base, or over itself.

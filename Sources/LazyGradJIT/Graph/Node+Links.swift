@@ -1,11 +1,25 @@
-// The two meanings of a record's link: for a leaf, the node of an earlier window that it stands
-// for; for a node whose graph was cleared, how far that graph reached.
+// The three meanings of a record's link: for a leaf, the node of an earlier window that it stands
+// for; for a node whose graph was cleared, how far that graph reached; for a view whose graph was not, the
+// view that the program made it of.
 
 extension Tape {
   /// The node that a leaf record stands for.
   package func importedNode(_ leaf: UInt32) -> UInt32? {
     let node = nodes[Int(leaf)]
     return node.opcode == .leaf && node.link != 0 ? node.link &- 1 : nil
+  }
+
+  /// The view that a view was made of; where that is gone, the one that it was made of in turn. nil from
+  /// one on whose graph was cleared.
+  package func viewParent(_ id: UInt32) -> UInt32? {
+    var view = id
+    while true {
+      let node = nodes[Int(view)]
+      guard node.opcode == .view, !node.state.contains(.cleared) else { return nil }
+      if view != id, !node.state.contains(.dead) { return view }
+      if node.link == 0 { return nil }
+      view = node.link &- 1
+    }
   }
 
   /// Marks that the graph through a node has been cleared: operations recorded before now may not

@@ -37,7 +37,7 @@ public struct Node {
   public var slot: UnsafeMutablePointer<Slot>?
   /// Live nodes that name this one as an operand or link.
   public var uses: UInt32
-  /// For a leaf that stands for a node of an earlier window: that node's id + 1.
+  /// For a leaf that stands for a node of an earlier window: that node's id + 1. Else see Node+Links.
   public var link: UInt32
   /// During a backward pass: the id + 1 of the gradient of this node.
   public var adjoint: UInt32

@@ -178,8 +178,7 @@ extension Tape {
         difference |= (node.pointee.facts ^ expected[0]) | (node.pointee.first ^ expected[1])
         difference |= node.pointee.others ^ expected[2]
         difference |= (node.pointee.payload ^ expected[3]) & expected[4]
-        difference |= UInt64(node.pointee.link | node.pointee.adjoint)
-        difference |= UInt64(Node.relative(node.pointee.memo, to: start)) ^ expected[5]
+        difference |= node.pointee.names(from: start) ^ expected[5] | UInt64(node.pointee.adjoint)
         expected += RecordedPass.wordsBefore
       }
       return difference == 0
@@ -238,9 +237,11 @@ private struct PassObserver: ~Copyable {
     let window = tape.state.pointee.windowStart..<tape.state.pointee.count
     for id in window {
       let node = tape[id]
-      // A custom rule runs the program's code; a link leads to an earlier window.
+      // A custom rule runs the program's code; but from a view to the one that it was made of, a link
+      // leads to an earlier window or is the end of a cleared graph.
       let runsCode = node.opcode == .attach && node.c != 0
-      if runsCode || node.link != 0 || node.adjoint != 0 { return nil }
+      let isLinked = node.link != 0 && tape.viewParent(id).map { $0 < window.lowerBound } ?? true
+      if runsCode || isLinked || node.adjoint != 0 { return nil }
       if node.state.contains(.evaluated) { return nil }
       if let slot = node.slot, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
         return nil
@@ -273,7 +274,7 @@ private struct PassObserver: ~Copyable {
       let isStatic = Node.isPayloadStatic(node.opcode, node.traits)
       words += [
         node.facts, node.first, node.others, isStatic ? node.payload : 0, isStatic ? .max : 0,
-        UInt64(Node.relative(node.memo, to: window.lowerBound)),
+        node.names(from: window.lowerBound),
       ]
     }
     return RecordedPass(
@@ -290,7 +291,7 @@ private struct PassObserver: ~Copyable {
         old.slot == new.slot, new.adjoint == 0, new.uses >= old.uses,
         old.state.contains(.dead) == new.state.contains(.dead)
       else { return nil }
-      if old.uses == new.uses, old.state == new.state, old.memo == new.memo, new.link == 0 {
+      if old.uses == new.uses, old.state == new.state, old.memo == new.memo, old.link == new.link {
         continue
       }
       result.append(
@@ -344,6 +345,12 @@ extension Node {
   @inline(__always)
   fileprivate static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
     id == 0 ? 0 : id &- start
+  }
+
+  /// The records that a record names by their ids.
+  @inline(__always)
+  fileprivate func names(from start: UInt32) -> UInt64 {
+    UInt64(Node.relative(memo, to: start)) | UInt64(Node.relative(link, to: start)) << 32
   }
 
   private static var heldBit: UInt64 { 1 << 23 }

@@ -109,6 +109,7 @@ extension Tape {
   private func takeUp(_ id: UInt32) {
     nodes[Int(id)].state.remove(.cleared)
     nodes[Int(id)].state.remove(.resumable)
+    if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].link = 0 }
   }
 
   @inline(never)

@@ -258,11 +258,14 @@ extension Tape {
   /// `transform` is given the dimensions and strides that the value has now and says what they
   /// become and by how many elements the start moves; nil where only a copy can have that layout,
   /// and then it is asked again with the C-order layout of the copy.
+  ///
+  /// - Parameter parent: the view of `x` that the program makes this one of, if it does. What is
+  ///   recorded reads `x`, but to clear its graph is to clear that of `parent`.
   package static func view(
-    _ x: SlotRef, mode: RecordMode,
+    _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode,
     _ transform: (Layout) -> (dims: [Int], strides: [Int], offset: Int)?
   ) -> SlotRef? {
-    let tape = hold(x)
+    let tape = hold(x, parent, nil)
     defer { tape.unlock() }
     var source = tape.operand(x)
     var start = 0
@@ -285,10 +288,11 @@ extension Tape {
       result = transform(LayoutTable.shared[x.pointee.shape])
     }
     guard let result else { return nil }
-    return tape.makeSlot(
-      tape.view(
-        source, dims: result.dims, strides: result.strides, offset: start + result.offset,
-        state: mode.state))
+    let id = tape.view(
+      source, dims: result.dims, strides: result.strides, offset: start + result.offset,
+      state: mode.state)
+    if mode.isTracking, let parent { tape[id].link = parent.pointee.node }
+    return tape.makeSlot(id)
   }
 
   /// Records a view of a node; strides and offset count in the elements of the node's memory.

@@ -293,6 +293,11 @@ extension Tape {
   private func compact() {
     let n = Int(state.pointee.count)
     for id in 0..<n where nodes[id].opcode == .leaf && nodes[id].uses == 0 { retire(UInt32(id)) }
+    // Newest first: a way over views that are gone is still there.
+    for id in (0..<n).reversed()
+    where nodes[id].opcode == .view && nodes[id].link != 0 && !nodes[id].state.contains(.cleared) {
+      nodes[id].link = viewParent(UInt32(id)).map { $0 + 1 } ?? 0
+    }
     let newID = UnsafeMutablePointer<UInt32>.allocate(capacity: n)
     defer { newID.deallocate() }
     var next: UInt32 = 0
