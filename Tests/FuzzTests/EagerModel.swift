@@ -434,6 +434,7 @@ final class EagerModel {
     if node.isVariable || !node.isComputed { return }
     node.clearedAt = time
     for input in node.inputs { clearConstants(input) }
+    if let parent = node.viewParent { clearConstants(parent) }
   }
 
   /// The end of the graph of a node, without a pass.

@@ -509,14 +509,17 @@ struct ModelMachine {
     return true
   }
 
-  /// Whether the guard has locked a host array; nil where LazyGrad may still lock it, because of a
-  /// view that nobody has looked at since its base was updated.
+  /// Whether the guard has locked a host array; nil where that is because of a view that nobody has
+  /// looked at since its base was updated: LazyGrad still locks what it showed, and not yet what it
+  /// shows.
   private func isLocked(_ host: Host) -> Bool? {
     let held = handles.values.filter { handle in handle.isHeld }
     let bases = held.compactMap { $0.base.map { handles[$0]!.node } }
     let nodes = held.map(\.node) + bases
     let isLocked = model.isLocked(host.node.memory, by: nodes)
     let stale = held.flatMap(\.stale)
+    let settled = held.filter(\.stale.isEmpty).map(\.node) + bases
+    if isLocked, !model.isLocked(host.node.memory, by: settled) { return nil }
     if !isLocked, model.isLocked(host.node.memory, by: stale) { return nil }
     return isLocked
   }

@@ -44,7 +44,8 @@ struct GuardTests {
     #expect(x.lockHolders == [])
   }
 
-  @Test("A pass through a view of a view lets the view between go as well", arguments: [false, true])
+  @Test(
+    "A pass through a view of a view lets the view between go as well", arguments: [false, true])
   func viewsOfViews(isBackward: Bool) {
     let host = NDArray.arange(12.0).reshaped([4, 3])
     let x = Tensor(host, copy: false)
