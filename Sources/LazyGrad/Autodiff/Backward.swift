@@ -252,7 +252,7 @@ private struct GraphWalk {
 
   /// The node that gathers a tensor's gradient.
   private func gatherer(_ tensor: Tensor) -> UInt32 {
-    var id = tape.nodeOrLeaf(tensor.slot)
+    var id = tape.record(of: tensor.slot)
     while let source = tape.importedNode(id) { id = source }
     return id
   }

@@ -361,6 +361,12 @@ extension Tape {
     return operand(slot)
   }
 
+  /// The same, but to ask for it is no new use: one whose graph was cleared stays so.
+  package func record(of slot: SlotRef) -> UInt32 {
+    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    return liveLeaf(slot) ?? operand(slot)
+  }
+
   /// A handle for the same value that no gradient flows through.
   package static func constant(_ slot: SlotRef) -> SlotRef {
     let shared = share(slot)
