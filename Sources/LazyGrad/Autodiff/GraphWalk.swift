@@ -1,0 +1,264 @@
+// The walk over the recorded graph, from newest to oldest, in which the rules record the backward pass.
+
+internal import LazyGradJIT
+
+/// The walk itself. Ids descend, so every reader of a node has been seen before the node.
+struct GraphWalk {
+  let pass: BackwardPass
+  let retainsGraph: Bool
+  var tape: Tape { pass.tape }
+
+  func run(
+    _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
+  ) throws(InvalidBackprop) -> [Tensor] {
+    let start = tape.count
+    var ids: [UInt32] = []
+    for head in heads where !head.isConstant || retainsGraph == false {
+      ids.append(tape.nodeOrLeaf(head.slot))
+    }
+    guard let top = ids.max() else { return zeros(collect) }
+    // A constant has no gradients, so none can get lost.
+    if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
+
+    tape.state.pointee.lowestReached = .max
+    var ones = Tape.none
+    for (head, seed) in zip(heads, seeds) {
+      let id = tape.nodeOrLeaf(head.slot)
+      if head.isConstant {
+        // A constant has no gradients, but its graph is cleared.
+        if !retainsGraph { clear(below: id) }
+        continue
+      }
+      let g = seedNode(seed, id)
+      if seed == nil { ones = g }
+      pass.add(id, g)
+    }
+    var collected: [UInt32: UInt32] = [:]
+    if case .only(let variables) = collect {
+      for variable in variables { collected[gatherer(variable)] = Tape.none }
+    }
+    var released: [UInt32] = []
+    var constants: [UInt32] = []
+    var parents: [UInt32] = []
+    var unread: [UInt32] = []
+    var runsPieces = true
+    var id = top
+    let replaces = if case .replace = collect { true } else { false }
+    while id >= tape.state.pointee.lowestReached {
+      let adjoint = tape[id].adjoint
+      if adjoint != 0 {
+        tape[id].adjoint = 0
+        if adjoint != Tape.passedOn {
+          let g = tape.inWindow(adjoint &- 1)
+          if !replaces {
+            if case .only = collect {
+              if collected[id] != nil { collected[id] = g }
+            } else {
+              attach(id, g, accumulate: true)
+            }
+          } else if tape[id].slot != nil {
+            if g == ones { markUnit(id) } else { attach(id, g, accumulate: false) }
+          }
+          visit(id, g)
+          if tape[g].uses == 0 { unread.append(g) }
+        }
+        if !retainsGraph {
+          noteConstants(id, &constants)
+          if let parent = tape.viewParent(id) { parents.append(parent) }
+          tape.markCleared(id)
+          if tape[id].state.contains(.evaluated) { released.append(id) }
+        }
+        if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
+      }
+      if id == 0 { break }
+      id &-= 1
+    }
+    // Before anything is let go: a constant's record may have no other reader than a cleared one.
+    for id in constants { released += markCleared(below: id, constantsOnly: true) }
+    // Not when they are met: what reads them, too, may still be on its way to them.
+    for id in parents { released += markCleared(below: id, viewsOnly: true) }
+    tape.releaseCleared(released, since: start)
+    var results: [Tensor] = []
+    if case .only(let variables) = collect {
+      results = variables.map { variable in
+        guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
+        return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+      }
+    }
+    // The gradients of tensors that are gone, such as a parameter's value before its last update:
+    // left alone they would keep what they were to be computed from until the arena starts again.
+    for g in unread { tape.freeUnread(g) }
+    return results
+  }
+
+  /// The node that gathers a tensor's gradient.
+  private func gatherer(_ tensor: Tensor) -> UInt32 {
+    var id = tape.record(of: tensor.slot)
+    while let source = tape.importedNode(id) { id = source }
+    return id
+  }
+
+  private func seedNode(_ seed: Tensor?, _ id: UInt32) -> UInt32 {
+    let shape = tape[id].shape
+    guard let seed else {
+      let one = pass.number(1, id)
+      return shape == LayoutTable.scalar ? one : pass.expanded(one, to: shape)
+    }
+    return pass.expanded(pass.cast(tape.operand(seed.slot), tape[id].type), to: shape)
+  }
+
+  /// Lets the rule of a node add to its operands' gradients.
+  @inline(__always)
+  private func visit(_ id: UInt32, _ g: UInt32) {
+    if tape[id].state.contains(.tracked), tape.hasOperands(id) {
+      DerivativeRules.apply(pass, id, g)
+    }
+  }
+
+  /// Notes the operands that no gradient goes to but that were computed from others: their graph
+  /// ends with the pass as well. A node without backward information leads to none, whether or not it
+  /// has been computed.
+  @inline(__always)
+  private func noteConstants(_ id: UInt32, _ constants: inout [UInt32]) {
+    let (a, b, c) = (tape.a(id), tape.b(id), tape.c(id))
+    if a == id || !tape[id].state.contains(.tracked) { return }
+    if isComputedConstant(a) { constants.append(a) }
+    if b == id { return }
+    if isComputedConstant(b) { constants.append(b) }
+    if c != id, isComputedConstant(c) { constants.append(c) }
+  }
+
+  @inline(__always)
+  private func isComputedConstant(_ id: UInt32) -> Bool {
+    !pass.wants(id)
+      && (tape[id].state.contains(.tracked) || (tape[id].opcode == .leaf && tape[id].link != 0))
+  }
+
+  // MARK: Results
+
+  /// A node that a new handle may take: each node has one handle at most, and a gradient has memory of
+  /// its own, which is not seen through another's.
+  private func handle(_ g: UInt32) -> UInt32 {
+    let opcode = tape[g].opcode
+    let isShared = opcode == .leaf || opcode == .scalar || opcode == .view
+    return tape[g].slot != nil || isShared ? pass.emit(.copy, g) : g
+  }
+
+  @inline(never)
+  private func markUnit(_ id: UInt32) {
+    guard let slot = tape[id].slot else { return }
+    tape.dropGradient(slot)
+    slot.pointee.hasUnitGradient = true
+  }
+
+  @inline(never)
+  private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool) {
+    guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
+    var result = g
+    if slot.pointee.hasUnitGradient {
+      if accumulate { result = pass.emit(.add, pass.number(1, id), g) }
+      slot.pointee.hasUnitGradient = false
+    } else if let old = slot.pointee.gradient {
+      if accumulate { result = pass.emit(.add, tape.operand(old), g) }
+      tape.dropGradient(slot)
+    }
+    tape.setGradient(slot, handle(result))
+  }
+
+  private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {
+    guard case .only(let variables) = collect else { return [] }
+    return variables.map(zeros)
+  }
+
+  private func zeros(_ tensor: Tensor) -> Tensor {
+    let zero = tape.append(.scalar, tensor.slot.pointee.type, shape: LayoutTable.scalar)
+    return Tensor(
+      tape.makeSlot(tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero)),
+      deferringGrowth: true)
+  }
+
+  // MARK: Clearing and checking
+
+  /// Clears the graph of a node without differentiating it.
+  func clear(below head: UInt32) {
+    let start = tape.count
+    tape.releaseCleared(markCleared(below: head), since: start)
+  }
+
+  /// Marks the graph of a node as cleared; with `constantsOnly` as far as no variable is reached, whose
+  /// own graph may still be wanted; with `viewsOnly` the views that a view was made of, whose base is
+  /// another's business.
+  ///
+  /// - Returns: What is in memory and can be let go.
+  private func markCleared(
+    below head: UInt32, constantsOnly: Bool = false, viewsOnly: Bool = false
+  ) -> [UInt32] {
+    var released: [UInt32] = []
+    var marked: Set<UInt32> = [head]
+    var work = [head]
+    while let id = work.popLast() {
+      if constantsOnly, pass.wants(id) { continue }
+      if let source = tape.importedNode(id), marked.insert(source).inserted { work.append(source) }
+      guard tape[id].state.contains(.tracked) else { continue }
+      if let parent = tape.viewParent(id), marked.insert(parent).inserted { work.append(parent) }
+      for operand in viewsOnly ? [] : [tape.a(id), tape.b(id), tape.c(id)]
+      where operand != id && marked.insert(operand).inserted {
+        work.append(operand)
+      }
+      tape.markCleared(id)
+      if tape[id].state.contains(.evaluated) { released.append(id) }
+    }
+    return released
+  }
+
+  /// Looks for cleared parts before anything changes.
+  private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
+    // Like the walk: ids descend, and it ends when everything that was reached has been seen.
+    guard var id = heads.max() else { return }
+    var isReached = [Bool](repeating: false, count: Int(id) + 1)
+    var reached = 0
+    func reach(_ operand: UInt32) {
+      if isReached[Int(operand)] { return }
+      isReached[Int(operand)] = true
+      reached += 1
+    }
+    func check(_ operand: UInt32) throws(InvalidBackprop) {
+      if operand == id || !pass.wants(operand) { return }
+      if tape.isCutOff(operand, from: id) {
+        throw .clearedGraph(operation: tape[id].opcode.info.name)
+      }
+      reach(operand)
+    }
+    for head in heads { reach(head) }
+    while reached > 0 {
+      if isReached[Int(id)] {
+        reached -= 1
+        if let source = tape.importedNode(id) {
+          try check(source)
+        } else if tape[id].state.contains(.tracked) {
+          try check(tape.a(id))
+          try check(tape.b(id))
+          try check(tape.c(id))
+        }
+      }
+      if id == 0 { break }
+      id -= 1
+    }
+  }
+
+  // MARK: Very long graphs
+
+  /// Runs what has been recorded so far, so that the backward pass of a graph of any length takes
+  /// bounded memory beside the graph.
+  ///
+  /// - Returns: Whether there was memory for that. Where there was not, the rest is recorded only, and
+  ///   who reads a gradient is told.
+  private func runPiece(below id: UInt32) -> Bool {
+    var pending: [UInt32] = []
+    for node in 0..<id
+    where tape[node].adjoint != 0 && tape[node].adjoint != Tape.passedOn {
+      pending.append(tape[node].adjoint &- 1)
+    }
+    return tape.forceAndKeep(pending)
+  }
+}

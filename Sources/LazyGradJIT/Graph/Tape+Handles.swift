@@ -1,0 +1,94 @@
+// Handles that change their value, share it, or give it up.
+
+extension Tape {
+  /// Gives a handle the value of another, which is used up: an in-place update.
+  ///
+  /// Whatever was recorded on the old value keeps it. The handle stays constant if it was.
+  package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
+    let tape = hold(slot, fresh)
+    defer { tape.unlock() }
+    let node = fresh.pointee.node
+    if slot.pointee.node != 0 {
+      let old = slot.pointee.node &- 1
+      tape.unhold(old)
+      slot.pointee.node = 0
+      if tape[old].uses == 0 { tape.free(old) }
+    } else {
+      tape.detachStorage(slot)
+    }
+    slot.pointee.storage = fresh.pointee.storage
+    slot.pointee.offset = fresh.pointee.offset
+    slot.pointee.layout = fresh.pointee.layout
+    slot.pointee.leaf = 0
+    slot.pointee.isReadOnly = fresh.pointee.isReadOnly
+    slot.pointee.node = node
+    if node != 0 {
+      // The node moves from one handle to the other: the counts of held nodes stay.
+      tape[node &- 1].slot = slot
+      if !slot.pointee.isVariable { tape[node &- 1].traits.remove(.variable) }
+    } else if let leaf = tape.liveLeaf(fresh) {
+      tape[leaf].slot = slot
+      slot.pointee.leaf = leaf &+ 1
+    }
+    tape.state.pointee.freeSlots.append(fresh)
+  }
+
+  /// Another handle for a handle's value, sharing its memory.
+  package static func share(_ slot: SlotRef) -> SlotRef {
+    let tape = hold(slot)
+    if slot.pointee.node != 0 {
+      tape.unlock()
+      return view(slot, mode: .plain) { ($0.dims, $0.strides, 0) }!
+    }
+    defer { tape.unlock() }
+    let shared = tape.makeSlot(
+      storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
+      offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
+    shared.pointee.isReadOnly = slot.pointee.isReadOnly
+    return shared
+  }
+
+  /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
+  package func nodeOrLeaf(_ slot: SlotRef) -> UInt32 {
+    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    if let leaf = liveLeaf(slot), !nodes[Int(leaf)].state.contains(.cleared) { return leaf }
+    return operand(slot)
+  }
+
+  /// The same, but to ask for it is no new use: one whose graph was cleared stays so.
+  package func record(of slot: SlotRef) -> UInt32 {
+    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    return liveLeaf(slot) ?? operand(slot)
+  }
+
+  /// A handle for the same value that no gradient flows through.
+  package static func constant(_ slot: SlotRef) -> SlotRef {
+    let shared = share(slot)
+    let tape = hold(shared)
+    defer { tape.unlock() }
+    shared.pointee.isVariable = false
+    if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.variable) }
+    return shared
+  }
+
+  /// Moves a handle's value into a new handle; the old one is left with nothing.
+  package static func surrender(_ slot: SlotRef) -> SlotRef {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    let fresh = tape.makeSlot(
+      storage: slot.pointee.storage, layout: slot.pointee.layout, offset: slot.pointee.offset,
+      type: slot.pointee.type, isVariable: slot.pointee.isVariable)
+    fresh.pointee.node = slot.pointee.node
+    fresh.pointee.isReadOnly = slot.pointee.isReadOnly
+    if slot.pointee.node != 0 {
+      tape[slot.pointee.node &- 1].slot = fresh
+    } else if let leaf = tape.liveLeaf(slot) {
+      tape[leaf].slot = fresh
+      fresh.pointee.leaf = leaf &+ 1
+    }
+    slot.pointee.storage = nil
+    slot.pointee.node = 0
+    slot.pointee.leaf = 0
+    return fresh
+  }
+}
