@@ -76,8 +76,11 @@ private struct LoopSketch {
 }
 
 /// Numbers of a type, the special ones often among them.
+///
+/// - Parameter choices: the only floats, where they are given.
 private func fill(
-  _ p: UnsafeMutableRawPointer, _ type: ScalarType, _ count: Int, _ random: inout SeededRandom
+  _ p: UnsafeMutableRawPointer, _ type: ScalarType, _ count: Int, _ random: inout SeededRandom,
+  choices: [Double]? = nil
 ) {
   let special: [Double] = [
     0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-140, -0x1p-140, 3e38, 2.5, -2.5, 1e5, 300,
@@ -87,7 +90,8 @@ private func fill(
     let bits = random.next()
     let isSpecial = bits >> 60 < 5
     let unit = Double(bits >> 11) * 0x1p-53
-    let float = isSpecial ? special[Int(bits % UInt64(special.count))] : 12 * unit - 6
+    var float = isSpecial ? special[Int(bits % UInt64(special.count))] : 12 * unit - 6
+    if let choices { float = choices[Int(bits % UInt64(choices.count))] }
     switch type {
     case .float32: p.storeBytes(of: Float(float), toByteOffset: 4 * i, as: Float.self)
     case .float64: p.storeBytes(of: float, toByteOffset: 8 * i, as: Double.self)
@@ -139,14 +143,14 @@ private func difference(
 /// fences, and compares.
 private func check(
   _ sketch: LoopSketch, _ what: String, tolerance: Double = 0, fences: Bool = true,
-  mustBeNative: Bool = true, threads: Int = 1
+  mustBeNative: Bool = true, threads: Int = 1, choices: [Double]? = nil
 ) throws {
   var random = SeededRandom(seed: UInt64(sketch.nodes.count * 77 + sketch.leaves.count))
   var plain: [Storage] = []
   for leaf in sketch.leaves {
     let count = leaf.dims.reduce(1, *)
     let storage = try Storage(byteCount: count * leaf.type.size)
-    fill(storage.pointer, leaf.type, count, &random)
+    fill(storage.pointer, leaf.type, count, &random, choices: choices)
     plain.append(storage)
   }
   let expected = try PlanRunner.run(
@@ -341,6 +345,66 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
               sketch, "\(opcode) \(type) [\(rows), \(columns)] axis \(axis ?? -1)", fences: false,
               mustBeNative: rows > 1 && columns > 1, threads: 2)
           }
+        }
+      }
+    }
+  }
+
+  /// Reductions of everything alone, at every tail and cut among threads. Which of two zeros is the
+  /// extreme must be the same everywhere, a NaN among numbers must be found.
+  @Test func wholeReductionsAlone() throws {
+    for type in [ScalarType.float32, .float64, .int32, .int64] {
+      var choices: [[Double]?] = [nil]
+      if type.isFloating {
+        choices += [
+          [0, -0.0], [-0.0, 0, 1, -1, .infinity, -.infinity], [-.infinity], [.infinity],
+          (0..<1000).map { $0 == 500 ? .nan : Double($0) },
+        ]
+      }
+      for n in lengths + [32_769, 100_003, 300_000] {
+        for opcode in [Opcode.sum, .max, .min] {
+          for choice in choices where opcode != .sum || choice == nil {
+            var sketch = LoopSketch()
+            sketch.root(sketch.reduce(opcode, sketch.leaf([n], type), axis: nil))
+            try check(
+              sketch, "\(opcode) \(type) [\(n)] of \(choice?.first ?? 0)", mustBeNative: n > 1,
+              threads: 1 + n % 2, choices: choice)
+          }
+        }
+      }
+    }
+  }
+
+  /// What was computed together with an extreme doesn't change which zero it is, and there is one
+  /// kind of NaN.
+  @Test func wholeExtremesAreTheSameInEveryLoop() throws {
+    for set in NativeCode.available {
+      var random = SeededRandom(seed: 5)
+      for count in [1100, 40_003] {
+        var zeros = (0..<count).map { _ in random.next() & 1 == 0 ? Float(0) : -0.0 }
+        for isNaN in [false, true] {
+          if isNaN { zeros[count / 3] = Float(bitPattern: 0xFFC1_2345) }
+          var found: Set<UInt32> = []
+          for length in [0, 12] {
+            for threads in [1, 2] {
+              var sketch = LoopSketch()
+              let x = sketch.leaf([count], .float32)
+              let extreme = sketch.reduce(.max, x, axis: nil)
+              sketch.root(extreme)
+              // More results alive make the blocks of the portable loops shorter.
+              for k in 0..<length {
+                sketch.root(sketch.op(.add, .float32, x, sketch.scalar(Double(k), .float32)))
+              }
+              let result = try zeros.withUnsafeBytes {
+                try PlanRunner.run(
+                  sketch.graph, leaves: [$0.baseAddress!], scalars: sketch.scalars,
+                  threads: threads, instructionSet: set, parallelThreshold: 0)
+              }
+              found.insert(result[extreme]!.pointer.load(as: UInt32.self))
+            }
+          }
+          #expect(found.count == 1, "\(set) [\(count)]")
+          if isNaN { #expect(found == [Float.nan.bitPattern], "\(set) [\(count)]") }
         }
       }
     }

@@ -275,13 +275,10 @@ package final class LoopKernel: @unchecked Sendable {
     package var place: Place
     /// `columns` over all rows: rows that are summed before they are added to what was before.
     package var part: Int
-    /// Partial results that are combined after the loop, and how many: parts of a sum, one result
-    /// per chunk of what has no order, or the values of all rows. None where the loop does it all.
+    /// Partial results that are combined after the loop, and how many: those of parts, or the values
+    /// of all rows. None where the loop does it all.
     package var partials: Place
     package var partialCount = 0
-
-    /// Whether the order of the elements counts.
-    var isFloatSum: Bool { opcode == .sum && type.isFloating }
 
     /// The operation that combines two partial results.
     var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }
