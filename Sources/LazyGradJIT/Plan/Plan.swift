@@ -169,7 +169,10 @@ package final class LoopKernel: @unchecked Sendable {
     self.stores = Frozen(stores)
     self.terminals = Frozen(terminals)
     self.product =
-      product ?? Product(type: .float32, m: 0, n: 0, register: 0, wholeChunk: false, start: nil)
+      product
+      ?? Product(
+        type: .float32, m: 0, n: 0, register: 0, wholeChunk: false, start: nil,
+        isOnlyResult: false)
     hasProduct = product != nil
     self.terms = Frozen(terms)
     self.batchOffsets = Frozen(batchOffsets)
@@ -306,6 +309,8 @@ package final class LoopKernel: @unchecked Sendable {
     package var wholeChunk: Bool
     /// Rows that the terms are added to, in C order.
     package var start: Place?
+    /// Whether nothing in the plan reads the product.
+    package var isOnlyResult: Bool
   }
 }
 
