@@ -229,15 +229,18 @@ extension Accumulator {
   ) {
     let doubles = partials.assumingMemoryBound(to: Double.self)
     let integers = partials.assumingMemoryBound(to: Int64.self)
+    // In registers: the compiler doesn't know that the results are elsewhere.
+    var total = self
     for i in 0..<count {
       switch (opcode, type.isFloating) {
-      case (.sum, true): double += doubles[i]
-      case (.sum, false): int &+= integers[i]
-      case (_, true): merge(doubles[i], isMax: opcode == .max)
-      case (_, false): merge(integers[i], isMax: opcode == .max)
+      case (.sum, true): total.double += doubles[i]
+      case (.sum, false): total.int &+= integers[i]
+      case (_, true): total.merge(doubles[i], isMax: opcode == .max)
+      case (_, false): total.merge(integers[i], isMax: opcode == .max)
       }
-      isStarted = true
+      total.isStarted = true
     }
+    self = total
   }
 
   /// The greater or the smaller; not-a-number wins.
