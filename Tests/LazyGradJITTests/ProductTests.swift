@@ -29,7 +29,7 @@ import Testing
   private static func check<T: BinaryFloatingPoint>(
     _: T.Type, _ instructionSet: InstructionSet, m: Int, n: Int, k: Int,
     left: ProductShape.Left, accumulates: Bool, flush: FencedMemory.Flush,
-    prefetches: Bool = false
+    prefetches: Bool = false, streams: Bool = false
   ) -> String? {
     let size = MemoryLayout<T>.size
     let (aRow, aColumn): (Int, Int) =
@@ -49,13 +49,14 @@ import Testing
     let before = (0..<(m * n)).map { z[$0] }
     let shape = ProductShape(
       instructionSet: instructionSet, isDouble: size == 8, left: left, columns: n, heights: [m],
-      prefetches: prefetches
+      prefetches: prefetches, streams: streams
     ).turned
     let block = code(shape)
     var arguments = ProductArguments(
       a: a.pointer, b: b.pointer, c: c.pointer, rows: m, depth: k, aRow: aRow * size,
       aColumn: aColumn * size, bRow: n * size, cRow: n * size,
       bStrip: shape.tileVectors * shape.lanes * size, accumulates: accumulates)
+    arguments.streams = streams && !accumulates ? 1 : 0
     withExtendedLifetime(block) {
       unsafeBitCast(block.entry, to: ProductArguments.Function.self)(&arguments)
     }
@@ -137,6 +138,69 @@ import Testing
             flush: n % 2 == 0 ? .start : .end, prefetches: true)
           #expect(text == nil)
         }
+      }
+    }
+  }
+
+  /// Code that can write past the caches gives the same, and still adds where it is asked to.
+  @Test(arguments: native) func streamedProducts(_ instructionSet: InstructionSet) {
+    for m in [1, 2, 3, 5, 7, 12, 29] {
+      for n in [16, 32, 48, 64, 144] {
+        for (k, left) in [(1, ProductShape.Left.rows), (3, .columns), (6, .strided), (9, .rows)] {
+          for accumulates in [false, true] {
+            let single = Self.check(
+              Float.self, instructionSet, m: m, n: n, k: k, left: left, accumulates: accumulates,
+              flush: .start, streams: true)
+            #expect(single == nil)
+            let double = Self.check(
+              Double.self, instructionSet, m: m, n: n, k: k, left: left, accumulates: accumulates,
+              flush: .start, streams: true)
+            #expect(double == nil)
+          }
+        }
+      }
+    }
+  }
+
+  /// Large results that nothing in the plan reads are written past the caches, wherever they are.
+  @Test(arguments: native) func largeOuterProductsAreStreamed(
+    _ instructionSet: InstructionSet
+  ) throws {
+    func id(_ dims: [Int]) -> LayoutID { LayoutTable.shared.intern(dims: dims) }
+    let n = 4096
+    let m = ProductCompiler.streamingBytes / 4 / n
+    for (m, n, isRead, streams) in [
+      (m, n, false, true), (4, m * n / 4 + 16, false, true), (m, n, true, false),
+      (m - 1, n, false, false), (m + 1, n + 2, false, false),
+    ] {
+      var nodes = [
+        GraphNode(.leaf, .float32, shape: id([m, 1]), attribute: id([m, 1]), slot: 0),
+        GraphNode(.leaf, .float32, shape: id([1, n]), attribute: id([1, n]), slot: 1),
+        GraphNode(.matmul, .float32, shape: id([m, n]), a: 0, b: 1, isRoot: true),
+      ]
+      if isRead {
+        nodes.append(GraphNode(.neg, .float32, shape: id([m, n]), a: 2, isRoot: true))
+      }
+      let graph = Graph(nodes: nodes, leafCount: 2, scalarCount: 0)
+      let plan = PlanRunner.plan(graph, for: instructionSet)
+      #expect(plan.kernels[0].nativeProduct?.main.streams == streams, "\(m) x \(n)")
+      let left = (0..<m).map { Float(Self.value($0)) }
+      let right = (0..<n).map { Float(Self.value($0 + 77)) }
+      let c = FencedMemory(byteCount: (m * n + 1) * 4, flush: .start)
+      let values = c.bound(to: Float.self)
+      for (shift, threads) in [(0, 1), (1, 1), (0, 2)] {
+        try left.withUnsafeBytes { left in
+          try right.withUnsafeBytes { right in
+            _ = try PlanRunner.run(
+              graph, leaves: [left.baseAddress!, right.baseAddress!], scalars: [],
+              outputs: [2: c.pointer + 4 * shift], threads: threads,
+              instructionSet: instructionSet, parallelThreshold: 0)
+          }
+        }
+        let isWrong = (0..<m).contains { i in
+          (0..<n).contains { j in values[shift + i * n + j] != left[i] * right[j] }
+        }
+        #expect(!isWrong, "\(m) x \(n), \(threads) threads, shifted by \(shift)")
       }
     }
   }

@@ -67,15 +67,6 @@ extension LoopNest {
 
   mutating func finish(_ reduction: LoopReduction) {
     fold(reduction)
-    if reduction.argument >= 0 {
-      if reduction.lane == .f32 {
-        emitter.code.vector(.cvtss2sd, .x, 0, 0, .register(0))
-      }
-      emitter.code.mov(.r11, frame(LoopFrame.pointer(reduction.argument)))
-      emitter.code.vector(
-        .movsdStore, .x, 0, .memory(Memory(.r11, 0, index: LoopRegister.row, scale: 8)))
-      return
-    }
     if reduction.kind != .sum, reduction.lane.isFloat {
       // One kind of NaN.
       let single = reduction.lane == .f32
@@ -86,7 +77,19 @@ extension LoopNest {
         : emitter.code.constant(Double.nan.bitPattern, count: 2)
       emitter.code.blend(single ? .blendvps : .blendvpd, .x, 0, 0, .memory(nan), by: 3)
     }
-    keep(reduction)
+    if reduction.argument >= 0 { keepPart(reduction) } else { keep(reduction) }
+  }
+
+  /// The result in register 0 goes where that of the part belongs.
+  private mutating func keepPart(_ reduction: LoopReduction) {
+    switch reduction.lane {
+    case .f32: emitter.code.vector(.cvtss2sd, .x, 0, 0, .register(0))
+    case .i32: emitter.code.vector(.pmovsxdq, .x, 0, .register(0))
+    default: break
+    }
+    emitter.code.mov(.r11, frame(LoopFrame.pointer(reduction.argument)))
+    emitter.code.vector(
+      .movsdStore, .x, 0, .memory(Memory(.r11, 0, index: LoopRegister.row, scale: 8)))
   }
 
   /// The result in register 0 goes to its slot.

@@ -1,7 +1,7 @@
 // Cuts the instructions of a loop into phases between the reductions of its rows, and writes each
 // phase's body. Continues LoopShape.swift; LoopCompiler emits the bodies.
 
-/// A reduction of the lanes of a running result: of a row, or of a part of a whole sum.
+/// A reduction of the lanes of a running result: of a row, or of a part of a whole reduction.
 struct LoopReduction {
   enum Kind { case sum, max, min }
   let kind: Kind
@@ -10,7 +10,7 @@ struct LoopReduction {
   let lanes: Int
   /// The slot that the result is put in, for all lanes; -1 for none.
   var slot = -1
-  /// The argument to which the sum of a part goes, as a double; -1 for none.
+  /// The argument to which the result of a part goes, as a double or an int64; -1 for none.
   var argument = -1
   /// Where the sums of blocks are kept in the frame where a row has several; -1 for none.
   var blocks = -1
@@ -321,7 +321,8 @@ struct LoopPhases {
       let value = full(terminal.register, &body, &values)
       if shape.terminals[t] == .parts {
         let reduction = LoopReduction(
-          kind: .sum, lane: terminal.type.lane, lanes: partLanes[t], argument: argument)
+          kind: Self.kind(terminal.opcode), lane: terminal.type.lane, lanes: partLanes[t],
+          argument: argument)
         reductions[p].append(reduction)
         accumulate(value, reduction, &body, masked: masked)
       } else {

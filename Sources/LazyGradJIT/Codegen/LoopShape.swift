@@ -92,14 +92,14 @@ struct LoopShape {
     }
   }
 
-  /// Sums of everything are taken in parts where the loop has no rows of its own.
+  /// Reductions of everything are taken in parts where the loop has no rows of its own.
   private mutating func decideParts() {
     if rowLength != Self.flat || isPerBlock || kernel.hasProduct { return }
     let count = kernel.rows * kernel.columns
     var any = false
     for t in 0..<kernel.terminals.count {
       let terminal = kernel.terminals[t]
-      if terminal.kind == .everything, terminal.isFloatSum, !terminal.isPerRow,
+      if terminal.kind == .everything, terminal.type.size >= 4, !terminal.isPerRow,
         terminal.partialCount > 0 || count <= Summation.blockLength * Summation.blockLength
       {
         terminals[t] = .parts

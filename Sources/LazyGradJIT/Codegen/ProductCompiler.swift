@@ -1,10 +1,15 @@
 // Decides how a kernel's matrix product runs natively and gets the code for it. Uses the generator
 // and the kernel cache.
 
-enum ProductCompiler {
+package enum ProductCompiler {
   /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis and 128
   /// packed columns they fill a quarter of a second-level cache.
   package static let packedRows = 120
+  /// Results from this size on are written past the caches. A smaller one may still be in the third
+  /// level when its reader comes. With 32 MiB of that on a Zen, an outer product and then its sum took,
+  /// the usual way and past the caches, with AVX-512 and with AVX2: of 12 MiB 0.7 and 0.9 ms, 1.0 and
+  /// 1.2; of 32 MiB 3.0 and 2.5, 3.1 and 2.7; of 64 MiB 9.2 and 4.9, 6.2 and 5.9.
+  package static let streamingBytes = 32 << 20
   /// Most numbers of rows that one function serves.
   private static let heightLimit = 8
 
@@ -23,7 +28,7 @@ enum ProductCompiler {
       ProductShape(
         instructionSet: instructionSet, isDouble: product.type == .float64,
         left: left(kernel, tallest: heights.last!), columns: columns, heights: heights,
-        prefetches: kernel.chunkColumns > 0
+        prefetches: kernel.chunkColumns > 0, streams: streams(kernel)
       ).turned
     }
     guard let main = part(shape(width), kernel),
@@ -38,7 +43,7 @@ enum ProductCompiler {
     kernel.productCode.append(code.owner)
     var part = NativeProduct.Part(
       entry: code.entry, packing: nil, strip: shape.tileVectors * shape.lanes,
-      depth: shape.isMatrixVector ? Int.max : Summation.blockDepth)
+      depth: shape.isMatrixVector ? Int.max : Summation.blockDepth, streams: shape.streams)
     if kernel.chunkColumns > 0 {
       guard let packing = packing(shape) else { return nil }
       kernel.productCode.append(packing.owner)
@@ -49,7 +54,9 @@ enum ProductCompiler {
 
   /// The calls that a kernel amounts to, where it is nothing but a product and these are few.
   static func calls(_ kernel: LoopKernel) -> [ProductCall]? {
-    guard kernel.isLoneProduct, let native = kernel.nativeProduct?.main else { return nil }
+    guard kernel.isLoneProduct, let native = kernel.nativeProduct?.main, !native.streams else {
+      return nil
+    }
     let product = kernel.product
     let size = product.type.size
     let nowhere = UnsafeMutableRawPointer(mutating: native.entry)
@@ -88,6 +95,7 @@ enum ProductCompiler {
       [
         UInt64(shape.isDouble ? 1 : 0), UInt64(shape.left.rawValue), UInt64(shape.columns),
         UInt64(shape.prefetches ? 1 : 0), UInt64(shape.isTransposed ? 1 : 0),
+        UInt64(shape.streams ? 1 : 0),
       ] + shape.heights.map { UInt64($0) }
     return KernelCache.shared.routine(for: KernelKey(.product, shape.instructionSet, words)) {
       shape.code()
@@ -99,6 +107,16 @@ enum ProductCompiler {
     return KernelCache.shared.routine(for: KernelKey(.packing, shape.instructionSet, words)) {
       shape.packingCode()
     }
+  }
+
+  /// Whether C is written once, in whole cache lines, and is read by nobody while it would be in a
+  /// cache. Where the summed axis is long, writing C does not count.
+  private static func streams(_ kernel: LoopKernel) -> Bool {
+    let product = kernel.product
+    let rowBytes = product.n * product.type.size
+    return product.isOnlyResult && product.start == nil && kernel.chunkColumns == 0
+      && kernel.terms.count == 1 && kernel.terms[0].k <= Summation.blockDepth
+      && rowBytes % 64 == 0 && kernel.rows * rowBytes >= streamingBytes
   }
 
   /// How the elements of every term's A lie.

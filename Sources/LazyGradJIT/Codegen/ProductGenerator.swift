@@ -35,10 +35,12 @@ package struct ProductShape: Hashable, Sendable {
   /// Whether the function is asked for the transposed product: it takes B for A and A for B. For
   /// one column and a transposed A that is one row, and an A whose rows are runs.
   package var isTransposed: Bool
+  /// Whether the function can write C past the caches: then its rows are whole cache lines.
+  package var streams: Bool
 
   package init(
     instructionSet: InstructionSet, isDouble: Bool, left: Left, columns: Int, heights: [Int],
-    prefetches: Bool = false, isTransposed: Bool = false
+    prefetches: Bool = false, isTransposed: Bool = false, streams: Bool = false
   ) {
     self.instructionSet = instructionSet
     self.isDouble = isDouble
@@ -47,6 +49,7 @@ package struct ProductShape: Hashable, Sendable {
     self.heights = heights
     self.prefetches = prefetches
     self.isTransposed = isTransposed
+    self.streams = streams
   }
 
   /// The shape for which code is made: a single column of a transposed A as a row.
@@ -188,6 +191,7 @@ struct ProductGenerator {
       if height != shape.heights.first { asm.jump(exit) }
     }
     asm.bind(exit)
+    if shape.streams { asm.sfence() }
     asm.vzeroupper()
     asm.add(.rsp, 16)
     for register in saved.reversed() { asm.pop(register) }
@@ -414,34 +418,39 @@ struct ProductGenerator {
   }
 
   private mutating func emitStores(_ tile: ProductTile) {
-    let overwrite = asm.label()
     let done = asm.label()
-    asm.mov(counter, argument(\.accumulates))
-    asm.test(counter, counter)
-    asm.jump(.equal, overwrite)
-    for adds in [true, false] {
-      if !adds { asm.bind(overwrite) }
+    for way in shape.streams ? [Store.stream, .add, .overwrite] : [.add, .overwrite] {
+      let next = asm.label()
+      if way != .overwrite {
+        asm.mov(counter, argument(way == .add ? \.accumulates : \.streams))
+        asm.test(counter, counter)
+        asm.jump(.equal, next)
+      }
       for row in 0..<tile.rows {
-        for v in 0..<tile.vectors { store(tile, row, v, adds: adds) }
+        for v in 0..<tile.vectors { store(tile, row, v, way) }
         asm.add(cTile, cRow)
       }
-      if adds { asm.jump(done) }
+      if way != .overwrite { asm.jump(done) }
+      asm.bind(next)
     }
     asm.bind(done)
   }
 
+  /// What becomes of a tile's sums.
+  private enum Store { case add, overwrite, stream }
+
   /// What is there comes first in the sum, so that of two NaNs the same one is passed on as where the
   /// product has memory of its own and is added by a loop.
-  private mutating func store(_ tile: ProductTile, _ row: Int, _ v: Int, adds: Bool) {
+  private mutating func store(_ tile: ProductTile, _ row: Int, _ v: Int, _ way: Store) {
     let r = sum(tile, row, v)
     let place = Memory(cTile, v * width.byteCount)
     let isEdge = v == tile.vectors - 1 && tile.edge != 0
-    if adds {
+    if way == .add {
       if isEdge { loadEdge(0, place) } else { asm.vector(.movups, width, 0, .memory(place)) }
       asm.vector(op(.addps, .addpd), width, r, 0, r)
     }
     if !isEdge {
-      asm.vector(.movupsStore, width, r, .memory(place))
+      asm.vector(way == .stream ? .movntpsStore : .movupsStore, width, r, .memory(place))
     } else if width == .z {
       asm.vector(op(.movupsStore, .movupdStore), width, r, .memory(place), mask: edgeMask)
     } else {

@@ -62,12 +62,12 @@ extension LoopKernel {
         switch native.terminals[t] {
         case .portable: accumulate(t, row, n, pointers, context)
         case .columns: endRows(t, row, n, context)
-        case .parts: addSums(t, count, context)
+        case .parts: combineParts(t, count, context)
         }
       }
       row &+= n
     }
-    for t in 0..<terminals.count { finishChunk(t, chunk, context) }
+    for t in 0..<terminals.count { finishChunk(t, context) }
   }
 
   /// Calls the code until it needs no more help.
@@ -133,7 +133,7 @@ extension LoopKernel {
     }
   }
 
-  /// Where the code leaves the sums of a terminal.
+  /// Where the code leaves the results of a terminal.
   private func sums(
     _ argument: UnsafePointer<NativeLoop.Argument>, _ first: Int, _ context: RunContext
   ) -> UnsafeMutableRawPointer {
@@ -188,15 +188,14 @@ extension LoopKernel {
       lastRow: row &+ n &- 1, context)
   }
 
-  /// Adds the sums of parts that have no place of their own, in ascending order.
-  private func addSums(_ t: Int, _ count: Int, _ context: RunContext) {
-    if terminals[t].partialCount > 0 { return }
+  /// Takes in the results of parts that have no place of their own, in ascending order.
+  private func combineParts(_ t: Int, _ count: Int, _ context: RunContext) {
+    let terminal = terminals.base + t
+    if terminal.pointee.partialCount > 0 { return }
     let total = accumulator(t, context)
-    let sums = UnsafeRawPointer(total) + ScratchLayout.accumulatorHead
-    let parts = (count &+ Summation.blockLength &- 1) / Summation.blockLength
-    for i in 0..<parts {
-      total.pointee.double += sums.load(fromByteOffset: 8 &* i, as: Double.self)
-    }
-    total.pointee.isStarted = true
+    total.pointee.combine(
+      terminal.pointee.opcode, terminal.pointee.type,
+      UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead,
+      count: (count &+ Summation.blockLength &- 1) / Summation.blockLength)
   }
 }

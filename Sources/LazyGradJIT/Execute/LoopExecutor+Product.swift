@@ -75,6 +75,7 @@ extension LoopKernel {
     var arguments = ProductArguments(
       a: c, b: c, c: c, rows: n, depth: 0, aRow: 0, aColumn: 0, bRow: 0, cRow: product.n &* size,
       bStrip: native.strip &* size, accumulates: product.start != nil)
+    arguments.streams = native.streams && Int(bitPattern: c) & 63 == 0 ? 1 : 0
     for t in 0..<terms.count {
       let term = (terms.base + t).pointee
       let (a, b) = operands(term, batch: batch, context)

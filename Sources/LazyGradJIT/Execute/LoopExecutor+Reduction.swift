@@ -1,10 +1,10 @@
 // The reductions over whole loops of tier 0: running results per chunk, and how they are combined.
 // Uses Plan and Kernels.
 //
-// Every sum is cut into parts that depend on its own shape only, not on the blocks and chunks of the
-// loop that it was fused into: `Summation.blockLength` elements for a sum of everything, `part` rows for
-// a sum of columns. Parts are summed by themselves and added in ascending order, so what a value was
-// computed together with never changes a bit of it.
+// Every reduction is cut into parts that depend on its own shape only, not on the blocks and chunks of
+// the loop that it was fused into: `Summation.blockLength` elements where everything is reduced, `part`
+// rows for a sum of columns. Parts are reduced by themselves and combined in ascending order, so what
+// a value was computed together with never changes a bit of it.
 
 #if canImport(Glibc)
   import Glibc
@@ -23,7 +23,7 @@ struct Accumulator {
   var rest = 0
   /// Elements that wait for their part to be complete.
   var waiting = 0
-  /// The part of the whole sum that comes next.
+  /// The part of the whole reduction that comes next.
   var part = 0
   var isStarted = false
 }
@@ -63,7 +63,7 @@ extension LoopKernel {
         let size = terminal.type.size
         memcpy(context.address(terminal.partials) + row &* size, source, n &* size)
       } else {
-        add(terminal, source, terminal.isPerRow ? n : n * columns, total, context)
+        addParts(terminal, source, terminal.isPerRow ? n : n * columns, total, context)
       }
       return
     }
@@ -85,33 +85,7 @@ extension LoopKernel {
     }
   }
 
-  private func add(
-    _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
-    _ total: UnsafeMutablePointer<Accumulator>, _ context: RunContext
-  ) {
-    if count == 0 { return }
-    if terminal.type.isFloating {
-      switch terminal.opcode {
-      case .sum: addParts(terminal, source, count, total, context)
-      case .max:
-        total.pointee.merge(Reduce.max(type: terminal.type, source, count: count), isMax: true)
-      default:
-        total.pointee.merge(Reduce.min(type: terminal.type, source, count: count), isMax: false)
-      }
-    } else {
-      let type = terminal.type
-      switch terminal.opcode {
-      case .sum: total.pointee.int &+= Reduce.integerSum(type: type, source, count: count)
-      case .max:
-        total.pointee.merge(Reduce.integerMax(type: type, source, count: count), isMax: true)
-      default:
-        total.pointee.merge(Reduce.integerMin(type: type, source, count: count), isMax: false)
-      }
-    }
-    total.pointee.isStarted = true
-  }
-
-  /// Sums complete parts where they are; the elements of one that isn't wait for the next block.
+  /// Reduces complete parts where they are; the elements of one that isn't wait for the next block.
   private func addParts(
     _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
     _ total: UnsafeMutablePointer<Accumulator>, _ context: RunContext
@@ -142,17 +116,22 @@ extension LoopKernel {
     _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
     _ total: UnsafeMutablePointer<Accumulator>, _ context: RunContext
   ) {
-    let sum = Reduce.sum(type: terminal.type, source, count: count)
-    if terminal.partialCount > 0 {
-      (context.address(terminal.partials) + total.pointee.part &* 8)
-        .storeBytes(of: sum, as: Double.self)
-      total.pointee.part &+= 1
-    } else {
-      total.pointee.double += sum
+    if terminal.partialCount == 0 {
+      total.pointee.combine(terminal.opcode, terminal.type, values: source, count: count)
+      return
     }
+    var result = Accumulator()
+    result.combine(terminal.opcode, terminal.type, values: source, count: count)
+    let slot = context.address(terminal.partials) + total.pointee.part &* 8
+    if terminal.type.isFloating {
+      slot.storeBytes(of: result.double, as: Double.self)
+    } else {
+      slot.storeBytes(of: result.int, as: Int64.self)
+    }
+    total.pointee.part &+= 1
   }
 
-  func finishChunk(_ t: Int, _ chunk: Int, _ context: RunContext) {
+  func finishChunk(_ t: Int, _ context: RunContext) {
     let terminal = (terminals.base + t).pointee
     if rows == 0 {
       // The sum of nothing; the recorder lets no other reduction of nothing through.
@@ -167,13 +146,6 @@ extension LoopKernel {
     }
     if terminal.partialCount == 0 {
       total.pointee.store(terminal.type, context.address(terminal.place))
-    } else if !terminal.isPerRow, !terminal.isFloatSum {
-      let slot = context.address(terminal.partials) + chunk * 8
-      if terminal.type.isFloating {
-        slot.storeBytes(of: total.pointee.double, as: Double.self)
-      } else {
-        slot.storeBytes(of: total.pointee.int, as: Int64.self)
-      }
     }
   }
 
@@ -230,7 +202,7 @@ extension LoopKernel {
 }
 
 extension Accumulator {
-  /// Takes in the values of all rows, part by part.
+  /// Takes in elements, part by part.
   fileprivate mutating func combine(
     _ opcode: Opcode, _ type: ScalarType, values: UnsafeMutableRawPointer, count: Int
   ) {
@@ -252,19 +224,23 @@ extension Accumulator {
   }
 
   /// Takes in partial results: doubles of floats, 64-bit integers of the others.
-  fileprivate mutating func combine(
+  mutating func combine(
     _ opcode: Opcode, _ type: ScalarType, _ partials: UnsafeMutableRawPointer, count: Int
   ) {
+    let doubles = partials.assumingMemoryBound(to: Double.self)
+    let integers = partials.assumingMemoryBound(to: Int64.self)
+    // In registers: the compiler doesn't know that the results are elsewhere.
+    var total = self
     for i in 0..<count {
-      if type.isFloating {
-        let x = partials.load(fromByteOffset: i * 8, as: Double.self)
-        if opcode == .sum { double += x } else { merge(x, isMax: opcode == .max) }
-      } else {
-        let x = partials.load(fromByteOffset: i * 8, as: Int64.self)
-        if opcode == .sum { int &+= x } else { merge(x, isMax: opcode == .max) }
+      switch (opcode, type.isFloating) {
+      case (.sum, true): total.double += doubles[i]
+      case (.sum, false): total.int &+= integers[i]
+      case (_, true): total.merge(doubles[i], isMax: opcode == .max)
+      case (_, false): total.merge(integers[i], isMax: opcode == .max)
       }
-      isStarted = true
+      total.isStarted = true
     }
+    self = total
   }
 
   /// The greater or the smaller; not-a-number wins.

@@ -71,7 +71,7 @@ extension LoopKernel {
         for r in 0..<registers.count { pointers[r] += n &* registers.base[r].rowBytes }
       }
     }
-    for t in 0..<terminals.count { finishChunk(t, chunk, context) }
+    for t in 0..<terminals.count { finishChunk(t, context) }
   }
 
   private func splat(

@@ -29,8 +29,7 @@ extension LoopBuilder {
     case .everything:
       if chunks == 1 { return (0, 0) }
       if terminal.isPerRow { return (rows, terminal.type.size) }
-      let parts = (rows * columns + Summation.blockLength - 1) / Summation.blockLength
-      return (terminal.isFloatSum ? parts : chunks, 8)
+      return ((rows * columns + Summation.blockLength - 1) / Summation.blockLength, 8)
     }
   }
 
@@ -39,9 +38,10 @@ extension LoopBuilder {
     switch terminal.kind {
     case .columns: terminal.period == rows ? terminal.part : max(terminal.period, 1)
     case .everything:
-      terminal.isFloatSum && !terminal.isPerRow
-        ? Summation.blockLength
-          >> min(columns.trailingZeroBitCount, Summation.blockLength.trailingZeroBitCount) : 1
+      terminal.isPerRow
+        ? 1
+        : Summation.blockLength
+          >> min(columns.trailingZeroBitCount, Summation.blockLength.trailingZeroBitCount)
     }
   }
 

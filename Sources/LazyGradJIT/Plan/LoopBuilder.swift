@@ -327,7 +327,8 @@ struct LoopBuilder {
     if start >= 0 { bytesRead += rows * n * node.type.size }
     product = LoopKernel.Product(
       type: node.type, m: m, n: n, register: Int(register), wholeChunk: false,
-      start: start < 0 ? nil : planner.entries[Int(start)].place)
+      start: start < 0 ? nil : planner.entries[Int(start)].place,
+      isOnlyResult: planner.entries[i].readers == 0)
   }
 
   /// Element offsets of an operand for every product of a batch; where they begin, or -1.

@@ -30,7 +30,7 @@ package final class NativeLoop: @unchecked Sendable {
       case register
       /// A run-time scalar.
       case scalar
-      /// The running sums of a reduction to columns; the sums of the parts of a whole one.
+      /// The running sums of a reduction to columns; the results of the parts of a whole one.
       case sums, parts
     }
     var kind: Kind
@@ -49,7 +49,7 @@ package final class NativeLoop: @unchecked Sendable {
   enum TerminalKind: UInt8, Sendable {
     /// From memory, after each block.
     case portable
-    /// In the code: sums of columns, sums of parts.
+    /// In the code: sums of columns, results of parts.
     case columns, parts
   }
 

@@ -24,12 +24,17 @@ package struct NativeProduct: @unchecked Sendable {
     package var strip: Int
     /// How much of the summed axis a call takes.
     package var depth: Int
+    /// Whether C is to be written past the caches where it begins with a cache line.
+    package var streams: Bool
 
-    package init(entry: UnsafeRawPointer, packing: UnsafeRawPointer?, strip: Int, depth: Int) {
+    package init(
+      entry: UnsafeRawPointer, packing: UnsafeRawPointer?, strip: Int, depth: Int, streams: Bool
+    ) {
       self.entry = entry
       self.packing = packing
       self.strip = strip
       self.depth = depth
+      self.streams = streams
     }
   }
   package let main: Part

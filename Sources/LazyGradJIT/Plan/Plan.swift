@@ -169,7 +169,10 @@ package final class LoopKernel: @unchecked Sendable {
     self.stores = Frozen(stores)
     self.terminals = Frozen(terminals)
     self.product =
-      product ?? Product(type: .float32, m: 0, n: 0, register: 0, wholeChunk: false, start: nil)
+      product
+      ?? Product(
+        type: .float32, m: 0, n: 0, register: 0, wholeChunk: false, start: nil,
+        isOnlyResult: false)
     hasProduct = product != nil
     self.terms = Frozen(terms)
     self.batchOffsets = Frozen(batchOffsets)
@@ -275,13 +278,10 @@ package final class LoopKernel: @unchecked Sendable {
     package var place: Place
     /// `columns` over all rows: rows that are summed before they are added to what was before.
     package var part: Int
-    /// Partial results that are combined after the loop, and how many: parts of a sum, one result
-    /// per chunk of what has no order, or the values of all rows. None where the loop does it all.
+    /// Partial results that are combined after the loop, and how many: those of parts, or the values
+    /// of all rows. None where the loop does it all.
     package var partials: Place
     package var partialCount = 0
-
-    /// Whether the order of the elements counts.
-    var isFloatSum: Bool { opcode == .sum && type.isFloating }
 
     /// The operation that combines two partial results.
     var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }
@@ -309,6 +309,8 @@ package final class LoopKernel: @unchecked Sendable {
     package var wholeChunk: Bool
     /// Rows that the terms are added to, in C order.
     package var start: Place?
+    /// Whether nothing in the plan reads the product.
+    package var isOnlyResult: Bool
   }
 }
 

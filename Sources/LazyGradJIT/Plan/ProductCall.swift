@@ -18,6 +18,8 @@ package struct ProductArguments {
   package var bStrip: Int
   /// 1 to add to C, 0 to overwrite it.
   package var accumulates: Int
+  /// 1 to overwrite C past the caches, for code that can; C must begin with a cache line.
+  package var streams = 0
 
   package init(
     a: UnsafeRawPointer, b: UnsafeRawPointer, c: UnsafeMutableRawPointer, rows: Int, depth: Int,
