@@ -85,15 +85,6 @@ extension Tape {
   }
 }
 
-extension UnsafeMutablePointer<Node> {
-  /// The signature words as they lie in the record, without what changes in a node's life and without
-  /// the payload, most of which is bound at run time.
-  @inline(__always)
-  fileprivate var signature: SIMD4<UInt64> {
-    UnsafeRawPointer(self).load(as: SIMD4<UInt64>.self) & SIMD4(~(0xFF << 24), ~0, ~0, 0)
-  }
-}
-
 extension RawList where Element == UInt64 {
   fileprivate var array: [UInt64] { Array(UnsafeBufferPointer(start: base, count: count)) }
 }

@@ -26,8 +26,9 @@ final class RecordedPass: Sendable {
   /// The head, and the running hash at it.
   let head: UInt32
   let hash: UInt64
-  /// `RecordedPass.wordsBefore` words of every record before the pass.
-  let before: [UInt64]
+  /// All that a pass asks about the records before it, and the payloads that count.
+  let before: [SIMD4<UInt64>]
+  let payloads: [(id: UInt32, value: UInt64)]
   let changes: [Change]
   /// The records that the pass wrote, whole, and how many of them are dead.
   let added: [UInt64]
@@ -35,22 +36,23 @@ final class RecordedPass: Sendable {
   let hashAfter: UInt64
   let gradients: [Gradient]
 
-  static var wordsBefore: Int { 6 }
   static var wordsPerNode: Int { MemoryLayout<Node>.stride / MemoryLayout<UInt64>.stride }
   /// Shorter windows are differentiated sooner than looked up.
   static var fewestRecords: Int { 8 }
 
   var addedCount: Int { added.count / RecordedPass.wordsPerNode }
   /// Records remembered in all.
-  var recordCount: Int { before.count / RecordedPass.wordsBefore + addedCount }
+  var recordCount: Int { before.count + addedCount }
 
   init(
-    head: UInt32, hash: UInt64, before: [UInt64], changes: [Change], added: [UInt64], dead: Int,
+    head: UInt32, hash: UInt64, before: [SIMD4<UInt64>],
+    payloads: [(id: UInt32, value: UInt64)], changes: [Change], added: [UInt64], dead: Int,
     hashAfter: UInt64, gradients: [Gradient]
   ) {
     self.head = head
     self.hash = hash
     self.before = before
+    self.payloads = payloads
     self.changes = changes
     self.added = added
     self.dead = dead
@@ -167,22 +169,19 @@ extension Tape {
     let start = state.pointee.windowStart
     let first = nodes + Int(start)
     let n = Int(state.pointee.count &- start)
-    guard pass.head == head, pass.hash == state.pointee.hash,
-      pass.before.count == n * RecordedPass.wordsBefore
-    else { return false }
-    return pass.before.withUnsafeBufferPointer { before in
-      var difference: UInt64 = 0
-      var expected = before.baseAddress.unsafelyUnwrapped
-      for i in 0..<n {
-        let node = first + i
-        difference |= (node.pointee.facts ^ expected[0]) | (node.pointee.first ^ expected[1])
-        difference |= node.pointee.others ^ expected[2]
-        difference |= (node.pointee.payload ^ expected[3]) & expected[4]
-        difference |= node.pointee.names(from: start) ^ expected[5] | UInt64(node.pointee.adjoint)
-        expected += RecordedPass.wordsBefore
-      }
-      return difference == 0
+    guard pass.head == head, pass.hash == state.pointee.hash, pass.before.count == n else {
+      return false
     }
+    var difference = SIMD4<UInt64>()
+    var adjoints: UInt32 = 0
+    pass.before.withUnsafeBufferPointer { before in
+      for i in 0..<n {
+        difference |= (first + i).facts(from: start) ^ before[i]
+        adjoints |= first[i].adjoint
+      }
+    }
+    if difference != SIMD4() || adjoints != 0 { return false }
+    return pass.payloads.allSatisfy { first[Int($0.id)].payload == $0.value }
   }
 
   private func replay(_ pass: RecordedPass) {
@@ -254,11 +253,11 @@ private struct PassObserver: ~Copyable {
     owners = tape.state.pointee.owners.count
     events = tape.state.pointee.events.count
     readsPending = tape.state.pointee.readsPending
-    before = .allocate(capacity: window.count)
+    before = Tape.makeArena(window.count)
     before.initialize(from: tape.nodes + Int(window.lowerBound), count: window.count)
   }
 
-  deinit { before.deallocate() }
+  deinit { UnsafeMutableRawPointer(before).deallocate() }
 
   /// What the pass did; nil where it was more than can be done again.
   func pass() -> RecordedPass? {
@@ -267,27 +266,23 @@ private struct PassObserver: ~Copyable {
       state.pointee.events.count == events, state.pointee.readsPending == readsPending,
       var changes = changes(), let added = added(&changes)
     else { return nil }
-    var words: [UInt64] = []
-    words.reserveCapacity(window.count * RecordedPass.wordsBefore)
-    for i in 0..<window.count {
-      let node = before[i]
-      let isStatic = Node.isPayloadStatic(node.opcode, node.traits)
-      words += [
-        node.facts, node.first, node.others, isStatic ? node.payload : 0, isStatic ? .max : 0,
-        node.names(from: window.lowerBound),
-      ]
-    }
+    let payloads = (0..<window.count)
+      .filter { Node.isPayloadStatic(before[$0].opcode, before[$0].traits) }
+      .map { (id: UInt32($0), value: before[$0].payload) }
     return RecordedPass(
-      head: head, hash: hash, before: words, changes: changes, added: added.words,
-      dead: added.dead, hashAfter: state.pointee.hash, gradients: gradients())
+      head: head, hash: hash,
+      before: (0..<window.count).map { (before + $0).facts(from: window.lowerBound) },
+      payloads: payloads, changes: changes, added: added.words, dead: added.dead,
+      hashAfter: state.pointee.hash, gradients: gradients())
   }
 
   private func changes() -> [RecordedPass.Change]? {
     var result: [RecordedPass.Change] = []
     for i in 0..<window.count {
       let (old, new) = (before[i], tape[window.lowerBound &+ UInt32(i)])
-      guard old.head == new.head, old.first == new.first, old.others == new.others,
-        old.payload == new.payload, old.storage?.toOpaque() == new.storage?.toOpaque(),
+      let isSame =
+        (before + i).signature == (tape.nodes + Int(window.lowerBound) + i).signature
+      guard isSame, old.payload == new.payload, old.storage?.toOpaque() == new.storage?.toOpaque(),
         old.slot == new.slot, new.adjoint == 0, new.uses >= old.uses,
         old.state.contains(.dead) == new.state.contains(.dead)
       else { return nil }
@@ -346,26 +341,16 @@ extension Node {
   fileprivate static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
     id == 0 ? 0 : id &- start
   }
+}
 
-  /// The records that a record names by their ids.
+extension UnsafeMutablePointer<Node> {
+  /// All that a backward pass asks about a record: its signature and state, in the highest bit of the
+  /// traits whether somebody holds it, and, in the place of the payload, which records it names.
   @inline(__always)
-  fileprivate func names(from start: UInt32) -> UInt64 {
-    UInt64(Node.relative(memo, to: start)) | UInt64(Node.relative(link, to: start)) << 32
+  fileprivate func facts(from start: UInt32) -> SIMD4<UInt64> {
+    let memo = Node.relative(pointee.memo, to: start)
+    let link = Node.relative(pointee.link, to: start)
+    let held: UInt64 = pointee.slot == nil ? 0 : 1 << 23
+    return wordsWithState | SIMD4(held, 0, 0, UInt64(memo) | UInt64(link) << 32)
   }
-
-  private static var heldBit: UInt64 { 1 << 23 }
-
-  /// The part of the signature that says what is computed.
-  fileprivate var head: UInt64 { Node.head(opcode, type, traits, shape) }
-
-  /// All that a backward pass asks about a record beside its operands: the signature's head, the
-  /// state, and, in the highest bit of the traits, whether somebody holds it.
-  @inline(__always)
-  fileprivate var facts: UInt64 {
-    head | UInt64(state.rawValue) << 24 | (slot == nil ? 0 : Node.heldBit)
-  }
-  @inline(__always)
-  fileprivate var first: UInt64 { UInt64(attribute) | UInt64(a) << 32 }
-  @inline(__always)
-  fileprivate var others: UInt64 { UInt64(b) | UInt64(c) << 32 }
 }

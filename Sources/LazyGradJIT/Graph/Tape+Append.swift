@@ -243,6 +243,17 @@ extension Tape {
 }
 
 extension UnsafeMutablePointer<Node> {
+  /// The signature words as they lie in the record, without the payload, most of which is bound at run
+  /// time, but with the state.
+  @inline(__always)
+  var wordsWithState: SIMD4<UInt64> {
+    UnsafeRawPointer(self).load(as: SIMD4<UInt64>.self) & SIMD4(~0, ~0, ~0, 0)
+  }
+
+  /// The same without what changes in a node's life.
+  @inline(__always)
+  var signature: SIMD4<UInt64> { wordsWithState & SIMD4(~(0xFF << 24), ~0, ~0, 0) }
+
   /// Writes a record that nothing names yet by words of 8 bytes, in the order in which they lie on
   /// little-endian machines.
   ///

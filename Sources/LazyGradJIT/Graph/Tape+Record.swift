@@ -265,7 +265,7 @@ extension Tape {
     _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode,
     _ transform: (Layout) -> (dims: [Int], strides: [Int], offset: Int)?
   ) -> SlotRef? {
-    let tape = hold(x, parent, nil)
+    let tape = if let parent { hold(x, parent) } else { hold(x) }
     defer { tape.unlock() }
     var source = tape.operand(x)
     var start = 0
