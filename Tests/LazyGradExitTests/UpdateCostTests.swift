@@ -7,6 +7,24 @@ import Testing
 #if os(Linux) || os(macOS)
   @Suite("The cost of updates")
   struct UpdateCostTests {
+    /// The tape keeps the objects of the last few operations; what they read must not stay with them.
+    @Test("Dropped tensors hold no memory")
+    func dropped() async {
+      await #expect(processExitsWith: .success) {
+        let small = Tensor([1.0, 2])
+        for _ in 0..<64 { _ = small + small }
+        let before = LazyGradEngine.bytesInUse
+        do {
+          let large = Tensor.ones([1 << 20], dtype: .float32) + 1
+          large.eval()
+          for _ in 0..<64 { _ = small + small }
+          _ = (large * 2) + 1
+          precondition(LazyGradEngine.bytesInUse - before >= 4 << 20)
+        }
+        precondition(LazyGradEngine.bytesInUse - before < 1 << 20)
+      }
+    }
+
     /// A step may write this much for a region of a few elements, and no block may be larger than the
     /// slack that the limit leaves.
     @Test("An update of a slice writes the slice and takes no memory for the base")

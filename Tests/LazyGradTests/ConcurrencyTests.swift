@@ -8,7 +8,7 @@ import Testing
 
 @Suite struct ConcurrencyTests {
   /// Carries something that belongs to one task at a time to the next one.
-  private struct Sent<Value>: @unchecked Sendable {
+  struct Sent<Value>: @unchecked Sendable {
     let value: Value
   }
 

@@ -135,7 +135,11 @@ enum Differentiation {
     var all = heads + seeds.compactMap { $0 }
     if case .only(let variables) = collect { all += variables }
     let tape = Tape.hold(all: all.map(\.slot))
-    defer { tape.unlock() }
+    let givenUp = tape.settle()
+    defer {
+      tape.unlock()
+      givenUp.release()
+    }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
     let walk = GraphWalk(
       pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
@@ -153,7 +157,11 @@ enum Differentiation {
 extension Differentiation {
   static func clear(_ head: Tensor) {
     let tape = Tape.hold(head.slot)
-    defer { tape.unlock() }
+    let givenUp = tape.settle()
+    defer {
+      tape.unlock()
+      givenUp.release()
+    }
     // A value in memory has no graph; asking for its record would be a new use.
     if head.slot.pointee.node == 0 { return }
     let pass = BackwardPass(tape: tape, createsGraph: false, state: RecordMode.plain.state)

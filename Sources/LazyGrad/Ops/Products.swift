@@ -11,10 +11,10 @@ public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
   let (joinsA, joinsB) = (a.refresh(), b.refresh())
   let mode = Scope.mode
-  if let slot = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
+  if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
     a.clearOldGradient(mode)
     b.clearOldGradient(mode)
-    return Tensor(slot)
+    return .made(handle)
   }
   let result = generalProduct(a, b)
   if result.kind == .poisoned {

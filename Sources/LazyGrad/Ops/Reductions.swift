@@ -88,7 +88,7 @@ extension Tensor {
       let sum = Tape.wholeSum(slot, mode: mode)
     {
       clearOldGradient(mode)
-      return Tensor(sum)
+      return .made(sum)
     }
     if let poison = poisoned(self) { return poison }
     let name = opcode.info.name

@@ -82,13 +82,19 @@ public enum LazyGradEngine {
   }
 
   /// Gives memory that is kept for reuse back to the system.
-  public static func trimMemory() { StoragePool.shared.trim() }
+  public static func trimMemory() {
+    Tape.settleAll()
+    StoragePool.shared.trim()
+  }
 
   /// The number of bytes that arrays may hold together.
   public static func setMemoryLimit(_ bytes: Int) { StoragePool.shared.setLimit(bytes) }
 
   /// Bytes held by arrays now.
-  public static var bytesInUse: Int { StoragePool.shared.bytesInUse }
+  public static var bytesInUse: Int {
+    Tape.settleAll()
+    return StoragePool.shared.bytesInUse
+  }
 
   /// Bytes kept for reuse.
   public static var bytesCached: Int { StoragePool.shared.bytesCached }

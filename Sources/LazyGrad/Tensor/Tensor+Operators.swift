@@ -125,7 +125,7 @@ extension Tensor {
   @inline(__always)
   static func unary(_ opcode: Opcode, _ x: Tensor) -> Tensor {
     if let poison = poisoned(x) { return poison }
-    return Tensor(Tape.elementwise(opcode, x.slot, mode: x.use()))
+    return made(Tape.elementwise(opcode, x.slot, mode: x.use()))
   }
 
   /// Records an operation on two tensors that broadcast together.
@@ -135,38 +135,53 @@ extension Tensor {
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     guard let mode = Scope.quickMode, a.kind == .plain, b.kind == .plain,
-      let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
+      let handle = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
     else { return carefulBinary(opcode, a, b) }
     a.clearOldGradient(mode)
     b.clearOldGradient(mode)
-    return Tensor(slot)
+    return made(handle)
   }
 
   @inline(never)
   private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
     let (joinsA, joinsB) = (a.refresh(), b.refresh())
-    guard let slot = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
+    guard let handle = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
       if joinsA { a.cutOffAgain() }
       if joinsB { b.cutOffAgain() }
       return cannotBroadcast(opcode, [a, b])
     }
     a.clearOldGradient()
     b.clearOldGradient()
-    return Tensor(slot)
+    return made(handle)
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
     if let poison = poisoned(a) { return poison }
-    return Tensor(
-      Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.use()))
+    return made(Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.use()))
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
     if let poison = poisoned(b) { return poison }
-    return Tensor(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.use()))
+    return made(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.use()))
+  }
+
+  /// The tensor of a handle that an operation returned: one that nobody has any more, or a new one.
+  @inline(__always)
+  static func made(_ handle: NewHandle) -> Tensor {
+    guard let object = handle.object else { return kept(handle) }
+    let tensor = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
+    if handle.slot.pointee.isWindowFull { tensor.forceFullWindow() }
+    return tensor
+  }
+
+  @inline(never)
+  private static func kept(_ handle: NewHandle) -> Tensor {
+    let tensor = Tensor(handle.slot)
+    if handle.isWanted { Tape.keep(Unmanaged.passRetained(tensor).toOpaque(), handle.slot) }
+    return tensor
   }
 
   /// Prepares an operand: a view catches up with its base, and a new use clears the old gradient.

@@ -91,7 +91,7 @@ public final class Tensor {
   /// A program that records without ever reading is run piece by piece, so that it can't exhaust
   /// memory.
   @inline(never)
-  private func forceFullWindow() {
+  func forceFullWindow() {
     // Once there was no memory, not again for every operation that is still recorded.
     if Scope.isAnyOpen, Scope.current.errors?.error?.cause == .outOfMemory { return }
     do throws(StorageError) { try Engine.forceHeld(with: slot) } catch { report(error, in: "eval") }

@@ -73,12 +73,16 @@ extension Engine {
   /// - Complexity: two loads where no operation has read the storage since the last reset; else
   ///   O(live records) of the tapes that read it.
   package static func lockHolders(of storage: Storage) -> [String] {
-    Tape.readers(of: storage).flatMap { tape in tape.locked { tape.lockHolders(of: storage) } }
+    Tape.readers(of: storage).flatMap { tape in
+      tape.settleAlone()
+      return tape.locked { tape.lockHolders(of: storage) }
+    }
   }
 
   /// Runs what is recorded and not yet evaluated and would read a storage.
   package static func forceReaders(of storage: Storage) throws(StorageError) {
     for tape in Tape.readers(of: storage) {
+      tape.settleAlone()
       tape.lock()
       defer { tape.unlock() }
       let ids = tape.pendingReaders(of: storage)
@@ -90,6 +94,7 @@ extension Engine {
   package static func explain(_ slots: [SlotRef]) -> String {
     var result = ""
     for slot in slots {
+      slot.unlockedTape.settleAlone()
       let tape = Tape.hold(slot)
       defer { tape.unlock() }
       let ids = slots.filter { $0.unlockedTape == tape && $0.pointee.node != 0 }

@@ -21,7 +21,11 @@ package enum Engine {
     var rest = slots
     while let first = rest.last {
       let tape = Tape.hold(first)
-      defer { tape.unlock() }
+      let givenUp = tape.settle()
+      defer {
+        tape.unlock()
+        givenUp.release()
+      }
       var ids: [UInt32] = []
       ids.reserveCapacity(rest.count)
       var others: [SlotRef] = []
@@ -41,7 +45,11 @@ package enum Engine {
   /// never reads from growing without bound.
   package static func forceHeld(with slot: SlotRef) throws(StorageError) {
     let tape = Tape.hold(slot)
-    defer { tape.unlock() }
+    let givenUp = tape.settle()
+    defer {
+      tape.unlock()
+      givenUp.release()
+    }
     let ids = tape.heldPending()
     if !ids.isEmpty { try tape.force(ids) }
   }
@@ -50,10 +58,13 @@ package enum Engine {
   @inline(__always)
   package static func force(_ slot: SlotRef) throws(StorageError) {
     let tape = Tape.hold(slot)
-    defer { tape.unlock() }
-    if slot.pointee.node == 0 { return }
-    let id = slot.pointee.node &- 1
-    if !tape.isGiven(id) { try tape.force([id]) }
+    if slot.pointee.node == 0 || tape.isGiven(slot.pointee.node &- 1) { return tape.unlock() }
+    let givenUp = tape.settle()
+    defer {
+      tape.unlock()
+      givenUp.release()
+    }
+    try tape.force([slot.pointee.node &- 1])
   }
 }
 

@@ -83,6 +83,8 @@ extension Tape {
       let (first, second) = a.state < b.state ? (a, b) : (b, a)
       first.lock()
       second.lock()
+      // What is kept on one tape must not name records of the other.
+      let (kept, others) = (a.settle(), b.settle())
       var isDone = false
       if x.pointee.tape == a, y.pointee.tape == b {
         isDone = true
@@ -100,6 +102,8 @@ extension Tape {
       }
       second.unlock()
       first.unlock()
+      kept.release()
+      others.release()
       if isDone { return }
       yieldThread()
     }

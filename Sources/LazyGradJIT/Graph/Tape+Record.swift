@@ -68,15 +68,16 @@ extension Tape {
   // MARK: Elementwise
 
   /// Records an elementwise operation on one handle.
-  package static func elementwise(_ opcode: Opcode, _ x: SlotRef, mode: RecordMode) -> SlotRef {
+  package static func elementwise(_ opcode: Opcode, _ x: SlotRef, mode: RecordMode) -> NewHandle {
     let tape = hold(x)
     defer { tape.unlock() }
+    let recent = tape.takeRecent()
     let row = tape.recording(opcode)
     let operand = tape.operand(x)
     let type = resultOperandType(row, x.pointee.type)
     let a = tape.converted(operand, to: type, mode)
     return tape.finish(
-      opcode, row.contains(.bool) ? .bool : type, x.pointee.shape, a, Tape.none, Tape.none, mode)
+      opcode, row.contains(.bool) ? .bool : type, x.pointee.shape, a, Tape.none, mode, recent)
   }
 
   /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
@@ -84,20 +85,21 @@ extension Tape {
   /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
-  ) -> SlotRef? {
+  ) -> NewHandle? {
     let tape = hold(x, y)
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
     else { return nil }
+    let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
     let type = x.pointee.type
     let row = tape.recording(opcode)
     if y.pointee.type == type, type.isFloating {
       return tape.finish(
-        opcode, row.contains(.bool) ? .bool : type, shape, a, b, Tape.none, mode)
+        opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
     }
-    return tape.binary(opcode, a, b, shape, ScalarType.promoted(type, y.pointee.type), mode)
+    return tape.binary(opcode, a, b, shape, ScalarType.promoted(type, y.pointee.type), mode, recent)
   }
 
   /// Records `select`: a condition and two handles that are promoted to one type; all broadcast.
@@ -117,22 +119,23 @@ extension Tape {
     let a = tape.converted(operands.0, to: .bool, mode)
     let b = tape.converted(operands.1, to: type, mode)
     let c = tape.converted(operands.2, to: type, mode)
-    return tape.finish(.select, type, shape, a, b, c, mode)
+    return tape.makeSlot(tape.write(.select, type, shape, a, b, c, mode))
   }
 
   /// Records an operation between a handle and a Swift number.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ scalar: WeakScalar, scalarFirst: Bool, mode: RecordMode
-  ) -> SlotRef {
+  ) -> NewHandle {
     let tape = hold(x)
     defer { tape.unlock() }
+    let recent = tape.takeRecent()
     let type = resultOperandType(
       tape.recording(opcode), scalar.promoted(with: x.pointee.type))
     let a = tape.operand(x)
     let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: scalar.bits(type))
     return scalarFirst
-      ? tape.binary(opcode, s, a, x.pointee.shape, type, mode)
-      : tape.binary(opcode, a, s, x.pointee.shape, type, mode)
+      ? tape.binary(opcode, s, a, x.pointee.shape, type, mode, recent)
+      : tape.binary(opcode, a, s, x.pointee.shape, type, mode, recent)
   }
 
   @inline(__always)
@@ -148,14 +151,13 @@ extension Tape {
   /// Operands of a type that has to be found first, or not the one that the operation wants.
   private func binary(
     _ opcode: Opcode, _ x: UInt32, _ y: UInt32, _ shape: LayoutID, _ common: ScalarType,
-    _ mode: RecordMode
-  ) -> SlotRef {
+    _ mode: RecordMode, _ recent: RecentObjects.Place?
+  ) -> NewHandle {
     let row = recording(opcode)
     let type = Tape.resultOperandType(row, common)
     let a = converted(x, to: type, mode)
     let b = converted(y, to: type, mode)
-    return finish(
-      opcode, row.contains(.bool) ? .bool : type, shape, a, b, Tape.none, mode)
+    return finish(opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
   }
 
   @inline(__always)
@@ -170,22 +172,31 @@ extension Tape {
       traits: type.isFloating ? self[id].traits.intersection(.variable) : .none, state: mode.state)
   }
 
+  /// Records an operation and makes its handle.
   @inline(__always)
   private func finish(
+    _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32,
+    _ mode: RecordMode, attribute: UInt32 = 0, _ recent: RecentObjects.Place?
+  ) -> NewHandle {
+    let id = write(opcode, type, shape, a, b, Tape.none, mode, attribute: attribute)
+    return makeHandle(id, shape: shape, type: type, traits: nodes[Int(id)].traits, recent)
+  }
+
+  @inline(__always)
+  private func write(
     _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32, _ c: UInt32,
     _ mode: RecordMode, attribute: UInt32 = 0, payload: UInt64 = 0
-  ) -> SlotRef {
+  ) -> UInt32 {
     var traits = nodes[Int(a)].traits
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
       type.isFloating && recording(opcode).contains(.differentiable)
       ? traits.intersection(.variable) : .none
-    let id = append(
+    state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
+    return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
       traits: traits, state: mode.state)
-    state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
-    return makeSlot(id, shape: shape, type: type, traits: traits)
   }
 
   // MARK: Everything else
@@ -193,32 +204,35 @@ extension Tape {
   /// Records the product of two matrices of one type: the case that must be quick.
   ///
   /// - Returns: nil where the operands are anything else, or don't fit.
-  package static func matrixProduct(_ x: SlotRef, _ y: SlotRef, mode: RecordMode) -> SlotRef? {
+  package static func matrixProduct(
+    _ x: SlotRef, _ y: SlotRef, mode: RecordMode
+  ) -> NewHandle? {
     if x.pointee.type != y.pointee.type { return nil }
     let tape = hold(x, y)
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) else {
       return nil
     }
+    let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
-    return tape.finish(.matmul, x.pointee.type, shape, a, b, Tape.none, mode)
+    return tape.finish(.matmul, x.pointee.type, shape, a, b, mode, recent)
   }
 
   /// Records the sum of everything: what most programs differentiate.
   ///
   /// - Returns: nil where that is not one sum, or of another type.
-  package static func wholeSum(_ x: SlotRef, mode: RecordMode) -> SlotRef? {
+  package static func wholeSum(_ x: SlotRef, mode: RecordMode) -> NewHandle? {
     if !x.pointee.type.isFloating { return nil }
     let tape = hold(x)
     defer { tape.unlock() }
     guard let attribute = tape.unbroadcast(from: x.pointee.shape, to: LayoutTable.scalar) else {
       return nil
     }
+    let recent = tape.takeRecent()
     let a = tape.operand(x)
     return tape.finish(
-      .sum, x.pointee.type, LayoutTable.scalar, a, Tape.none, Tape.none, mode,
-      attribute: attribute)
+      .sum, x.pointee.type, LayoutTable.scalar, a, Tape.none, mode, attribute: attribute, recent)
   }
 
   /// Records an operation whose result the caller has worked out and checked.
@@ -231,8 +245,8 @@ extension Tape {
     let a = tape.operand(x)
     let b = y.map { tape.operand($0) } ?? Tape.none
     let c = z.map { tape.operand($0) } ?? Tape.none
-    return tape.finish(
-      opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload)
+    return tape.makeSlot(
+      tape.write(opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload))
   }
 
   /// Records an array whose every element is one number; nothing is stored for it.

@@ -17,6 +17,15 @@ extension Tape {
     _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits
   ) -> SlotRef {
     let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
+    fill(slot, id, shape: shape, type: type, traits: traits)
+    return slot
+  }
+
+  /// Writes a handle for a node into a slot.
+  @inline(__always)
+  func fill(
+    _ slot: SlotRef, _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits
+  ) {
     nodes[Int(id)].slot = slot
     slot.initialize(
       to: Slot(
@@ -24,7 +33,6 @@ extension Tape {
         layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
         isWindowFull: isWindowFull))
     state.pointee.heldNodes &+= 1
-    return slot
   }
 
   /// A new handle for a value in memory. The slot takes over one reference to `storage`.
@@ -57,9 +65,18 @@ extension Tape {
   /// Drops a handle with its gradient's handle, and everything that it alone kept.
   @inline(__always)
   func releaseSlot(_ slot: SlotRef) {
-    if let gradient = slot.pointee.gradient { releaseGradient(gradient) }
-    detach(slot)
+    releaseValue(slot)
     state.pointee.freeSlots.append(slot)
+  }
+
+  /// The same, but the slot stays where it is.
+  @inline(__always)
+  func releaseValue(_ slot: SlotRef) {
+    if let gradient = slot.pointee.gradient {
+      slot.pointee.gradient = nil
+      releaseGradient(gradient)
+    }
+    detach(slot)
   }
 
   /// A gradient's slot has no gradient of its own unless it was differentiated again; the chain

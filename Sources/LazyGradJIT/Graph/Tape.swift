@@ -72,6 +72,7 @@ public struct TapeState: ~Copyable {
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
   var freeSlots = RawList<SlotRef>()
+  var recent = RecentObjects()
   let spares = SpareStorages()
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
@@ -222,6 +223,7 @@ extension Tape {
         let bits = UInt(bitPattern: raw!)
       #endif
       let tape = Tape(state: UnsafeMutablePointer(bitPattern: bits)!)
+      tape.settleAlone()
       tape.disown()
       Tape.registry.withLock { $0.idle.append(tape) }
     }

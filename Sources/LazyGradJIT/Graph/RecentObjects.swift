@@ -1,0 +1,217 @@
+// Objects of handles that are used again. A program that computes makes and drops a tensor with every
+// operation; to allocate an object and to free it takes longer than to record the operation. So the tape
+// keeps a reference to a few objects that were made lately, and when nobody else has one any more the
+// next operation gets that object, with its slot.
+
+import Synchronization
+
+/// A handle as an operation returns it.
+package struct NewHandle {
+  package let slot: SlotRef
+  /// The object to hand out, with a reference that is the caller's; nil: there has to be a new one.
+  package let object: UnsafeMutableRawPointer?
+  /// Whether the tape wants to keep the new object (`Tape.keep`).
+  package let isWanted: Bool
+
+  @inline(__always)
+  init(_ slot: SlotRef, object: UnsafeMutableRawPointer? = nil, isWanted: Bool = false) {
+    self.slot = slot
+    self.object = object
+    self.isWanted = isWanted
+  }
+}
+
+/// The objects that a tape keeps.
+///
+/// That one was dropped is seen when its place comes up, or when somebody asks for something that
+/// depends on it: everything but recording calls `Tape.settle()` first, after which only objects are
+/// kept whose handle has no value. So nothing is computed, locked or held in memory for a tensor that is
+/// gone; but as long as a thread does nothing at all, what its last few operations read stays.
+struct RecentObjects {
+  struct Place {
+    var object: UnsafeMutableRawPointer
+    var slot: SlotRef
+  }
+  static var capacity: Int { 8 }
+  /// A window of fewer records is about to be read: its handles would only be kept to be let go.
+  static var fewestRecords: UInt32 { 16 }
+
+  let places = UnsafeMutablePointer<Place>.allocate(capacity: RecentObjects.capacity)
+  var count = 0
+  /// The place that is looked at next.
+  var next = 0
+  /// How often there was none to be had.
+  var misses: UInt8 = 0
+  /// What the run-time writes before an object that has one reference, and that nobody can come by
+  /// in another way, by a weak one; 0 where that could not be found out.
+  let sole = RecentObjects.soleMark()
+
+  /// Whether the tape has the only reference to an object.
+  @inline(__always)
+  func isSole(_ object: UnsafeMutableRawPointer) -> Bool {
+    RecentObjects.mark(of: object) == sole
+  }
+
+  /// The word of an object that counts its references. Whoever lets go of an object does so after the
+  /// last access to it, which is seen by who reads the word.
+  @inline(__always)
+  private static func mark(of object: UnsafeMutableRawPointer) -> UInt {
+    (object + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
+      .pointee.load(ordering: .acquiring)
+  }
+
+  /// Finds out what the mark of an object with one reference is, and whether it tells that one from all
+  /// others. `isKnownUniquelyReferenced` does not ask for weak references.
+  private static func soleMark() -> UInt {
+    final class Probe {}
+    let probe = UnsafeMutableRawPointer(Unmanaged.passRetained(Probe()).toOpaque())
+    let sole = mark(of: probe)
+    retain(probe)
+    let two = mark(of: probe)
+    release(probe)
+    let again = mark(of: probe)
+    weak let weakly = Unmanaged<Probe>.fromOpaque(probe).takeUnretainedValue()
+    let isTold = weakly != nil && mark(of: probe) != sole && two != sole && again == sole
+    release(probe)
+    return isTold ? sole : 0
+  }
+
+  /// Not inlined: a reference that is taken and given up in one function is none.
+  @inline(never)
+  private static func retain(_ object: UnsafeMutableRawPointer) {
+    _ = Unmanaged<AnyObject>.fromOpaque(object).retain()
+  }
+
+  @inline(never)
+  private static func release(_ object: UnsafeMutableRawPointer) {
+    Unmanaged<AnyObject>.fromOpaque(object).release()
+  }
+}
+
+/// References that a tape has given up, to be released when it is no longer locked: the last one takes
+/// its handle along.
+package struct GivenUp {
+  private var objects = SIMD8<UInt>()
+  private var count = 0
+
+  fileprivate mutating func append(_ object: UnsafeMutableRawPointer) {
+    objects[count] = UInt(bitPattern: object)
+    count += 1
+  }
+
+  package func release() {
+    for i in 0..<count {
+      Unmanaged<AnyObject>.fromOpaque(UnsafeRawPointer(bitPattern: objects[i])!).release()
+    }
+  }
+}
+
+extension Tape {
+  /// The handle of an object that nobody has any more, if there is one, without a value.
+  @inline(__always)
+  func takeRecent() -> RecentObjects.Place? {
+    if state.pointee.recent.count == 0 { return nil }
+    let place = state.pointee.recent.places[state.pointee.recent.next]
+    if !state.pointee.recent.isSole(place.object) { return searchRecent() }
+    advance()
+    releaseValue(place.slot)
+    return place
+  }
+
+  @inline(never)
+  private func searchRecent() -> RecentObjects.Place? {
+    for _ in 0..<2 {
+      advance()
+      let place = state.pointee.recent.places[state.pointee.recent.next]
+      if !state.pointee.recent.isSole(place.object) { continue }
+      advance()
+      releaseValue(place.slot)
+      return place
+    }
+    return nil
+  }
+
+  @inline(__always)
+  private func advance() {
+    let next = state.pointee.recent.next + 1
+    state.pointee.recent.next = next < state.pointee.recent.count ? next : 0
+  }
+
+  /// A new handle for a node, with a used object where there is one.
+  @inline(__always)
+  func makeHandle(
+    _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits,
+    _ recent: RecentObjects.Place?
+  ) -> NewHandle {
+    if let recent {
+      _ = Unmanaged<AnyObject>.fromOpaque(recent.object).retain()
+      fill(recent.slot, id, shape: shape, type: type, traits: traits)
+      return NewHandle(recent.slot, object: recent.object)
+    }
+    return NewHandle(
+      makeSlot(id, shape: shape, type: type, traits: traits), isWanted: wantsObject())
+  }
+
+  /// Where all objects that are kept are in use, one in eight takes the place of one of them: a program
+  /// that holds on to what it computes pays for keeping objects and gets nothing.
+  @inline(never)
+  private func wantsObject() -> Bool {
+    if state.pointee.recent.sole == 0 { return false }
+    if state.pointee.count &- state.pointee.windowStart < RecentObjects.fewestRecords {
+      return false
+    }
+    state.pointee.recent.misses &+= 1
+    return state.pointee.recent.count < RecentObjects.capacity
+      || state.pointee.recent.misses % 8 == 0
+  }
+
+  /// Keeps the object of a handle that was just made, with a reference that is the tape's.
+  ///
+  /// All objects must be of one class, and everything that they say in their handles.
+  package static func keep(_ object: UnsafeMutableRawPointer, _ slot: SlotRef) {
+    let tape = hold(slot)
+    let place = RecentObjects.Place(object: object, slot: slot)
+    let count = tape.state.pointee.recent.count
+    if count < RecentObjects.capacity {
+      (tape.state.pointee.recent.places + count).initialize(to: place)
+      tape.state.pointee.recent.count = count + 1
+      tape.unlock()
+      return
+    }
+    let next = tape.state.pointee.recent.next
+    var old = GivenUp()
+    old.append(tape.state.pointee.recent.places[next].object)
+    tape.state.pointee.recent.places[next] = place
+    tape.advance()
+    tape.unlock()
+    old.release()
+  }
+
+  /// Drops the handles whose tensors are gone, and gives up the objects of the others: whoever drops
+  /// those drops their values with them.
+  ///
+  /// The caller holds the lock, and releases what is returned when it does not any more.
+  package func settle() -> GivenUp {
+    var others = GivenUp()
+    var kept = 0
+    for i in 0..<state.pointee.recent.count {
+      let place = state.pointee.recent.places[i]
+      if state.pointee.recent.isSole(place.object) {
+        releaseValue(place.slot)
+        state.pointee.recent.places[kept] = place
+        kept += 1
+      } else {
+        others.append(place.object)
+      }
+    }
+    state.pointee.recent.count = kept
+    state.pointee.recent.next = 0
+    return others
+  }
+
+  /// Settles a tape that is not locked.
+  package func settleAlone() { locked { settle() }.release() }
+
+  /// Settles all tapes, for questions about the process.
+  package static func settleAll() { all.forEach { $0.settleAlone() } }
+}
