@@ -31,9 +31,6 @@ struct ModelMachine {
     /// The memory is that of an array which was made read-only.
     var isReadOnly = false
     var gradient: [Double]?
-    /// What a view showed before updates that it has not been looked at since: LazyGrad's handle
-    /// still leads there, and with it a lock that is due to go.
-    var stale: [EagerNode] = []
 
     var dims: [Int] { node.dims }
   }
@@ -108,7 +105,6 @@ struct ModelMachine {
     if mustJoin(i), let base = handles[i]!.base {
       handles[i]!.node = model.view(handles[base]!.node, handles[i]!.map, handles[i]!.dims)
     }
-    handles[i]!.stale = []
     if model.isTracking { handles[i]!.gradient = nil }
     handles[i]!.node.takeUp()
     return handles[i]!.node
@@ -170,7 +166,6 @@ struct ModelMachine {
     case .backward, .gradients, .gradient, .clearGraph: return differentiate(kind, id)
     case .detached(let x):
       guard let handle = held(x) else { return false }
-      handles[x]!.stale = []
       push(
         id, model.leaf(handle.dims, handle.node.values, isVariable: handle.node.isVariable),
         exact: handle.isElementwise)
@@ -179,10 +174,8 @@ struct ModelMachine {
       handles[x]!.isHeld = false
     case .eval(let some):
       if some.contains(where: { held($0) == nil }) { return false }
-      for i in some { handles[i]!.stale = [] }
     case .read(let x):
       guard let handle = held(x) else { return false }
-      handles[x]!.stale = []
       expect(id, handle.node.values, exact: handle.isElementwise)
     case .failing(let failure, let x):
       // A backward pass does nothing without autodiff, so it refuses nothing.
@@ -405,7 +398,6 @@ struct ModelMachine {
       // What is assigned to itself stays as it is, without a new version.
       let target = handle.base == nil ? map : map.map { handle.map[$0] }
       if other.base == handle.base ?? x, other.map == target { return false }
-      handles[x]!.stale = []
       if other.dims == dims {
         replace(x, map, by: use(y), exact: isExact(x, y))
       } else {
@@ -458,16 +450,15 @@ struct ModelMachine {
       fresh = model.replaced(
         handles[root]!.node, isView ? within.map { handles[x]!.map[$0] } : within, by: value)
     }
-    // A constant stays one: nothing flows to what was written into it.
-    if !handles[root]!.isVariable {
-      fresh.isVariable = false
+    // A constant stays one: nothing flows to what was written into it. A variable stays one, too.
+    fresh.isVariable = handles[root]!.isVariable
+    if !fresh.isVariable {
       fresh.parents = []
     }
     handles[root]!.node = fresh
     handles[root]!.isElementwise = handles[root]!.isElementwise && exact
     handles[root]!.gradient = nil
     for (i, handle) in handles where handle.base == root {
-      handles[i]!.stale.append(handle.node)
       handles[i]!.node = model.view(fresh, handle.map, handle.dims)
       handles[i]!.isElementwise = handles[root]!.isElementwise
       handles[i]!.isUntracked = !model.isTracking
@@ -483,22 +474,21 @@ struct ModelMachine {
         Set(handle.map).count == handle.map.count
       else { return false }
       let root = handles[handle.base ?? x]!
-      handles[x]!.stale = []
       hosts[id] = Host(
         node: root.node.memoryOwner,
         map: handle.base == nil ? Array(handle.node.values.indices) : handle.map,
         dims: handle.dims, isWriteable: !root.isReadOnly)
     case .ask(let k):
-      guard let host = hosts[k], let isLocked = isLocked(host) else { return false }
-      expect(id, host.isWriteable && !isLocked)
+      guard let host = hosts[k] else { return false }
+      expect(id, host.isWriteable && !isLocked(host))
     case .hostWrite(let k, let writer, let low, let high, let given):
-      guard let host = hosts[k], let isLocked = isLocked(host), low <= high,
+      guard let host = hosts[k], low <= high,
         high <= host.dims.first ?? 1, !host.dims.isEmpty || (low == 0 && high == 1)
       else { return false }
       let row = EagerModel.count(Array(host.dims.dropFirst()))
       let count = (high - low) * row
       if given.count != count { return false }
-      let isRefused = isLocked || !host.isWriteable
+      let isRefused = isLocked(host) || !host.isWriteable
       if isRefused ? writer == .subscripted : host.node.hasHiddenReader { return false }
       expect(id, !isRefused)
       if isRefused { return true }
@@ -509,19 +499,11 @@ struct ModelMachine {
     return true
   }
 
-  /// Whether the guard has locked a host array; nil where that is because of a view that nobody has
-  /// looked at since its base was updated: LazyGrad still locks what it showed, and not yet what it
-  /// shows.
-  private func isLocked(_ host: Host) -> Bool? {
+  /// Whether the guard has locked a host array.
+  private func isLocked(_ host: Host) -> Bool {
     let held = handles.values.filter { handle in handle.isHeld }
     let bases = held.compactMap { $0.base.map { handles[$0]!.node } }
-    let nodes = held.map(\.node) + bases
-    let isLocked = model.isLocked(host.node.memory, by: nodes)
-    let stale = held.flatMap(\.stale)
-    let settled = held.filter(\.stale.isEmpty).map(\.node) + bases
-    if isLocked, !model.isLocked(host.node.memory, by: settled) { return nil }
-    if !isLocked, model.isLocked(host.node.memory, by: stale) { return nil }
-    return isLocked
+    return model.isLocked(host.node.memory, by: held.map(\.node) + bases)
   }
 
   // MARK: Gradients
@@ -537,7 +519,6 @@ struct ModelMachine {
       }
       expect(id, true)
       if !model.isTracking { return true }
-      handles[x]!.stale = []
       if handle.isUntracked { return true }
       if !handle.node.isVariable {
         if !retains { model.clear(below: handle.node) }
@@ -557,7 +538,6 @@ struct ModelMachine {
         variable.base == nil, variable.node.isVariable, handle.node.isVariable,
         !model.isBlocked(handle.node)
       else { return false }
-      handles[x]!.stale = []
       let found = model.backward(handle.node, retainsGraph: true)[ObjectIdentifier(variable.node)]
       let values = found ?? variable.node.values.map { _ in 0 }
       push(id, model.leaf(variable.dims, values, isVariable: false), exact: false)
@@ -574,7 +554,6 @@ struct ModelMachine {
       }
     case .clearGraph(let x):
       guard let handle = held(x) else { return false }
-      handles[x]!.stale = []
       model.clear(below: handle.node)
     default: return false
     }

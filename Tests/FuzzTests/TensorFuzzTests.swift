@@ -8,9 +8,6 @@
 //   the guard off: then a gradient mixes old and new values, which is that mode's documented risk.
 // - A reshape that may be a copy: whether it is one depends on strides, which the model doesn't have.
 // - A pass that runs into a cleared part; the autodiff tests have those.
-// - Asking whether an array is locked, or writing it, where that hangs on a view that has not been
-//   looked at since its base was updated: its old operation still counts as a holder then, and its
-//   new one not yet.
 
 import Foundation
 import LazyGrad

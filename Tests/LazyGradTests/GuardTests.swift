@@ -188,6 +188,24 @@ struct GuardTests {
     withExtendedLifetime(t) {}
   }
 
+  @Test("A view holds the lock on its base's new value at once, and on the old one no more")
+  func updatedBases() {
+    let array = NDArray([1.0, 2, 3])
+    let x = Tensor(array, copy: false)
+    var view: Tensor? = x[0..<2]
+    #expect(array.lockHolders == ["view"])
+    noAutodiff { x.assign(Tensor(5.0)) }
+    #expect(array.isWriteable)
+    #expect(view!.elements(as: Double.self) == [5, 5])
+
+    x.assign(Tensor([4.0, 5, 6], constant: true))
+    x.backward()
+    let value = x.array
+    #expect(value.lockHolders == ["view"])
+    view = nil
+    #expect(value.isWriteable)
+  }
+
   @Test("The lock goes with the last tensor that depends on the array")
   func lastTensor() {
     let x = NDArray([1.0, 2])

@@ -262,7 +262,7 @@ struct InPlaceTests {
     #expect(later.live <= use.live + 8 && later.held <= use.held + 2, "\(use) \(later)")
   }
 
-  /// A view follows an update lazily; which scope it is first looked at in must not matter.
+  /// A view is as differentiable as the update made it, whatever scope it is first looked at in.
   @Test func viewSeenFirstWithoutAutodiffStaysDifferentiable() {
     let x = Tensor([1.0, 2, 3])
     let v = x[0..<2]
@@ -270,5 +270,41 @@ struct InPlaceTests {
     noAutodiff { _ = v + 1 }
     v.backward()
     #expect(x.grad?.elements(as: Double.self) == [1, 1, 0])
+  }
+
+  @Test("A variable that is given a constant's value stays a variable", arguments: [false, true])
+  func assignedConstants(hasView: Bool) {
+    let c = Tensor([4.0, 5, 6], constant: true)
+    let y = Tensor([1.0, 2, 3])
+    let view = hasView ? y[0..<2] : nil
+    y.assign(c)
+    #expect(!y.isConstant)
+    (y * 2).backward()
+    #expect(y.grad?.elements(as: Double.self) == [2, 2, 2])
+    #expect(c.grad == nil)
+    if let view { #expect(view.grad?.elements(as: Double.self) == [2, 2]) }
+
+    y.assign(Tensor(7.0, constant: true))
+    y.backward()
+    #expect(y.grad?.elements(as: Double.self) == [1, 1, 1])
+
+    let z = y * 1
+    z[.ellipsis] = c
+    (z * 3).backward()
+    #expect(z.grad?.elements(as: Double.self) == [3, 3, 3])
+    #expect(y.grad?.elements(as: Double.self) == [0, 0, 0])
+  }
+
+  @Test("A base with many views that come and go")
+  func manyViews() {
+    let x = Tensor(NDArray.zeros([100]))
+    var views: [Int: Tensor] = [:]
+    for i in 0..<1000 {
+      views[i % 37] = x[(i % 90)..<(i % 90 + 3)]
+      if i % 3 == 0 { views[(i * 7) % 37] = nil }
+      if i % 50 == 0 { x += 1.0 }
+    }
+    x += 0.5
+    for view in views.values { #expect(view.elements(as: Double.self) == [20.5, 20.5, 20.5]) }
   }
 }

@@ -87,6 +87,18 @@ import Testing
     #expect(held.item() == 5)
   }
 
+  @Test("What is dropped unread leaves nothing beside a kept graph", arguments: [false, true])
+  func droppedResultsBesideAGraph(views: Bool) {
+    let records = ConcurrencyTests.onNewThread { () -> Int in
+      let x = Tensor(NDArray.ones([4]))
+      let kept = exp(x)
+      kept.eval()
+      for _ in 0..<300_000 { _ = views ? x[0..<2] : x + x }
+      return withExtendedLifetime(kept) { Engine.tapeUse.records }
+    }
+    #expect(records < 2 * Int(Tape.windowLimit))
+  }
+
   @Test func anUnreadTotalStaysBounded() { sumUnread() }
 
   /// What was allowed for a large graph ends with it: the next program on its tape is bounded again.

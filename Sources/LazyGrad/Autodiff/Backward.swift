@@ -42,7 +42,6 @@ extension Tensor {
     _ seed: Tensor? = nil, retainGraph: Bool = false, accumulate: Bool = false
   ) {
     if poisoned(self, seed) != nil || !Scope.isTracking { return }
-    follow()
     if let seed, Layout.broadcast(seed.shape, shape) != shape {
       _ = fail(
         "backward", "expected a seed that broadcasts to shape \(shape), got shape \(seed.shape)")
@@ -87,7 +86,6 @@ extension Tensor {
   /// - Complexity: O(the graph); runs nothing.
   public func clearGraph() {
     if kind == .poisoned { return }
-    follow()
     Differentiation.clear(self)
   }
 }
@@ -107,8 +105,6 @@ public func gradients(
   if let poison = ([target] + variables).first(where: { $0.kind == .poisoned }) {
     return variables.map { _ in poison }
   }
-  target.follow()
-  variables.forEach { $0.follow() }
   do throws(InvalidBackprop) {
     return try Differentiation.run(
       [target], seeds: [nil], retainsGraph: true, createsGraph: createGraph,

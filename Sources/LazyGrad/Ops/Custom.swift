@@ -176,7 +176,6 @@ final class CustomRule {
           [part, input])
         return nil
       }
-      part.follow()
       Tape.hold(all: [gradient.slot, part.slot]).unlock()
       return part
     }

@@ -64,7 +64,7 @@ public func logicalNot(_ x: Tensor) -> Tensor { .unary(.logicalNot, x) }
 /// whatever its own derivative would be.
 public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   if let poison = poisoned(condition, x, y) { return poison }
-  let (joinsCondition, joinsX, joinsY) = (condition.refresh(), x.refresh(), y.refresh())
+  let (joinsCondition, joinsX, joinsY) = (condition.rejoin(), x.rejoin(), y.rejoin())
   guard
     let slot = Tape.select(condition.slot, x.slot, y.slot, mode: Scope.mode)
   else {
@@ -104,7 +104,8 @@ extension Tensor {
 /// Rules add what flows back through a node `n` with the gradient `g` to its operands' gradients.
 enum ElementwiseRules {
   static func copy(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), g)
+    // A variable that was given a constant's value stays a variable.
+    if p.wants(p.a(n)) { p.add(p.a(n), g) }
   }
 
   static func cast(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {

@@ -144,10 +144,9 @@ extension Tensor {
       let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
       nullGradient()
       Tape.replace(slot, with: full.surrenderedSlot())
-      noteUpdate()
+      renewViews()
       return
     }
-    base.follow()
     base.nullGradient()
     let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
     part.use()
@@ -155,8 +154,7 @@ extension Tensor {
       .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
       attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
     Tape.replace(base.slot, with: fresh)
-    base.noteUpdate()
-    follow()
+    base.renewViews()
   }
 
   /// Gives the handle of a temporary away; the temporary keeps an empty one.
@@ -165,7 +163,6 @@ extension Tensor {
   /// The in-place update behind `x[indices] = value`.
   func setIndexed(_ indices: [IndexComponent], _ value: Tensor) {
     if kind == .poisoned || value.kind == .poisoned { return }
-    follow()
     let own = kind == .view ? LayoutTable.shared[viewLayout] : layout
     do throws(TensorError) {
       switch try IndexResolution.resolve(

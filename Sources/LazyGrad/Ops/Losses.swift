@@ -106,8 +106,7 @@ enum Composite: UInt32 {
 
   /// The same value without a way for gradients, on the same node or memory.
   static func constant(_ x: Tensor) -> Tensor {
-    x.follow()
-    return Tensor(Tape.constant(x.slot))
+    Tensor(Tape.constant(x.slot))
   }
 
   /// A scalar zero of a tensor's type.

@@ -9,7 +9,7 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
-  let (joinsA, joinsB) = (a.refresh(), b.refresh())
+  let (joinsA, joinsB) = (a.rejoin(), b.rejoin())
   let mode = Scope.mode
   if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
     a.clearOldGradient(mode)

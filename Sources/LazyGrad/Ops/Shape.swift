@@ -18,7 +18,6 @@ extension Tensor {
 
   /// A view of this tensor's base with a layout over the base's elements.
   func view(layout: LayoutID, offset: Int) -> Tensor {
-    follow()
     guard let base = baseTensor else {
       return Tensor(recordView(layout, offset), base: self, layout: layout, offset: offset)
     }

@@ -107,8 +107,7 @@ public enum LazyGradEngine {
 
   /// The plan that computing these tensors together would run, as text.
   public static func explain(_ tensors: Tensor...) -> String {
-    tensors.forEach { $0.follow() }
-    return Engine.explain(tensors.map(\.slot))
+    Engine.explain(tensors.map(\.slot))
   }
 
   /// The environment variables that LazyGrad reads, and what they do.

@@ -142,7 +142,6 @@ extension Tensor {
   public func copy(constant: Bool? = nil) -> Tensor {
     let result = detached(constant: constant)
     guard let gradient = grad, !result.isConstant, poisoned(result) == nil else { return result }
-    gradient.follow()
     let tape = Tape.hold(all: [result.slot, gradient.slot])
     defer { tape.unlock() }
     let value = tape.append(

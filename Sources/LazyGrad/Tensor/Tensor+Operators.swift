@@ -145,7 +145,7 @@ extension Tensor {
   @inline(never)
   private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
-    let (joinsA, joinsB) = (a.refresh(), b.refresh())
+    let (joinsA, joinsB) = (a.rejoin(), b.rejoin())
     guard let handle = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
       if joinsA { a.cutOffAgain() }
       if joinsB { b.cutOffAgain() }
@@ -184,12 +184,12 @@ extension Tensor {
     return tensor
   }
 
-  /// Prepares an operand: a view catches up with its base, and a new use clears the old gradient.
+  /// Prepares an operand: a view that was cut off is joined to its base, and a new use clears the old gradient.
   ///
   /// - Returns: How the operation is to be recorded.
   @inline(__always) @discardableResult
   func use() -> RecordMode {
-    refresh()
+    rejoin()
     let mode = Scope.mode
     clearOldGradient(mode)
     return mode

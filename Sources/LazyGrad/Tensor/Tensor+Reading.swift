@@ -31,7 +31,6 @@ extension Tensor {
   @discardableResult
   private func force(_ operation: String) -> Poison? {
     if isPoisonedRead() { return poison }
-    follow()
     do throws(StorageError) {
       try Engine.force(slot)
       return nil
@@ -107,9 +106,7 @@ public func eval(_ tensors: Tensor...) { eval(tensors) }
 
 /// Computes several tensors in one plan.
 public func eval(_ tensors: [Tensor]) {
-  for tensor in tensors {
-    if !tensor.isPoisonedRead() { tensor.follow() }
-  }
+  for tensor in tensors { _ = tensor.isPoisonedRead() }
   do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
     report(error, in: "eval")
   }

@@ -2,6 +2,7 @@
 // state and the questions that never run anything; behaviour is in the extensions.
 
 internal import LazyGradJIT
+import Synchronization
 
 /// An n-dimensional array that operations are recorded on, and that gradients flow through.
 ///
@@ -29,16 +30,15 @@ public final class Tensor {
   /// none of stands together, and is zeroed together.
   let viewOffset: Int
   let viewLayout: LayoutID
-  /// How many in-place updates this tensor has seen; for a view, those of the base that its node
-  /// has caught up with.
-  var version: UInt32 = 0
   let kind: Kind
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
   /// after later operations on it have. An in-place update gives it a new value, and ends that.
-  private(set) var isUntracked: Bool
-  /// How the last in-place update of this tensor was recorded: a view may catch up with it in another
-  /// scope.
-  private var updateMode = RecordMode.plain
+  var isUntracked: Bool
+  /// For a view: the next view of the same base, and the one before. For a base: its first view.
+  @exclusivity(unchecked) var nextView: Unmanaged<Tensor>?
+  @exclusivity(unchecked) var previousView: Unmanaged<Tensor>?
+  /// Whether somebody is walking or changing the chain of this tensor's views.
+  let viewsAreBusy = Atomic<Bool>(false)
 
   enum Kind: UInt8 { case plain, view, poisoned }
 
@@ -60,7 +60,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     isUntracked = !Scope.isTracking
-    version = base.version
+    link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
@@ -84,6 +84,7 @@ public final class Tensor {
   }
 
   deinit {
+    if let baseTensor { unlink(from: baseTensor) }
     Tape.release(slot)
     if let related { related.release() }
   }
@@ -97,60 +98,8 @@ public final class Tensor {
     do throws(StorageError) { try Engine.forceHeld(with: slot) } catch { report(error, in: "eval") }
   }
 
-  /// The base, for a view.
-  @inline(__always)
-  var baseTensor: Tensor? {
-    kind == .view ? unsafeDowncast(relation.unsafelyUnwrapped, to: Tensor.self) : nil
-  }
-
   var poison: Poison? {
     kind == .poisoned ? unsafeDowncast(relation.unsafelyUnwrapped, to: Poison.self) : nil
-  }
-
-  /// Brings a view up to date with in-place updates of its base, and connects it to its base again
-  /// where a backward pass or `noAutodiff` has cut the way for gradients.
-  ///
-  /// - Returns: Whether it was cut off.
-  @inline(__always) @discardableResult
-  func refresh() -> Bool {
-    kind == .view && refreshView(joins: true)
-  }
-
-  /// Takes back what `refresh()` did to a view that was cut off, where the operation that it was for has
-  /// failed: it must leave no lock behind.
-  func cutOffAgain() {
-    guard let base = baseTensor else { return }
-    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, .plain))
-  }
-
-  /// Brings a view up to date without joining it to its base's graph where it was cut off: for
-  /// heads, which are differentiated as they were recorded.
-  func follow() {
-    if kind == .view { _ = refreshView(joins: false) }
-  }
-
-  /// Notes that an in-place update has given this tensor a new value.
-  func noteUpdate() {
-    version &+= 1
-    updateMode = Scope.mode
-  }
-
-  private func refreshView(joins: Bool) -> Bool {
-    guard let base = baseTensor else { return false }
-    let isBehind = base.version != version
-    if isBehind {
-      version = base.version
-      isUntracked = !base.updateMode.isTracking
-    }
-    let isTracking = slot.pointee.isVariable && joins && Scope.isTracking
-    if isBehind, !isUntracked || !isTracking {
-      // A view is as differentiable as its base, whatever scope it happens to be looked at in.
-      Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, base.updateMode))
-      return false
-    }
-    if !isBehind, !isTracking || !Tape.isCutOffView(slot) { return false }
-    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset))
-    return true
   }
 }
 

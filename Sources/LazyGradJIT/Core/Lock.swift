@@ -39,4 +39,4 @@ package final class Lock<Value>: @unchecked Sendable {
 
 /// Lets another thread run.
 @inline(__always)
-func yieldThread() { sched_yield() }
+package func yieldThread() { sched_yield() }

@@ -51,7 +51,12 @@ package enum Engine {
       givenUp.release()
     }
     let ids = tape.heldPending()
-    if !ids.isEmpty { try tape.force(ids) }
+    if ids.isEmpty {
+      // What filled the window is gone already.
+      tape.finishWindow()
+    } else {
+      try tape.force(ids)
+    }
   }
 
   /// Computes the value of one handle.

@@ -3,7 +3,8 @@
 extension Tape {
   /// Gives a handle the value of another, which is used up: an in-place update.
   ///
-  /// Whatever was recorded on the old value keeps it. The handle stays constant if it was.
+  /// Whatever was recorded on the old value keeps it. The handle stays constant or variable, as it was;
+  /// the rule of a node that becomes a variable by this must ask whether its operands are.
   package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
     let tape = hold(slot, fresh)
     defer { tape.unlock() }
@@ -25,7 +26,11 @@ extension Tape {
     if node != 0 {
       // The node moves from one handle to the other: the counts of held nodes stay.
       tape[node &- 1].slot = slot
-      if !slot.pointee.isVariable { tape[node &- 1].traits.remove(.variable) }
+      if slot.pointee.isVariable {
+        tape[node &- 1].traits.formUnion(.variable)
+      } else {
+        tape[node &- 1].traits.remove(.variable)
+      }
     } else if let leaf = tape.liveLeaf(fresh) {
       tape[leaf].slot = slot
       slot.pointee.leaf = leaf &+ 1
