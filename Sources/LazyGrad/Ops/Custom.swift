@@ -137,24 +137,35 @@ final class CustomRule {
     }
     operands.reverse()
     // The tensors that the program's code sees live and die inside: letting go of one takes the lock.
-    let parts = tape.reenter(before: n) { () -> [UInt32?] in
-      let inputs = operands.map { p.tensor($0) }
-      let (result, gradient) = (p.tensor(n), p.tensor(g))
-      let parts =
-        p.createsGraph
-        ? rule.gradient(gradient, inputs, result)
-        : noAutodiff { rule.gradient(gradient, inputs, result) }
-      return rule.checked(parts, inputs, beside: gradient).map { part in
-        guard let part else { return nil }
-        let id = tape.operand(part.slot)
-        tape.retainNode(id)
-        return id
-      }
+    let parts = tape.reenter(before: n) {
+      let parts = rule.parts(p, operands, n, g)
+      tape.settleAlone()
+      return parts
     }
     for (operand, part) in zip(operands, parts) {
       guard let part else { continue }
       if p.wants(operand) { p.add(operand, p.cast(tape.inWindow(part), p.type(operand))) }
       tape.letGo(part)
+    }
+  }
+
+  /// Runs the program's code.
+  ///
+  /// - Returns: The nodes of the gradients, each with one more use; nil where there is none.
+  private func parts(
+    _ p: BackwardPass, _ operands: [UInt32], _ n: UInt32, _ g: UInt32
+  ) -> [UInt32?] {
+    let inputs = operands.map { p.tensor($0) }
+    let (result, gradient) = (p.tensor(n), p.tensor(g))
+    let parts =
+      p.createsGraph
+      ? self.gradient(gradient, inputs, result)
+      : noAutodiff { self.gradient(gradient, inputs, result) }
+    return checked(parts, inputs, beside: gradient).map { part in
+      guard let part else { return nil }
+      let id = p.tape.operand(part.slot)
+      p.tape.retainNode(id)
+      return id
     }
   }
 
