@@ -133,6 +133,26 @@ import Testing
     }
   }
 
+  /// The plan of a window is the same whichever row of a variable in memory it reads, but the gradient
+  /// goes to that row.
+  @Test func theRowOfAVariableIsCompared() {
+    ConcurrencyTests.onNewThread {
+      let before = PassCache.shared.replays
+      for rows in [[0, 1, 2, 3, 4, 5], [2, 2, 2, 2, 2, 2], [Int](0..<40)] {
+        rounds(rows.count) { round in
+          let x = Tensor([Double](repeating: 0.5, count: 40))
+          let row = x[rows[round]..<(rows[round] + 1)]
+          let y = row * row * row * row * 2 + row
+          (y * y).sum().backward()
+          var wanted = [Double](repeating: 0, count: 40)
+          wanted[rows[round]] = 2 * 0.625 * 2
+          #expect(values(x.grad) == wanted)
+        }
+      }
+      #expect(PassCache.shared.replays > before)
+    }
+  }
+
   /// A pass clears its graph whether it is derived or copied.
   @Test func theGraphIsCleared() {
     ConcurrencyTests.onNewThread {

@@ -39,6 +39,9 @@ final class RecordedPass: Sendable {
   static var wordsPerNode: Int { MemoryLayout<Node>.stride / MemoryLayout<UInt64>.stride }
   /// Shorter windows are differentiated sooner than looked up.
   static var fewestRecords: Int { 8 }
+  /// Most passes with one key: windows that differ only in what the key leaves out, such as which row of
+  /// a variable they read, are compared one after the other.
+  static var mostWithOneKey: Int { 8 }
 
   var addedCount: Int { added.count / RecordedPass.wordsPerNode }
   /// Records remembered in all.
@@ -159,7 +162,11 @@ extension Tape {
       PassCache.shared.countReplay()
       return replay(pass)
     }
-    guard let observer = PassObserver(self, head: head) else { return try walk() }
+    guard candidates.count < RecordedPass.mostWithOneKey,
+      let observer = PassObserver(self, head: head)
+    else {
+      return try walk()
+    }
     try walk()
     if let pass = observer.pass() { PassCache.shared.remember(pass, key: key) }
   }
@@ -169,7 +176,9 @@ extension Tape {
     let start = state.pointee.windowStart
     let first = nodes + Int(start)
     let n = Int(state.pointee.count &- start)
-    guard pass.head == head, pass.hash == state.pointee.hash, pass.before.count == n else {
+    guard pass.head == head, pass.hash == state.pointee.hash, pass.before.count == n,
+      pass.payloads.allSatisfy({ first[Int($0.id)].payload == $0.value })
+    else {
       return false
     }
     var difference = SIMD4<UInt64>()
@@ -180,8 +189,7 @@ extension Tape {
         adjoints |= first[i].adjoint
       }
     }
-    if difference != SIMD4() || adjoints != 0 { return false }
-    return pass.payloads.allSatisfy { first[Int($0.id)].payload == $0.value }
+    return difference == SIMD4() && adjoints == 0
   }
 
   private func replay(_ pass: RecordedPass) {
@@ -267,7 +275,7 @@ private struct PassObserver: ~Copyable {
       var changes = changes(), let added = added(&changes)
     else { return nil }
     let payloads = (0..<window.count)
-      .filter { Node.isPayloadStatic(before[$0].opcode, before[$0].traits) }
+      .filter { before[$0].isPayloadDifferentiated }
       .map { (id: UInt32($0), value: before[$0].payload) }
     return RecordedPass(
       head: head, hash: hash,
@@ -336,6 +344,12 @@ private struct PassObserver: ~Copyable {
 }
 
 extension Node {
+  /// Whether a derivative rule may write the payload into a record of its own. Of a variable in memory
+  /// the rule of a view asks which part it shows, though to the plan that is bound when it runs.
+  fileprivate var isPayloadDifferentiated: Bool {
+    Node.isPayloadStatic(opcode, traits) || (opcode == .view && traits.contains(.variable))
+  }
+
   /// An id + 1 as a distance from the window's start; 0 stays what it is.
   @inline(__always)
   fileprivate static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
