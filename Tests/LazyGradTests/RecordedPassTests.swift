@@ -153,6 +153,30 @@ import Testing
     }
   }
 
+  /// What stands for the newest value of the window before is no value without a graph, though neither
+  /// has a handle: a pass goes on from there.
+  @Test func theValueBeforeTheWindowIsNotALeaf() {
+    ConcurrencyTests.onNewThread {
+      rounds(8) { round in
+        let x = Tensor([1.0, 2])
+        func loss() -> Tensor {
+          let y: Tensor
+          if round < 4 {
+            y = Tensor([3.0, 6])
+          } else {
+            y = x * 3
+            y.eval()
+          }
+          return (y * y * y * y * y + y + y).sum()
+        }
+        let head = loss()
+        head.backward()
+        #expect(head.item() == 8037)
+        #expect(values(x.grad) == (round < 4 ? [] : [1221, 19446]))
+      }
+    }
+  }
+
   /// A pass clears its graph whether it is derived or copied.
   @Test func theGraphIsCleared() {
     ConcurrencyTests.onNewThread {

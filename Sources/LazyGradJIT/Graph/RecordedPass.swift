@@ -350,10 +350,11 @@ extension Node {
     Node.isPayloadStatic(opcode, traits) || (opcode == .view && traits.contains(.variable))
   }
 
-  /// An id + 1 as a distance from the window's start; 0 stays what it is.
+  /// An id + 1 as a distance from the window's start; 0 stays what it is. All that lies before the window
+  /// is one and the same, but not that.
   @inline(__always)
   fileprivate static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
-    id == 0 ? 0 : id &- start
+    id == 0 ? 0 : id > start ? id &- start : .max
   }
 }
 
