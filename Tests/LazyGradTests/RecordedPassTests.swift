@@ -8,22 +8,22 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct RecordedPassTests {
-  private func values(_ x: Tensor?) -> [Double] { x?.elements(as: Double.self) ?? [] }
+  func values(_ x: Tensor?) -> [Double] { x?.elements(as: Double.self) ?? [] }
 
   /// Runs `body` alone on a thread's tape, so that each round records the same window.
-  private func rounds(_ n: Int, _ body: (Int) -> Void) {
+  func rounds(_ n: Int, _ body: (Int) -> Void) {
     LazyGradEngine.clearPlanCache()
     for round in 0..<n { body(round) }
   }
 
-  private func polynomial(_ x: Tensor, _ y: Tensor, _ scalar: Double) -> Tensor {
+  func polynomial(_ x: Tensor, _ y: Tensor, _ scalar: Double) -> Tensor {
     let a = tanh(x * y + scalar)
     let b = exp(-(a * a)) * x
     return (b + sqrt(y) * scalar).sum()
   }
 
   /// The gradients of `polynomial` in one way that never uses the cache.
-  private func expected(
+  func expected(
     _ x: [Double], _ y: [Double], _ scalar: Double
   ) -> [[Double]] {
     let (x, y) = (Tensor(x), Tensor(y))
@@ -247,7 +247,7 @@ import Testing
   /// Random operations on 3 x 3 variables; the same for a seed, whatever the values.
   ///
   /// - Returns: The head, and everything that the program goes on holding.
-  private func randomProgram(_ seed: UInt64, _ variables: [Tensor]) -> (Tensor, held: [Tensor]) {
+  func randomProgram(_ seed: UInt64, _ variables: [Tensor]) -> (Tensor, held: [Tensor]) {
     var random = SeededRandom(seed: seed)
     var known = variables
     var held: [Tensor] = []
