@@ -50,7 +50,8 @@ struct PassObserver: ~Copyable {
   func pass(_ remains: PassRemains) -> RecordedPass? {
     let state = tape.state
     guard state.pointee.windowStart == windowStart, state.pointee.events.count == events,
-      state.pointee.readsPending == readsPending, var changes = changes(), let added = added(&changes),
+      state.pointee.readsPending == readsPending, var changes = changes(),
+      let added = added(&changes),
       let numbers = numbers(), let remains = relative(remains),
       state.pointee.owners.count == owners + added.imports.count
     else { return nil }

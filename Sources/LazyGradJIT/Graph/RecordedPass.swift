@@ -179,4 +179,3 @@ package final class PassCache: Sendable {
     return try body()
   }
 }
-
