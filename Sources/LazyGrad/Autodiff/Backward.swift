@@ -141,10 +141,11 @@ enum Differentiation {
       pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
       retainsGraph: retainsGraph)
     if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
+      var results: [Tensor] = []
       try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
-        _ = try walk.run(heads, seeds, collect)
+        try walk.record(heads, seeds, collect, &results)
       }
-      return []
+      return results
     }
     return try walk.run(heads, seeds, collect)
   }

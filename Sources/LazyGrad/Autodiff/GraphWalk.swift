@@ -11,12 +11,25 @@ struct GraphWalk {
   func run(
     _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
   ) throws(InvalidBackprop) -> [Tensor] {
+    if heads.allSatisfy(\.isConstant), retainsGraph { return zeros(collect) }
     let start = tape.count
+    var results: [Tensor] = []
+    let remains = try record(heads, seeds, collect, &results)
+    tape.finishPass(remains, since: start)
+    return results
+  }
+
+  /// Records the gradients of a differentiation that there is something to do for.
+  ///
+  /// - Returns: What is to be let go when they are recorded.
+  func record(
+    _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect,
+    _ results: inout [Tensor]
+  ) throws(InvalidBackprop) -> PassRemains {
     var ids: [UInt32] = []
     for head in heads where !head.isConstant || retainsGraph == false {
       ids.append(tape.nodeOrLeaf(head.slot))
     }
-    guard let top = ids.max() else { return zeros(collect) }
     // A constant has no gradients, so none can get lost.
     if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
 
@@ -37,12 +50,11 @@ struct GraphWalk {
     if case .only(let variables) = collect {
       for variable in variables { collected[gatherer(variable)] = Tape.none }
     }
-    var released: [UInt32] = []
+    var remains = PassRemains()
     var constants: [UInt32] = []
     var parents: [UInt32] = []
-    var unread: [UInt32] = []
     var runsPieces = true
-    var id = top
+    var id = ids.max()!
     let replaces = if case .replace = collect { true } else { false }
     while id >= tape.state.pointee.lowestReached {
       let adjoint = tape[id].adjoint
@@ -60,13 +72,13 @@ struct GraphWalk {
             if g == ones { markUnit(id) } else { attach(id, g, accumulate: false) }
           }
           visit(id, g)
-          if tape[g].uses == 0 { unread.append(g) }
+          if tape[g].uses == 0 { remains.unread.append(g) }
         }
         if !retainsGraph {
           noteConstants(id, &constants)
           if let parent = tape.viewParent(id) { parents.append(parent) }
           tape.markCleared(id)
-          if tape[id].state.contains(.evaluated) { released.append(id) }
+          if tape[id].state.contains(.evaluated) { remains.cleared.append(id) }
         }
         if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
       }
@@ -74,21 +86,16 @@ struct GraphWalk {
       id &-= 1
     }
     // Before anything is let go: a constant's record may have no other reader than a cleared one.
-    for id in constants { released += markCleared(below: id, constantsOnly: true) }
+    for id in constants { remains.cleared += markCleared(below: id, constantsOnly: true) }
     // Not when they are met: what reads them, too, may still be on its way to them.
-    for id in parents { released += markCleared(below: id, viewsOnly: true) }
-    tape.releaseCleared(released, since: start)
-    var results: [Tensor] = []
+    for id in parents { remains.cleared += markCleared(below: id, viewsOnly: true) }
     if case .only(let variables) = collect {
       results = variables.map { variable in
         guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
         return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
       }
     }
-    // The gradients of tensors that are gone, such as a parameter's value before its last update:
-    // left alone they would keep what they were to be computed from until the arena starts again.
-    for g in unread { tape.freeUnread(g) }
-    return results
+    return remains
   }
 
   /// The node that gathers a tensor's gradient.
@@ -182,7 +189,9 @@ struct GraphWalk {
   /// Clears the graph of a node without differentiating it.
   func clear(below head: UInt32) {
     let start = tape.count
-    tape.releaseCleared(markCleared(below: head), since: start)
+    var remains = PassRemains()
+    remains.cleared = markCleared(below: head)
+    tape.finishPass(remains, since: start)
   }
 
   /// Marks the graph of a node as cleared; with `constantsOnly` as far as no variable is reached, whose

@@ -61,11 +61,13 @@ extension Tape {
     }
   }
 
-  /// Lets go of what a cleared, evaluated node kept for its backward pass, which began when there
-  /// were `start` records.
-  package func releaseCleared(_ ids: [UInt32], since start: UInt32) {
+  /// Lets go of what cleared, evaluated nodes kept for their backward pass, which began when there
+  /// were `start` records. The ids are relative to `first`.
+  func releaseCleared(_ ids: [UInt32], from first: UInt32, since start: UInt32) {
     state.pointee.clearing = start..<state.pointee.count
-    for id in ids where nodes[Int(id)].state.isDisjoint(with: .dead, .tracked) {
+    for relative in ids {
+      let id = first &+ relative
+      if !nodes[Int(id)].state.isDisjoint(with: .dead, .tracked) { continue }
       if !nodes[Int(id)].state.contains(.evaluated) { continue }
       if nodes[Int(id)].slot != nil { settleValue(id) }
       // What something pending reads has its value in its operands: a view's is there, and one that

@@ -143,8 +143,10 @@ extension Tape {
   public func imported(_ id: UInt32) -> UInt32 {
     if nodes[Int(id)].opcode == .scalar {
       // A number needs no memory to be used again.
-      return append(
+      let copy = append(
         .scalar, nodes[Int(id)].type, shape: nodes[Int(id)].shape, payload: nodes[Int(id)].payload)
+      state.pointee.copiedNumbers.append((source: id, copy: copy))
+      return copy
     }
     let memo = nodes[Int(id)].memo
     if memo > state.pointee.windowStart, memo <= state.pointee.count,
@@ -163,6 +165,7 @@ extension Tape {
     nodes[Int(id)].uses &+= 1
     nodes[Int(id)].memo = leaf &+ 1
     nodes[Int(leaf)].link = id &+ 1
+    state.pointee.lowestImport = min(state.pointee.lowestImport, id)
     if isGiven(id) {
       bindImport(leaf)
     } else {

@@ -165,9 +165,11 @@ extension Tape {
     state.pointee.heldNodes += other.state.pointee.heldNodes
     state.pointee.hasCleared = state.pointee.hasCleared || other.state.pointee.hasCleared
     state.pointee.clearing = 0..<0
+    state.pointee.earlier.removeAll()
     other.state.pointee.heldNodes = 0
     other.state.pointee.owners.removeAll()
     other.state.pointee.count = 0
+    other.state.pointee.earlier.removeAll()
     other.state.pointee.dead = 0
     other.beginWindow()
     beginWindow()

@@ -276,6 +276,7 @@ extension Tape {
     state.pointee.work.removeAll()
     state.pointee.counters.nodesRecorded += Int(state.pointee.count)
     state.pointee.count = 0
+    state.pointee.earlier.removeAll()
     state.pointee.dead = 0
     state.pointee.hasCleared = false
     state.pointee.lateLimit = TapeState.firstLateLimit
@@ -290,6 +291,8 @@ extension Tape {
     state.pointee.readsPending = false
     state.pointee.pendingBytes = 0
     state.pointee.events.removeAll()
+    state.pointee.copiedNumbers.removeAll()
+    state.pointee.lowestImport = .max
   }
 
   /// After a force: a new window, in an arena without the dead where that pays.
@@ -301,7 +304,15 @@ extension Tape {
       }
       if state.pointee.count > 16_384, state.pointee.live < Int(state.pointee.count) / 2 {
         compact()
+        beginWindow()
+        return
       }
+    }
+    if state.pointee.windowStart < state.pointee.count {
+      state.pointee.earlier.append(
+        EarlierWindow(
+          start: state.pointee.windowStart, hash: state.pointee.hash,
+          lowestImport: state.pointee.lowestImport))
     }
     beginWindow()
   }
@@ -345,6 +356,7 @@ extension Tape {
     for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
     state.pointee.counters.nodesRecorded += n - Int(next)
     state.pointee.count = next
+    state.pointee.earlier.removeAll()
     state.pointee.dead = 0
     state.pointee.clearing = next..<next
   }

@@ -49,6 +49,12 @@ public struct TapeState: ~Copyable {
   public var windowStart: UInt32 = 0
   /// The running hash of the window's signature words.
   @usableFromInline var hash: UInt64 = TapeHash.seed
+  /// The oldest node that a leaf record of the window stands for.
+  var lowestImport = UInt32.max
+  /// The windows before this one that still lie where they were recorded.
+  var earlier = RawList<EarlierWindow>()
+  /// Numbers of earlier windows that this window repeats.
+  var copiedNumbers = RawList<(source: UInt32, copy: UInt32)>()
   /// Whether the window reads a value from before it that is itself still pending.
   var readsPending = false
   /// Handles that point at a node rather than at a value.
@@ -92,6 +98,13 @@ public struct TapeState: ~Copyable {
     capacity = 1024
     nodes = Tape.makeArena(1024)
   }
+}
+
+/// A window that has ended: where it begins, and what it was like at its end.
+struct EarlierWindow {
+  let start: UInt32
+  let hash: UInt64
+  let lowestImport: UInt32
 }
 
 /// What one tape has done, for the process's counters.

@@ -1,0 +1,163 @@
+// What a backward pass did to the records that it went over, found out by looking at them before it
+// and after it.
+
+/// Looks at the records before a pass and after it, and says what the pass did. Nothing is told by the
+/// derivative rules themselves, so none of them can forget to.
+struct PassObserver: ~Copyable {
+  private let tape: Tape
+  private let scope: PassScope
+  private let windowStart: UInt32
+  private let hash: UInt64
+  private let owners: Int
+  private let events: Int
+  private let copiedNumbers: Int
+  private let readsPending: Bool
+  private let before: UnsafeMutablePointer<Node>
+
+  /// nil where the pass would depend on more than these records, or do more than write new ones.
+  init?(_ tape: Tape, _ scope: PassScope) {
+    for id in scope.first..<tape.count {
+      let node = tape[id]
+      // A custom rule runs the program's code; and a link to a record before these, or to the end of a
+      // cleared graph, leads a pass elsewhere.
+      let runsCode = node.opcode == .attach && node.c != 0
+      if runsCode || node.adjoint != 0 { return nil }
+      if node.link != 0 {
+        let source = node.opcode == .leaf ? tape.importedNode(id) : tape.viewParent(id)
+        guard let source, source >= scope.first else { return nil }
+      }
+      if node.state.contains(.dead) { continue }
+      if let slot = node.slot, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
+        return nil
+      }
+    }
+    let state = tape.state
+    self.tape = tape
+    self.scope = scope
+    windowStart = state.pointee.windowStart
+    hash = state.pointee.hash
+    owners = state.pointee.owners.count
+    events = state.pointee.events.count
+    copiedNumbers = state.pointee.copiedNumbers.count
+    readsPending = state.pointee.readsPending
+    before = Tape.makeArena(scope.count)
+    before.initialize(from: tape.nodes + Int(scope.first), count: scope.count)
+  }
+
+  deinit { UnsafeMutableRawPointer(before).deallocate() }
+
+  /// What the pass did; nil where it was more than can be done again. Its remains are still there.
+  func pass(_ remains: PassRemains) -> RecordedPass? {
+    let state = tape.state
+    guard state.pointee.windowStart == windowStart, state.pointee.events.count == events,
+      state.pointee.readsPending == readsPending, var changes = changes(),
+      let added = added(&changes),
+      let numbers = numbers(), let remains = relative(remains),
+      state.pointee.owners.count == owners + added.imports.count
+    else { return nil }
+    let payloads = (0..<scope.count).filter { before[$0].isPayloadDifferentiated }
+      .map { (id: UInt32($0), value: before[$0].payload) }
+    return RecordedPass(
+      head: scope.head, windowStart: windowStart &- scope.first, hash: hash,
+      before: (0..<scope.count).map { (before + $0).facts(from: scope.first) },
+      payloads: payloads, changes: changes, added: added.words, imports: added.imports,
+      numbers: numbers, hashAfter: state.pointee.hash, gradients: gradients(), remains: remains)
+  }
+
+  private func changes() -> [RecordedPass.Change]? {
+    let first = tape.nodes + Int(scope.first)
+    var result: [RecordedPass.Change] = []
+    for i in 0..<scope.count {
+      let (old, new) = (before[i], first[i])
+      guard (before + i).signature == (first + i).signature, old.payload == new.payload,
+        old.storage?.toOpaque() == new.storage?.toOpaque(), old.slot == new.slot,
+        new.adjoint == 0, new.uses >= old.uses,
+        old.state.contains(.dead) == new.state.contains(.dead)
+      else { return nil }
+      if old.uses == new.uses, old.state == new.state, old.memo == new.memo, old.link == new.link {
+        continue
+      }
+      result.append(
+        RecordedPass.Change(
+          id: UInt32(i), moreUses: new.uses &- old.uses,
+          link: Node.relative(new.link, to: scope.first),
+          memo: Node.relative(new.memo, to: scope.first), state: new.state))
+    }
+    return result
+  }
+
+  /// The new records as they are before they get memory and handles of their own.
+  private func added(
+    _ changes: inout [RecordedPass.Change]
+  ) -> (words: [UInt64], imports: [RecordedPass.Source])? {
+    var imports: [RecordedPass.Source] = []
+    var records: [Node] = []
+    for id in (scope.first &+ UInt32(scope.count))..<tape.count {
+      var node = tape[id]
+      if node.adjoint != 0 || node.state.contains(.dead) { return nil }
+      if node.opcode == .leaf {
+        guard let source = tape.importedNode(id), source >= scope.first, source < windowStart,
+          node.slot == nil, node.state == .owns
+        else { return nil }
+        imports.append(
+          RecordedPass.Source(copy: id &- scope.first, source: source &- scope.first))
+        node.storage = nil
+        node.payload = 0
+        node.state = .none
+        node.link = 0
+      }
+      guard node.storage == nil, node.link == 0 else { return nil }
+      if node.memo != 0 {
+        changes.append(
+          RecordedPass.Change(
+            id: id &- scope.first, moreUses: 0, link: 0,
+            memo: Node.relative(node.memo, to: scope.first), state: node.state))
+      }
+      node.memo = 0
+      node.slot = nil
+      records.append(node)
+    }
+    return (records.withUnsafeBytes { [UInt64]($0.bindMemory(to: UInt64.self)) }, imports)
+  }
+
+  private func numbers() -> [RecordedPass.Source]? {
+    let copies = tape.state.pointee.copiedNumbers
+    var result: [RecordedPass.Source] = []
+    for i in copiedNumbers..<copies.count {
+      let (source, copy) = copies[i]
+      if source < scope.first { return nil }
+      result.append(
+        RecordedPass.Source(copy: copy &- scope.first, source: source &- scope.first))
+    }
+    return result
+  }
+
+  private func gradients() -> [RecordedPass.Gradient] {
+    (0..<UInt32(scope.count)).compactMap { node in
+      let id = scope.first &+ node
+      guard !tape[id].state.contains(.dead), let slot = tape[id].slot else { return nil }
+      if slot.pointee.hasUnitGradient {
+        return RecordedPass.Gradient(node: node, gradient: Tape.none)
+      }
+      guard let gradient = slot.pointee.gradient else { return nil }
+      return RecordedPass.Gradient(
+        node: node, gradient: gradient.pointee.node &- 1 &- scope.first)
+    }
+  }
+
+  private func relative(_ remains: PassRemains) -> PassRemains? {
+    if remains.cleared.contains(where: { $0 < scope.first }) { return nil }
+    var result = PassRemains()
+    result.cleared = remains.cleared.map { $0 &- scope.first }
+    result.unread = remains.unread.map { $0 &- scope.first }
+    return result
+  }
+}
+
+extension Node {
+  /// Whether a derivative rule may write the payload into a record of its own. Of a variable in memory
+  /// the rule of a view asks which part it shows, though to the plan that is bound when it runs.
+  fileprivate var isPayloadDifferentiated: Bool {
+    Node.isPayloadStatic(opcode, traits) || (opcode == .view && traits.contains(.variable))
+  }
+}

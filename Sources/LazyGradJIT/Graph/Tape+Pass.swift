@@ -1,0 +1,174 @@
+// Recording a backward pass: by a walk over the graph, or by copying the last equal one.
+
+extension Tape {
+  /// Records the backward pass of a handle's value, with ones for a seed, new gradients and a cleared
+  /// graph: by `walk`, or as it was recorded before where nothing that a walk looks at is different.
+  /// Either way what remains is let go.
+  ///
+  /// The caller holds the lock.
+  /// - Complexity: about 3 ns for each record that is copied.
+  package func recordPass<Failure>(
+    of slot: SlotRef, _ walk: () throws(Failure) -> PassRemains
+  ) throws(Failure) {
+    let start = state.pointee.count
+    guard let scope = PassScope(self, slot) else {
+      return finishPass(try walk(), since: start)
+    }
+    let key = scope.key(self)
+    guard let candidates = PassCache.shared.candidates(key) else {
+      return finishPass(try walk(), since: start)
+    }
+    if let pass = candidates.first(where: { matches($0, scope) }),
+      scope.count + pass.addedCount <= Tape.windowLimit
+    {
+      PassCache.shared.countReplay()
+      replay(pass, from: scope.first)
+      return finishPass(pass.remains, from: scope.first, since: start)
+    }
+    let isFull = candidates.count >= RecordedPass.mostWithOneKey
+    guard !isFull, let observer = PassObserver(self, scope) else {
+      return finishPass(try walk(), since: start)
+    }
+    let remains = try walk()
+    if let pass = observer.pass(remains) {
+      PassCache.shared.remember(pass, key: key)
+    } else {
+      PassCache.shared.refuse(key: key)
+    }
+    finishPass(remains, since: start)
+  }
+
+  /// Lets go of what remains of a pass that began when there were `start` records; its ids are relative
+  /// to `first`.
+  package func finishPass(_ remains: PassRemains, from first: UInt32 = 0, since start: UInt32) {
+    releaseCleared(remains.cleared, from: first, since: start)
+    // The gradients of tensors that are gone, such as a parameter's value before its last update:
+    // left alone they would keep what they were to be computed from until the arena starts again.
+    for id in remains.unread { freeUnread(first &+ id) }
+  }
+
+  /// Compares the records themselves: a hash alone would be a wrong gradient waiting.
+  private func matches(_ pass: RecordedPass, _ scope: PassScope) -> Bool {
+    let first = nodes + Int(scope.first)
+    guard pass.head == scope.head, pass.hash == state.pointee.hash,
+      pass.windowStart == state.pointee.windowStart &- scope.first,
+      pass.before.count == scope.count,
+      pass.payloads.allSatisfy({ first[Int($0.id)].payload == $0.value })
+    else { return false }
+    var difference = SIMD4<UInt64>()
+    var adjoints: UInt32 = 0
+    pass.before.withUnsafeBufferPointer { before in
+      for i in 0..<scope.count {
+        difference |= (first + i).facts(from: scope.first) ^ before[i]
+        adjoints |= first[i].adjoint
+      }
+    }
+    return difference == SIMD4() && adjoints == 0
+      && pass.imports.allSatisfy { isGiven(scope.first &+ $0.source) }
+  }
+
+  private func replay(_ pass: RecordedPass, from first: UInt32) {
+    let start = state.pointee.count
+    let added = UInt32(pass.addedCount)
+    while state.pointee.capacity &- start < added { grow() }
+    pass.added.withUnsafeBytes { records in
+      UnsafeMutableRawPointer(nodes + Int(start)).copyMemory(
+        from: records.baseAddress!, byteCount: records.count)
+    }
+    state.pointee.count = start &+ added
+    state.pointee.hash = pass.hashAfter
+    state.pointee.hasCleared = true
+    pass.changes.withUnsafeBufferPointer { changes in
+      for change in changes {
+        let node = nodes + Int(first &+ change.id)
+        node.pointee.uses &+= change.moreUses
+        node.pointee.state = change.state
+        if change.link != 0 { node.pointee.link = first &+ change.link }
+        if change.memo != 0 { node.pointee.memo = first &+ change.memo }
+      }
+    }
+    for number in pass.numbers {
+      let (source, copy) = (first &+ number.source, first &+ number.copy)
+      nodes[Int(copy)].payload = nodes[Int(source)].payload
+      state.pointee.copiedNumbers.append((source: source, copy: copy))
+    }
+    for leaf in pass.imports {
+      nodes[Int(first &+ leaf.copy)].link = first &+ leaf.source &+ 1
+      bindImport(first &+ leaf.copy)
+    }
+    for result in pass.gradients {
+      guard let slot = nodes[Int(first &+ result.node)].slot else { continue }
+      dropGradient(slot)
+      if result.gradient == Tape.none {
+        slot.pointee.hasUnitGradient = true
+      } else {
+        setGradient(slot, first &+ result.gradient)
+      }
+    }
+  }
+}
+
+/// The records that a pass may look at: those of all windows from the first one on that holds the head
+/// or something that is reached from there.
+struct PassScope {
+  let first: UInt32
+  let count: Int
+  /// Relative to `first`.
+  let head: UInt32
+  /// How many earlier windows there are from `first` on.
+  private let earlierWindows: Int
+
+  /// nil where a pass is not worth remembering, or looks at too much.
+  init?(_ tape: Tape, _ slot: SlotRef) {
+    guard slot.pointee.isVariable, slot.pointee.node != 0, !tape.isWindowFull else { return nil }
+    let state = tape.state
+    let head = slot.pointee.node &- 1
+    var first = state.pointee.windowStart
+    var lowest = min(head, state.pointee.lowestImport)
+    var windows = 0
+    while lowest < first {
+      guard windows < min(RecordedPass.mostWindows, state.pointee.earlier.count) else { return nil }
+      windows += 1
+      let window = state.pointee.earlier[state.pointee.earlier.count - windows]
+      first = window.start
+      lowest = min(lowest, window.lowestImport)
+    }
+    let count = Int(state.pointee.count &- first)
+    if count < RecordedPass.fewestRecords || count > Tape.windowLimit { return nil }
+    self.first = first
+    self.count = count
+    self.head = head &- first
+    earlierWindows = windows
+  }
+
+  /// What a pass over these records is found by.
+  func key(_ tape: Tape) -> UInt64 {
+    let earlier = tape.state.pointee.earlier
+    var hash = tape.state.pointee.hash
+    for i in (earlier.count - earlierWindows)..<earlier.count {
+      hash = TapeHash.mix(hash ^ earlier[i].hash)
+    }
+    return TapeHash.mix(hash ^ UInt64(head) << 32 ^ UInt64(count))
+  }
+}
+
+extension UnsafeMutablePointer<Node> {
+  /// All that a backward pass asks about a record: its signature and state, in the highest bit of the
+  /// traits whether somebody holds it, and, in the place of the payload, which records it names.
+  @inline(__always)
+  func facts(from start: UInt32) -> SIMD4<UInt64> {
+    let memo = Node.relative(pointee.memo, to: start)
+    let link = Node.relative(pointee.link, to: start)
+    let held: UInt64 = pointee.slot == nil ? 0 : 1 << 23
+    return wordsWithState | SIMD4(held, 0, 0, UInt64(memo) | UInt64(link) << 32)
+  }
+}
+
+extension Node {
+  /// An id + 1 as a distance from a record; 0 stays what it is. All that lies before the record is one
+  /// and the same, but not that.
+  @inline(__always)
+  static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
+    id == 0 ? 0 : id > start ? id &- start : .max
+  }
+}
