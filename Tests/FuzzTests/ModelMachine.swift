@@ -411,21 +411,22 @@ struct ModelMachine {
       else { return false }
       let dims = [rows.count] + handle.dims.dropFirst()
       guard EagerModel.broadcast(other.dims, dims) == dims else { return false }
-      let old = use(x)
-      let (node, picked, parent) = spread(y, to: dims)
+      let exact = isExact(x, y)
+      let (node, picked, parent) =
+        other.dims == dims ? (use(y), Array(map.indices), nil) : spread(y, to: dims)
       // Of several writes to one element the last counts.
       var writer: [Int: Int] = [:]
       for (k, place) in map.enumerated() { writer[place] = picked[k] }
       let places = writer.keys.sorted()
       let part = model.gather(node, places.map { writer[$0]! }, [places.count])
       part.viewParent = parent
-      // The old elements are read as well, to choose between them and the new ones.
-      if model.isTracking { part.inputs.append(old) }
-      replace(x, places, by: part, exact: isExact(x, y))
+      replace(x, places, by: part, exact: exact)
     case .addIndexed(let x, let rows, let c):
       guard let handle = canBeUpdated(x), let map = rowMap(handle, rows) else { return false }
       let places = Set(map).sorted()
-      let old = model.gather(use(x), places, [places.count])
+      let (node, own, parent) = spread(x, to: handle.dims)
+      let old = model.gather(node, places.map { own[$0] }, [places.count])
+      old.viewParent = parent
       let sum = model.map([old, constant(c)], Binary.add.function)!
       replace(x, places, by: sum, exact: isExact(x))
     default: return false

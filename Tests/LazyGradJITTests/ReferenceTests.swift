@@ -153,6 +153,14 @@ private let otherCases: [Case] = [
     .scatterAddRows, [matrix, f32([1, 1, 1, 2, 2, 2], [2, 3]), ints([0, -2])],
     f32([4, 5, 6, 4, 5, 6], [2, 3])),
   Case(
+    .setRows, [matrix, f32([7, 8, 9, -7, -8, -9], [2, 3]), ints([1, -2])],
+    f32([-7, -8, -9, 7, 8, 9], [2, 3]), offset: 3),
+  // Any shape of as many elements; the last of several writes stays.
+  Case(
+    .setRows, [matrix, f32([7, 8, 9], [1, 3]), ints([5, 0, -1])],
+    f32([8, 2, 3, 4, 5, 9], [2, 3]), offset: 1),
+  Case(.setRows, [matrix, f32([], [0, 3]), ints([], [0])], matrix, offset: 3),
+  Case(
     .setRegion, [matrix, f32([9], [])], f32([1, 9, 9, 4, 9, 9], [2, 3]),
     attribute: layout([2, 2], [3, 1]), offset: 1),
   Case(

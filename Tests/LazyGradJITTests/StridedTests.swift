@@ -152,6 +152,19 @@ import Testing
         to: &sums, rowCount: rowCount))
     #expect(sums == expected)
 
+    // Rows 2 and 0 come twice: the second stays.
+    var replaced = [Float](repeating: -2, count: rowCount * width + 1)
+    let numbered = indices.indices.flatMap { i in (0..<width).map { Float(10 * i + $0) } }
+    var last = replaced
+    for (i, row) in rows.enumerated() {
+      for j in 0..<width { last[row * width + j] = numbered[i * width + j] }
+    }
+    #expect(
+      Strided.setRows(
+        elementSize: 4, rows: numbered, indices: indices, count: indices.count, width: width,
+        to: &replaced, rowCount: rowCount))
+    #expect(replaced == last)
+
     let bytes = (0..<(rowCount * width + 1)).map { UInt8(truncatingIfNeeded: $0) }
     var someBytes = [UInt8](repeating: 9, count: indices.count * width + 1)
     #expect(
@@ -161,6 +174,14 @@ import Testing
     var copiedBytes: [UInt8] = []
     for row in rows { copiedBytes += bytes[(row * width)..<((row + 1) * width)] }
     #expect(someBytes == copiedBytes + [9])
+    var table8 = [UInt8](repeating: 9, count: bytes.count)
+    let chosen: [Int64] = [3, -6]
+    #expect(
+      Strided.setRows(
+        elementSize: 1, rows: bytes, indices: chosen, count: 2, width: width, to: &table8,
+        rowCount: rowCount))
+    for j in 0..<width { #expect(table8[3 * width + j] == bytes[j]) }
+    #expect(table8.count { $0 == 9 } >= 4 * width)
   }
 
   @Test func addedRowsOfOtherTypes() {
@@ -195,6 +216,9 @@ import Testing
         elementSize: 4, from: table, rowCount: 6, width: 2, indices: indices, count: 2, to: &out))
     #expect(out == [-1, -1, -1, -1])
     var sums = table
+    #expect(
+      !Strided.setRows(
+        elementSize: 4, rows: out, indices: indices, count: 2, width: 2, to: &sums, rowCount: 6))
     #expect(
       !Strided.scatterAddRows(
         type: .float32, rows: out, indices: indices, count: 2, width: 2, to: &sums, rowCount: 6))

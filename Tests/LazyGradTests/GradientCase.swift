@@ -291,14 +291,30 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
       y[.slice(step: 2)] *= x[1]
       return y * y
     },
-    .init(.gatherRows, "assignment to an index array", [[4], [3]]) { x in
+    .init(.setRows, "assignment to an index array", [[4], [3]]) { x in
       let y = +x[0]
       y[[0, 2, 0]] = x[1]
       return square(y)
     },
-    .init(.select, "assignment to a mask", [[4], []]) { x in
+    .init(.setRows, "assignment to a mask", [[4], []]) { x in
       let y = +x[0]
       y[[true, false, false, true]] = x[1]
+      return square(y)
+    },
+    .init(.setRows, "assignment to rows", [[3, 2], [2, 2]]) { x in
+      let y = x[0] * x[0]
+      y[[2, 0]] = x[1]
+      return y * x[0]
+    },
+    .init(.setRows, "assignment to rows, one twice", [[3, 2], [3, 2]]) { x in
+      let y = x[0] * x[0]
+      y[[2, 1, 2]] = x[1] * x[1]
+      return square(y)
+    },
+    .init(.setRows, "update of rows of a view", [[3, 4], [2]]) { x in
+      let y = +x[0]
+      let view = y.transposed()[1..<3]
+      view[.all, [2, 0]] *= x[1]
       return square(y)
     },
   ]

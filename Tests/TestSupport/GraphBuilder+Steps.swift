@@ -20,7 +20,7 @@ extension GraphBuilder {
 
   /// Adds a random step; may add nothing.
   func step() {
-    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2]) {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2]) {
     case 0: _ = unary(someUnary(), chooseFloat())
     case 1: stepBinary()
     case 2: stepScalar()
@@ -37,6 +37,7 @@ extension GraphBuilder {
     case 13: stepIntegers()
     case 14: stepIota()
     case 15: stepAttach()
+    case 16: stepSetRows()
     default: stepFilled()
     }
   }
@@ -195,6 +196,24 @@ extension GraphBuilder {
     _ = add(
       GraphNode(
         .scatterAddRows, type(base), shape: nodes[base].shape, a: base, b: rows, c: picks))
+  }
+
+  /// Rows are runs of elements here, whatever the shape; some come twice.
+  private func stepSetRows() {
+    let base = choose { _ in true } ?? chooseFloat()
+    let shape = dims(base)
+    let width = shape.dropFirst(random.int(0...shape.count)).reduce(1, *)
+    if width == 0 { return }
+    let count = random.pick([0, 1, 3, 7, 16])
+    guard let picks = indices(shape.reduce(1, *) / width, [count]), count * width <= elementLimit
+    else { return }
+    let rows =
+      choose {
+        self.dims($0).reduce(1, *) == count * width && self.type($0) == self.type(base)
+      } ?? leaf(random.chance(0.5) ? [count, width] : [count * width], type(base))
+    _ = add(
+      GraphNode(
+        .setRows, type(base), shape: nodes[base].shape, a: base, b: rows, c: picks, offset: width))
   }
 
   private func stepRegion() {

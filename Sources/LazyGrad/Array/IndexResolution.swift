@@ -31,6 +31,8 @@ struct IndexedGather {
   var indexDims: [Int]
   /// For each element of that shape the sum of index times stride, over all index arrays.
   var indexOffsets: [Int]
+  /// What all those sums are multiples of, whatever the indices are.
+  var indexUnit: Int
   var innerDims: [Int]
   var innerStrides: [Int]
 
@@ -41,7 +43,9 @@ struct IndexedGather {
   /// offset that were given to the resolver.
   ///
   /// - Complexity: O(number of elements of the result).
-  func positions() -> [Int] {
+  func positions() -> [Int] { positions(innerDims, innerStrides) }
+
+  private func positions(_ innerDims: [Int], _ innerStrides: [Int]) -> [Int] {
     if dims.contains(0) { return [] }
     let outer = IndexResolution.positions(dims: outerDims, strides: outerStrides, start: offset)
     let inner = IndexResolution.positions(dims: innerDims, strides: innerStrides)
@@ -54,9 +58,63 @@ struct IndexedGather {
     }
     return result
   }
+
+  /// The elements of the result, in C order, as whole rows of a memory of `count` elements that is
+  /// cut into rows of one width: the widest that the layout allows for any indices, so that programs
+  /// which differ in their indices only are planned once.
+  ///
+  /// - Complexity: O(number of rows).
+  func rows(of count: Int) -> (width: Int, numbers: [Int]) {
+    if dims.contains(0) { return (1, []) }
+    // The last axes, as far as their elements lie one behind the other.
+    var run = 1
+    var axis = innerDims.count
+    while axis > 0, innerDims[axis - 1] == 1 || innerStrides[axis - 1] == run {
+      run *= innerDims[axis - 1]
+      axis -= 1
+    }
+    let others = zip(outerDims + innerDims[..<axis], outerStrides + innerStrides[..<axis])
+    let steps = others.map { $0 == 1 ? 0 : $1 } + [offset, count, indexUnit]
+    let width = steps.reduce(run, IndexResolution.commonDivisor)
+    let places = positions(
+      innerDims[..<axis] + [run / width], innerStrides[..<axis] + [width])
+    return (width, width == 1 ? places : places.map { $0 / width })
+  }
 }
 
 extension IndexResolution {
+  /// The greatest divisor of both; of 0 every number is a multiple.
+  static func commonDivisor(_ a: Int, _ b: Int) -> Int {
+    var (a, b) = (a, abs(b))
+    while b != 0 { (a, b) = (b, a % b) }
+    return a
+  }
+
+  /// Where the last of equal numbers are in a list, in order; nil where no two are equal.
+  ///
+  /// - Complexity: O(length of the list), however large the numbers are.
+  static func lastOfEach(_ numbers: [Int]) -> [Int]? {
+    // In ascending order, as those of a mask are, all differ.
+    if zip(numbers, numbers.dropFirst()).allSatisfy(<) { return nil }
+    // Open addressing in a table that is at most half full; from the back, so that the last is found
+    // first.
+    let bits = Int.bitWidth - (numbers.count * 2).leadingZeroBitCount
+    var table = [Int](repeating: -1, count: 1 << bits)
+    var kept: [Int] = []
+    kept.reserveCapacity(numbers.count)
+    for k in numbers.indices.reversed() {
+      let hash = UInt(bitPattern: numbers[k]) &* 0x9E37_79B9_7F4A_7C15
+      var slot = Int(hash >> UInt(UInt.bitWidth - bits))
+      while table[slot] >= 0, numbers[table[slot]] != numbers[k] {
+        slot = (slot + 1) & (table.count - 1)
+      }
+      if table[slot] >= 0 { continue }
+      table[slot] = k
+      kept.append(k)
+    }
+    return kept.count == numbers.count ? nil : kept.reversed()
+  }
+
   /// The place of every element of a strided layout, in C order.
   static func positions(dims: [Int], strides: [Int], start: Int = 0) -> [Int] {
     var result = [start]
@@ -103,6 +161,8 @@ private struct IndexResolver {
   var resultDims: [Int] = []
   var resultStrides: [Int] = []
   var lookups: [Lookup] = []
+  /// What their offsets are multiples of.
+  var lookupUnit = 0
   /// How many axes of the result stood before the first index array.
   var lookupsStart = 0
   /// Whether something else has come between two of the index arrays.
@@ -230,7 +290,7 @@ private struct IndexResolver {
       throw Self.error(
         "expected a mask of shape \(covered) for axes from \(axis) on, got \(mask.shape)")
     }
-    let hits = mask.elements(as: Bool.self).enumerated().filter(\.element).map(\.offset)
+    let hits = try Self.places(in: mask)
     if covered.isEmpty {
       // Takes no axis: the result gets one of length 1 or 0.
       append(Lookup(dims: [hits.count], offsets: hits))
@@ -242,11 +302,35 @@ private struct IndexResolver {
     }
   }
 
+  /// The numbers of the true elements, in C order.
+  ///
+  /// - Complexity: reads the mask once, eight elements at a time where none of them is true.
+  private static func places(in mask: NDArray) throws(TensorError) -> [Int] {
+    let plain = try mask.contiguous("subscript")
+    defer { withExtendedLifetime(plain) {} }
+    let bytes = UnsafeRawBufferPointer(start: plain.pointer, count: mask.count)
+    var hits: [Int] = []
+    var i = 0
+    while i < bytes.count {
+      if i + 8 <= bytes.count, bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self) == 0 {
+        i += 8
+        continue
+      }
+      let end = min(i + 8, bytes.count)
+      while i < end {
+        if bytes[i] != 0 { hits.append(i) }
+        i += 1
+      }
+    }
+    return hits
+  }
+
   private mutating func lookUp(_ values: [Int], dims: [Int]) throws(TensorError) {
     var offsets: [Int] = []
     offsets.reserveCapacity(values.count)
     for value in values { offsets.append(try place(value)) }
     append(Lookup(dims: dims, offsets: offsets))
+    lookupUnit = IndexResolution.commonDivisor(lookupUnit, strides[axis])
     axis += 1
   }
 
@@ -271,7 +355,8 @@ private struct IndexResolver {
       common = dims
     }
     let start = isSeparated ? 0 : lookupsStart
-    guard let count = LayoutTable.contiguousStrides(resultDims + common)?.count,
+    let count = (resultDims + common).reduce(1) { $0 &* $1 }
+    guard LayoutTable.isComputable(resultDims + common),
       resultDims.count + common.count <= LayoutTable.maxRank
     else {
       throw Self.error("the result would have more elements than memory can hold")
@@ -289,6 +374,7 @@ private struct IndexResolver {
     return IndexedGather(
       offset: offset, outerDims: Array(resultDims[..<start]),
       outerStrides: Array(resultStrides[..<start]), indexDims: common, indexOffsets: offsets,
-      innerDims: Array(resultDims[start...]), innerStrides: Array(resultStrides[start...]))
+      indexUnit: lookupUnit, innerDims: Array(resultDims[start...]),
+      innerStrides: Array(resultStrides[start...]))
   }
 }

@@ -42,6 +42,7 @@ enum DerivativeRules {
     case .matmul: ProductRules.matmul(p, n, g)
     case .gatherRows: IndexRules.gatherRows(p, n, g)
     case .scatterAddRows: IndexRules.scatterAddRows(p, n, g)
+    case .setRows: IndexRules.setRows(p, n, g)
     case .setRegion: IndexRules.setRegion(p, n, g)
     case .addRegion: IndexRules.addRegion(p, n, g)
     case .concat: ShapeRules.concat(p, n, g)

@@ -140,21 +140,26 @@ extension Tensor {
     // Itself, even where only a cast or a view of it is read.
     value.use()
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
-    guard let base = baseTensor else {
+    guard baseTensor != nil else {
       let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
-      nullGradient()
-      Tape.replace(slot, with: full.surrenderedSlot())
-      renewViews()
+      renew { _ in full.surrenderedSlot() }
       return
     }
-    base.nullGradient()
     let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
     part.use()
-    let fresh = Tape.general(
-      .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
-      attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
-    Tape.replace(base.slot, with: fresh)
-    base.renewViews()
+    renew { base in
+      Tape.general(
+        .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
+        attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
+    }
+  }
+
+  /// Gives the base of a view, or a tensor that is none, the new version that `record` makes.
+  private func renew(_ record: (Tensor) -> SlotRef) {
+    let target = baseTensor ?? self
+    target.nullGradient()
+    Tape.replace(target.slot, with: record(target))
+    target.renewViews()
   }
 
   /// Gives the handle of a temporary away; the temporary keeps an empty one.
@@ -163,15 +168,15 @@ extension Tensor {
   /// The in-place update behind `x[indices] = value`.
   func setIndexed(_ indices: [IndexComponent], _ value: Tensor) {
     if kind == .poisoned || value.kind == .poisoned { return }
-    let own = kind == .view ? LayoutTable.shared[viewLayout] : layout
+    let own = ownLayout
     do throws(TensorError) {
       switch try IndexResolution.resolve(
-        indices, dims: own.dims, strides: own.strides, offset: 0)
+        indices, dims: own.layout.dims, strides: own.layout.strides, offset: own.offset)
       {
       case .view(let window):
         let target = view(
           layout: LayoutTable.shared.intern(dims: window.dims, strides: window.strides),
-          offset: (kind == .view ? viewOffset : 0) + window.offset)
+          offset: window.offset)
         // `x[i] += y` has updated the view already; storing it back would only copy.
         if value.kind == .view, value.relation === target.relation,
           value.viewLayout == target.viewLayout, value.viewOffset == target.viewOffset
@@ -179,42 +184,39 @@ extension Tensor {
           return
         }
         if target.canBeUpdated("subscript", shape: value.shape) { target.update(value) }
-      case .gather: try setGathered(indices, value)
+      case .gather(let gather): try setGathered(gather, value)
       }
     } catch { _ = fail(error.operation, error.message, [self]) }
   }
 
-  /// Index arrays: the last of several writes to one element counts, and has the gradient.
-  private func setGathered(_ indices: [IndexComponent], _ value: Tensor) throws(TensorError) {
-    let plain = LayoutTable.contiguousStrides(shape)!.strides
-    guard
-      case .gather(let gather) = try IndexResolution.resolve(
-        indices, dims: shape, strides: plain, offset: 0)
-    else { return }
-    if Layout.broadcast(value.shape, gather.dims) != gather.dims {
+  /// Index arrays: rows of the base, or of this tensor where it is none, are replaced. Of several
+  /// writes to one element the last counts, and has the gradient.
+  private func setGathered(_ gather: IndexedGather, _ value: Tensor) throws(TensorError) {
+    let dims = gather.dims
+    if Layout.broadcast(value.shape, dims) != dims {
       throw TensorError(
-        operation: "subscript",
-        message: "shape \(value.shape) does not fit into shape \(gather.dims)")
+        operation: "subscript", message: "shape \(value.shape) does not fit into shape \(dims)")
     }
     if !canBeUpdated("subscript", shape: []) { return }
-    value.use()
-    let places = gather.positions()
-    // For every element of this tensor the element of the value that is written last, or -1.
-    var writer = [Int](repeating: -1, count: count)
-    for (k, place) in places.enumerated() { writer[place] = k }
-    let typed = value.dtype == dtype ? value : value.cast(to: dtype)
-    if places.isEmpty {
-      // Nothing is written, but the value has taken part: its gradient is 0, not missing.
-      let never = Tensor.zeros(shape, dtype: .bool, constant: true)
-      update(`where`(never, typed.sum(), self))
-      return
+    var (width, numbers) = gather.rows(of: (baseTensor ?? self).count)
+    let kept = IndexResolution.lastOfEach(numbers)
+    if let kept { numbers = kept.map { numbers[$0] } }
+    let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
+    let picks = try kept.map { (kept) throws(TensorError) in
+      Tensor(adopting: try NDArray.make(kept, dtype: .int64), isVariable: false)
     }
-    let flat = typed.broadcast(to: gather.dims).reshaped([-1])
-    let source = try NDArray.make(writer.map { Swift.max($0, 0) }, dtype: .int64)
-    let mask = try NDArray.make(writer.map { $0 >= 0 }, shape: shape, dtype: .bool)
-    let written = flat.takeRows(source).reshaped(shape)
-    let isWritten = Tensor(mask, copy: false)
-    update(`where`(isWritten, written, self))
+    value.use()
+    let typed = value.dtype == dtype ? value : value.cast(to: dtype)
+    var part = typed.shape == dims ? typed : typed.broadcast(to: dims)
+    if let picks {
+      part = part.reshaped([-1, width]).taking(picks, dims: [picks.count, width])
+    }
+    part.use()
+    renew { base in
+      Tape.general(
+        .setRows, base.slot, part.slot, rows.slot, type: base.slot.pointee.type,
+        shape: base.shapeID, payload: UInt64(width), mode: Scope.mode)
+    }
   }
 }
 
@@ -238,6 +240,24 @@ enum IndexRules {
       p.add(
         p.b(n),
         p.emit(.gatherRows, type: p.type(n), shape: p.shape(p.b(n)), g, p.value(p.c(n))))
+    }
+  }
+
+  /// The old value keeps its gradient outside the rows, which are distinct; inside, it belongs to what
+  /// was written.
+  static func setRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let payload = p.tape[n].payload
+    let rows = p.value(p.c(n))
+    if p.wants(p.a(n)) {
+      let zero = p.emit(.copy, type: p.type(n), shape: p.shape(p.b(n)), p.number(0, n))
+      p.add(
+        p.a(n),
+        p.emit(.setRows, type: p.type(n), shape: p.shape(n), g, zero, rows, payload: payload))
+    }
+    if p.wants(p.b(n)) {
+      let width = Int(payload)
+      let table = p.view(g, dims: [p.layout(n).count / width, width], strides: [width, 1])
+      p.add(p.b(n), p.emit(.gatherRows, type: p.type(n), shape: p.shape(p.b(n)), table, rows))
     }
   }
 

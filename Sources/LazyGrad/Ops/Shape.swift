@@ -26,7 +26,7 @@ extension Tensor {
   }
 
   /// The layout of this tensor over its base, or over itself.
-  private var ownLayout: (layout: Layout, offset: Int) {
+  var ownLayout: (layout: Layout, offset: Int) {
     kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
   }
 
@@ -130,7 +130,11 @@ extension Tensor {
 
   /// A view for basic indices (integers, ranges, new axes), a copy for index arrays.
   ///
-  /// The setter is an in-place update: `x[0..<2] += 10` works on a `let`.
+  /// The setter is an in-place update: `x[0..<2] += 10` works on a `let`. Where an index array names an
+  /// element several times, the last value stays and has the gradient.
+  ///
+  /// - Complexity: records a node or a few; index arrays cost O(number of elements selected) in addition,
+  ///   and a mask O(its size).
   public subscript(_ indices: any TensorIndex...) -> Tensor {
     get { indexed(indices.map(\.indexComponent)) }
     set { setIndexed(indices.map(\.indexComponent), newValue) }
@@ -141,20 +145,21 @@ extension Tensor {
     let own = ownLayout
     do throws(TensorError) {
       switch try IndexResolution.resolve(
-        indices, dims: own.layout.dims, strides: own.layout.strides, offset: 0)
+        indices, dims: own.layout.dims, strides: own.layout.strides, offset: own.offset)
       {
       case .view(let view):
-        return self.view(dims: view.dims, strides: view.strides, offset: view.offset)
-      case .gather: break
+        return self.view(
+          layout: LayoutTable.shared.intern(dims: view.dims, strides: view.strides),
+          offset: view.offset)
+      case .gather(let gather):
+        // Index arrays pick rows of the base, whatever lies between it and this tensor.
+        let count = (baseTensor ?? self).count
+        let (width, numbers) = gather.rows(of: count)
+        let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
+        clearOldGradient()
+        let table = LayoutTable.shared.intern(dims: [count / width, width])
+        return view(layout: table, offset: 0).taking(rows, dims: gather.dims)
       }
-      // Index arrays pick elements by their position in C order.
-      let plain = LayoutTable.contiguousStrides(shape)!.strides
-      guard
-        case .gather(let gather) = try IndexResolution.resolve(
-          indices, dims: shape, strides: plain, offset: 0)
-      else { return self }
-      clearOldGradient()
-      return reshaped([-1]).taking(NDArray(gather.positions(), shape: gather.dims))
     } catch { return fail(error.operation, error.message, [self]) }
   }
 
@@ -174,16 +179,16 @@ extension Tensor {
       return fail(
         "takeRows", "row \(index) is out of range for axis 0 with length \(rows)", [self])
     }
-    return taking(indices)
-  }
-
-  private func taking(_ indices: NDArray) -> Tensor {
     let dims = indices.shape + shape.dropFirst()
     if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
       return fail("takeRows", "the result would have shape \(dims)", [self])
     }
     let numbers = Tensor(indices, dtype: .int64, constant: true)
-    if let poison = poisoned(numbers) { return poison }
+    return poisoned(numbers) ?? taking(numbers, dims: dims)
+  }
+
+  /// The rows with these numbers, which exist, as a tensor of a shape with as many elements.
+  func taking(_ numbers: Tensor, dims: [Int]) -> Tensor {
     use()
     return Tensor(
       Tape.general(

@@ -36,6 +36,17 @@ extension MoveKernel {
           precondition(isValid, "LazyGrad: row indices changed after they were checked")
         }
       }
+    case .setRows:
+      start(to, size, from)
+      withContiguous(bLayout!, size, context.address(b)) { rows in
+        withContiguous(cLayout!, 8, context.address(c)) { indices in
+          let isValid = Strided.setRows(
+            elementSize: size, rows: rows, indices: indices.assumingMemoryBound(to: Int64.self),
+            count: cLayout!._withUnsafeGuaranteedRef { $0.count }, width: width, to: to,
+            rowCount: rowCount)
+          precondition(isValid, "LazyGrad: row indices changed after they were checked")
+        }
+      }
     case .setRegion, .addRegion:
       start(to, size, from)
       withContiguous(bLayout!, size, context.address(b)) { value in

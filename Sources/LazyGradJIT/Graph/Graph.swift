@@ -17,7 +17,8 @@ package struct GraphNode: Equatable, Sendable {
   /// `[outer, reduced, inner]`; `concat`: the axis; `leaf`: the layout of the memory; `attach`: the
   /// derivative rule.
   package var attribute: UInt32 = 0
-  /// `view` of a computed value, `setRegion`, `addRegion`: the offset of the layout in elements.
+  /// `view` of a computed value, `setRegion`, `addRegion`: the offset of the layout in elements;
+  /// `setRows`: the elements of a row.
   package var offset: Int = 0
   /// `leaf` and `scalar`: the number of the run-time slot; a `view` of a leaf that is bound as one
   /// more leaf has been turned into a `leaf` before it gets here.

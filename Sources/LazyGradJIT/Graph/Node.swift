@@ -28,8 +28,8 @@ public struct Node {
   public var b: UInt32
   /// The distance back to the third operand.
   public var c: UInt32
-  /// The bits of a scalar, or an element offset (into the source of a view or region; into
-  /// `storage` for a leaf and for an evaluated node).
+  /// The bits of a scalar, the length of the rows that `setRows` replaces, or an element offset (into
+  /// the source of a view or region; into `storage` for a leaf and for an evaluated node).
   public var payload: UInt64
   /// The value, where it is in memory.
   public var storage: Unmanaged<Storage>?

@@ -32,6 +32,8 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   /// Passes its last operand on; carries the derivative rule of a composite operation. The
   /// attribute says which.
   case attach
+  /// Rows of a value replaced by others; appended, like all that may come after it.
+  case setRows
 }
 
 /// How the planner treats an operation.
@@ -187,6 +189,7 @@ extension Opcode {
     case .addRegion: return row("addRegion", 2, .move)
     case .concat: return row("concatenate", 2, .move)
     case .attach: return row("attach", 2, .alias, a: .output)
+    case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
     }
   }
 }

@@ -286,16 +286,16 @@ extension Node {
       | UInt64(shape) << 32
   }
 
-  /// Whether the payload of a record with a value still says where its region begins, which its
-  /// derivative rule reads, so that the value begins where its storage does.
+  /// Whether the payload of a record with a value still says where its region begins or how long its
+  /// rows are, which its derivative rule reads, so that the value begins where its storage does.
   @inlinable @inline(__always)
   public static func keepsPayload(_ opcode: Opcode) -> Bool {
-    opcode == .setRegion || opcode == .addRegion
+    opcode == .setRegion || opcode == .addRegion || opcode == .setRows
   }
 
   /// Whether the payload decides what the plan does, rather than being bound when it runs.
   @inlinable @inline(__always)
   public static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
-    (opcode == .view && !traits.contains(.leafView)) || opcode == .setRegion || opcode == .addRegion
+    (opcode == .view && !traits.contains(.leafView)) || keepsPayload(opcode)
   }
 }

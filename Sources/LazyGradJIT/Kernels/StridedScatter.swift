@@ -122,6 +122,42 @@ extension Strided {
     return true
   }
 
+  /// Copies contiguous rows `[count, width]` to the rows of a contiguous table `[rowCount, width]`
+  /// that `indices` name; of several rows for one place the last stays. Negative indices count from
+  /// the end.
+  ///
+  /// - Returns: false if an index names no row; nothing has been read or written then.
+  package static func setRows(
+    elementSize: Int, rows: UnsafeRawPointer, indices: UnsafePointer<Int64>, count: Int, width: Int,
+    to table: UnsafeMutableRawPointer, rowCount: Int
+  ) -> Bool {
+    if !areValid(indices, count, rowCount: rowCount) { return false }
+    switch elementSize {
+    case 1: setRows(UInt8.self, rows, indices, count, width, table, rowCount)
+    case 4: setRows(UInt32.self, rows, indices, count, width, table, rowCount)
+    default: setRows(UInt64.self, rows, indices, count, width, table, rowCount)
+    }
+    return true
+  }
+
+  private static func setRows<T: FixedWidthInteger>(
+    _: T.Type, _ rows: UnsafeRawPointer, _ indices: UnsafePointer<Int64>, _ count: Int,
+    _ width: Int, _ table: UnsafeMutableRawPointer, _ rowCount: Int
+  ) {
+    let source = rows.assumingMemoryBound(to: T.self)
+    let target = table.assumingMemoryBound(to: T.self)
+    for i in 0..<count {
+      let index = Int(indices[i])
+      let row = index < 0 ? index + rowCount : index
+      // Single elements are the common case, and a call for each would be felt.
+      if width == 1 {
+        target[row] = source[i]
+      } else {
+        copyRun(source + i * width, target + row * width, width)
+      }
+    }
+  }
+
   /// Adds contiguous rows `[count, width]` to the rows of a contiguous table `[rowCount, width]`
   /// that `indices` name, in the order of the indices. Integers wrap, bool is "or".
   ///

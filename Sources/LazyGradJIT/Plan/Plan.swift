@@ -46,7 +46,7 @@ package final class Plan: @unchecked Sendable {
     package let byteCount: Int
   }
 
-  /// The first of a chain of region updates that ends in a result, where nothing in the plan reads
+  /// The first of a chain of updates that ends in a result, where nothing in the plan reads
   /// the leaf that it changes afterwards. Whoever runs the plan may give the result the memory of the
   /// leaf: then the update finds its operand in place and copies nothing.
   struct Update: Sendable {
@@ -317,7 +317,7 @@ package final class LoopKernel: @unchecked Sendable {
 /// A kernel that moves elements.
 package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
-    case copy, gatherRows, scatterAddRows, setRegion, addRegion, concat
+    case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
   }
   package var kind: Kind
   package var type: ScalarType
@@ -337,7 +337,7 @@ package struct MoveKernel: @unchecked Sendable {
   package var regionOffset = 0
   /// The destination already holds operand a.
   package var isInPlace = false
-  /// `gatherRows`, `scatterAddRows`: rows of the table and elements of a row.
+  /// `gatherRows`, `scatterAddRows`, `setRows`: rows of the table and elements of a row.
   package var rowCount = 0
   package var width = 0
   /// `concat`: elements of one block of each operand, and how many blocks.
@@ -345,13 +345,13 @@ package struct MoveKernel: @unchecked Sendable {
   package var bBlock = 0
   package var blocks = 0
 
-  /// Elements that are read and written: those of a region, and of what it changes unless that is in
-  /// place.
+  /// Elements that are read and written: those of a region or of rows, and of what they change unless
+  /// that is in place.
   var movedCount: Int {
     let changed: Int? =
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
-      case .scatterAddRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
+      case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
       case .copy, .gatherRows, .concat: nil
       }
     guard let changed else { return count }

@@ -88,6 +88,10 @@ extension Planner {
     case .scatterAddRows:
       move.kind = .scatterAddRows
       (move.rowCount, move.width) = table(inputs[0].shape)
+    case .setRows:
+      move.kind = .setRows
+      move.width = node.offset
+      move.rowCount = entries[position].count / node.offset
     case .setRegion, .addRegion:
       move.kind = node.opcode == .setRegion ? .setRegion : .addRegion
       let region = layout(node.attribute)

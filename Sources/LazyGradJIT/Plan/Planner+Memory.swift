@@ -87,7 +87,7 @@ extension Planner {
 
   /// Decides where each stored position is.
   ///
-  /// Region updates take over the memory of their first operand where nobody reads it afterwards;
+  /// Updates of regions and rows take over the memory of their first operand where nobody reads it afterwards;
   /// a chain of them that ends in a root is in that root's memory from the start.
   func placeValues(_ order: [Int], outputs: [Int: Int]) -> Placing {
     let lastReader = lastReaders(order)
@@ -150,7 +150,7 @@ extension Planner {
     return result
   }
 
-  /// For every computed position the region update that takes over its memory, -1 for none.
+  /// For every computed position the update that takes over its memory, -1 for none.
   private func heirs(_ order: [Int], _ lastReader: [Int32]) -> [Int32] {
     var result = [Int32](repeating: -1, count: total)
     for (step, g) in order.enumerated() {
@@ -167,12 +167,13 @@ extension Planner {
     return result
   }
 
-  /// What a region update changes, if nobody reads the old value afterwards.
+  /// What an update of a region or of rows changes, if nobody reads the old value afterwards.
   private func updatedBase(of position: Int, at step: Int, lastReader: [Int32]) -> Source? {
     let opcode = entries[position].node.opcode
-    guard opcode == .addRegion || opcode == .setRegion || opcode == .scatterAddRows else {
-      return nil
-    }
+    guard
+      opcode == .addRegion || opcode == .setRegion || opcode == .scatterAddRows
+        || opcode == .setRows
+    else { return nil }
     let source = input(position, 0).source
     guard lastReader[Int(source.position)] == Int32(step) else { return nil }
     // The value that is written must not come out of the memory that changes.

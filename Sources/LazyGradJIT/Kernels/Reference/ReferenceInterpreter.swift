@@ -44,6 +44,7 @@ package enum Reference {
     case .matmul: result = matmul(node.type, operands[0], operands[1], dims: dims)
     case .gatherRows: result = gatherRows(operands[0], operands[1], dims: dims)
     case .scatterAddRows: result = scatterAddRows(operands[0], operands[1], operands[2])
+    case .setRows: result = setRows(operands[0], operands[1], operands[2], width: node.offset)
     case .setRegion, .addRegion:
       result = region(
         operands[0], operands[1], layout: layout(node.attribute), offset: node.offset,

@@ -36,6 +36,19 @@ extension Reference {
     return combining(base, rows, places, adding: true)
   }
 
+  /// `base` with rows of `width` elements in C order replaced by those of `rows`, in the order of the
+  /// indices that name them.
+  static func setRows(
+    _ base: ReferenceArray, _ rows: ReferenceArray, _ indices: ReferenceArray, width: Int
+  ) -> ReferenceArray {
+    var places: [Int] = []
+    for index in indices.integers {
+      let first = row(index, of: base.count / width) * width
+      places += first..<(first + width)
+    }
+    return combining(base, rows, places, adding: false)
+  }
+
   /// `base` with the elements of a region replaced by `value`, or with `value` added to them.
   /// Where places of the region coincide, the last element stays or all are added.
   static func region(
