@@ -241,9 +241,8 @@ struct ModelMachine {
       guard let handle = held(x), isExact(x) else { return false }
       let row = EagerModel.count(Array(handle.dims.dropFirst()))
       let node = model.constant(use(x)) { x, k in
-        // Floats that don't fit become the nearest limit; integer arithmetic wraps around.
-        let start = type == .uint8 ? min(max(Int(x), 0), 255) : Int(x)
-        let integer = start * 3 + (k < row ? 257 : 250)
+        // Integers wrap around, and floats that become integers do.
+        let integer = Int(x) * 3 + (k < row ? 257 : 250)
         return Double(type == .uint8 ? integer & 255 : integer)
       }
       push(id, node, exact: true)

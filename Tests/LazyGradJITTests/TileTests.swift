@@ -197,8 +197,8 @@ private func same<T: BinaryFloatingPoint>(_ x: T, _ y: T) -> Bool {
     }
     cast(.bool, equal: ==) { UInt8(double($0) != 0 ? 1 : 0) }
     if source.isFloating {
-      cast(.int32, equal: ==) { Int32(clamping: int($0)) }
-      cast(.uint8, equal: ==) { UInt8(clamping: int($0)) }
+      cast(.int32, equal: ==) { Int32(exactly: int($0)) ?? .min }
+      cast(.uint8, equal: ==) { UInt8(truncatingIfNeeded: Int32(exactly: int($0)) ?? .min) }
     } else {
       cast(.int32, equal: ==) { Int32(truncatingIfNeeded: int($0)) }
       cast(.uint8, equal: ==) { UInt8(truncatingIfNeeded: int($0)) }
@@ -221,7 +221,7 @@ private func same<T: BinaryFloatingPoint>(_ x: T, _ y: T) -> Bool {
       .int64, integers(7, as: Int64.self), int: { $0 }, double: { Double($0) },
       single: { Float($0) })
     func whole(_ x: Double) -> Int64 {
-      x.isNaN ? 0 : x >= 0x1p63 ? .max : x < -0x1p63 ? .min : Int64(x)
+      x >= -0x1p63 && x < 0x1p63 ? Int64(x) : .min
     }
     let large = [1e10, -1e10, 1e19, -1e19, 9.223372036854775e18, 2_147_483_648, 0.5, -0.5, 1e300]
     let wide = floats(8, as: Double.self).enumerated().map { $0 % 4 == 1 ? large[$0 % 9] : $1 }

@@ -180,7 +180,7 @@ struct ErrorTests {
       message { m[0] = Tensor([1.0, 2]) } == "subscript: shape [2] does not fit into shape [3]")
     #expect(
       message { exp(m, out: Tensor([1.0])) }
-        == "exp: shape [2, 3] does not fit into shape [1]")
+        == "exp: a result of shape [2, 3] does not fit out: of shape [1]")
     #expect(
       message { matmul(m, m.transposed(), out: m) }
         == "matmul: a result of shape [2, 2] does not fit out: of shape [2, 3]")

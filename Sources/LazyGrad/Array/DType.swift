@@ -36,6 +36,17 @@ public enum DType: UInt8, Sendable, Codable, CaseIterable, CustomStringConvertib
     DType(ScalarType.promoted(a.scalarType, b.scalarType))
   }
 
+  /// NumPy's "same kind" rule: whether results of another type can be put into elements of this one. That
+  /// goes within floats and within signed integers, and from a lower kind to a higher one.
+  func canHold(_ result: DType) -> Bool {
+    switch self {
+    case .float32, .float64: true
+    case .int32, .int64: !result.isFloating
+    case .uint8: result == .uint8 || result == .bool
+    case .bool: result == .bool
+    }
+  }
+
   var scalarType: ScalarType { ScalarType(rawValue: rawValue).unsafelyUnwrapped }
 
   init(_ type: ScalarType) { self = DType(rawValue: type.rawValue).unsafelyUnwrapped }

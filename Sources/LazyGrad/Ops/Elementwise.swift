@@ -89,7 +89,15 @@ extension Tensor {
     return result
   }
 
-  /// The same values in another type. Between floating types gradients flow through.
+  /// The same values in another type, as `NDArray.astype(_:)` converts them. Between floating types
+  /// gradients flow through; integers and bools are constants.
+  ///
+  /// Floats are cut off towards zero when they become integers. What doesn't fit, NaN included, gives
+  /// the smallest number of `int32` and `int64`; `uint8` takes the low byte of the `int32`, so -1 is
+  /// 255. That is what NumPy does on x86-64, and holds on every machine. Integers wrap around, and
+  /// anything but zero is true.
+  ///
+  /// - Complexity: records one node.
   public func cast(to dtype: DType) -> Tensor {
     if let poison = poisoned(self) { return poison }
     use()

@@ -121,13 +121,11 @@ extension Tensor {
     return true
   }
 
-  /// NumPy's "same kind" rule for the result of an operation: within floats, and from a lower kind to
-  /// a higher one. Division gives floats.
-  func canHold(_ other: DType, _ operation: String) -> Bool {
+  /// Whether the result of an operation in a type can be stored here; says so where it can't. Division
+  /// gives floats.
+  private func canHold(_ other: DType, _ operation: String) -> Bool {
     let result = operation == "/=" && !other.isFloating ? .float64 : other
-    if dtype.isFloating || (!result.isFloating && (dtype != .bool || result == .bool)) {
-      return true
-    }
+    if dtype.canHold(result) { return true }
     _ = fail(operation, "elements of type \(result) can't be put into \(dtype)", [self])
     return false
   }

@@ -69,6 +69,8 @@ enum Composite: UInt32 {
   case logSoftmax
   /// A custom operation; the bits above these say which of its operands.
   case custom
+  /// A value that has been put into a host array: the gradient passes.
+  case stored
 
   /// Bits of a node's attribute that say which composite it belongs to.
   static let mask: UInt32 = 0xFF
@@ -122,6 +124,10 @@ enum CompositeRules {
       CustomRule.apply(copy p, n, g)
       return
     }
+    if composite == .stored {
+      p.add(p.a(n), g)
+      return
+    }
     let y = p.value(n)
     let dims = p.layout(n).dims
     let (rows, columns) = (dims.dropLast().reduce(1, *), dims.last!)
@@ -132,7 +138,7 @@ enum CompositeRules {
       p.emit(.sum, type: p.type(n), shape: kept, x, attribute: attribute)
     }
     switch composite {
-    case .custom: break
+    case .custom, .stored: break
     case .softmax:
       // y * (g - sum(g * y))
       p.add(p.a(n), p.emit(.mul, y, p.emit(.sub, g, rowSum(p.emit(.mul, g, y)))))

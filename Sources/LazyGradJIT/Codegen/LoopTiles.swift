@@ -234,11 +234,11 @@ extension LoopBody {
     case (.int64, .float64): return hasMasks ? convert(a, to: .f64) : doubles(a)
     case (.float32, .float64): return convert(a, to: .f64)
     case (.float64, .float32): return convert(a, to: .f32)
-    case (_, .uint8): return bytes(a)
-    case (_, .int32): return truncated(a, to: .i32, above: 0x1p31, limit: Int64(Int32.max))
+    // What doesn't fit, the processor turns into the smallest number: that is the rule.
+    case (_, .uint8): return and(change(.truncate, a, to: .i32), integer(.i32, 255))
+    case (_, .int32): return change(.truncate, a, to: .i32)
     default:
-      let wide = source == .float32 ? convert(a, to: .f64) : a
-      return truncated(wide, to: .i64, above: 0x1p63, limit: .max)
+      return change(.truncate, source == .float32 ? convert(a, to: .f64) : a, to: .i64)
     }
   }
 
@@ -250,30 +250,5 @@ extension LoopBody {
     let high = xor(shift(.shiftRight, a, 32), integer(.i64, 0x4530_0000_8000_0000))
     let rest = binary(.sub, high, number(.f64, 0x1p84 + 0x1p63 + 0x1p52), as: .f64)
     return binary(.add, rest, low, as: .f64)
-  }
-
-  /// Cut off towards zero; NaN gives 0, what is too large the largest number. What is too small the
-  /// processor turns into the smallest one by itself.
-  private mutating func truncated(
-    _ a: Value, to target: LoopLane, above: Double, limit: Int64
-  ) -> Value {
-    let type = lane(a)
-    var isLarge = compare(.lessEqual, number(type, above), a)
-    var isNaN = compare(.unordered, a, a)
-    if target == .i32 {
-      isLarge = narrow(isLarge)
-      isNaN = narrow(isNaN)
-    }
-    let cut = change(.truncate, a, to: target)
-    let limited = select(isLarge, integer(target, limit), cut)
-    return select(isNaN, integer(target, 0), limited)
-  }
-
-  /// Between 0 and 255; NaN gives 0.
-  private mutating func bytes(_ a: Value) -> Value {
-    let type = lane(a)
-    let zero = number(type, 0)
-    let positive = select(compare(.less, zero, a), a, zero)
-    return change(.truncate, binary(.min, positive, number(type, 255)), to: .i32)
   }
 }

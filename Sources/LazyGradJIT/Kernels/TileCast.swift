@@ -44,8 +44,8 @@ extension Tile {
     _ target: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
   ) { cast(from: Double.self, target, dst, a, count) }
 
-  /// Floats become integers as `TileScalar.asInt64` says: NumPy leaves what doesn't fit to the
-  /// machine, here it gives the same limits everywhere.
+  /// Floats become integers as `TileScalar` says: NumPy leaves what doesn't fit to the machine, here
+  /// every machine gives what x86-64 does.
   @inline(__always)
   private static func cast<S: TileScalar>(
     from type: S.Type, _ target: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer,

@@ -16,11 +16,12 @@ protocol TileScalar: SIMDScalar, Codable, Hashable where SIMD8Storage: BitwiseCo
 
   var asFloat: Float { get }
   var asDouble: Double { get }
-  /// Floats are cut off towards zero; NaN gives 0, what doesn't fit gives the nearest limit.
+  /// Floats are cut off towards zero; NaN and what doesn't fit give the smallest number, as x86-64
+  /// does and NumPy on it.
   var asInt64: Int64 { get }
   /// As `asInt64`, but wider integers lose their high bits.
   var asInt32: Int32 { get }
-  /// As `asInt32`.
+  /// The low byte of `asInt32`.
   var asUInt8: UInt8 { get }
 }
 
@@ -80,17 +81,11 @@ extension Double: TileScalar {
   @inline(__always)
   var asDouble: Double { self }
   @inline(__always)
-  var asInt64: Int64 {
-    if self >= 0x1p63 { return .max }
-    return self >= -0x1p63 ? Int64(self) : isNaN ? 0 : .min
-  }
+  var asInt64: Int64 { self >= -0x1p63 && self < 0x1p63 ? Int64(self) : .min }
   @inline(__always)
-  var asInt32: Int32 {
-    if self >= 0x1p31 { return .max }
-    return self >= -0x1p31 ? Int32(self) : isNaN ? 0 : .min
-  }
+  var asInt32: Int32 { self >= -0x1p31 && self < 0x1p31 ? Int32(self) : .min }
   @inline(__always)
-  var asUInt8: UInt8 { self >= 255 ? 255 : self > 0 ? UInt8(self) : 0 }
+  var asUInt8: UInt8 { UInt8(truncatingIfNeeded: asInt32) }
 }
 
 extension UInt8: TileScalar {

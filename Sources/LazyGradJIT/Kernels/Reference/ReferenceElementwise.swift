@@ -195,18 +195,15 @@ extension Reference {
 
   /// A number as an integer of a type, by the rules of `cast`.
   static func integer(_ x: Double, _ type: ScalarType) -> Int64 {
-    func clamped<T: FixedWidthInteger>(_: T.Type) -> Int64 {
-      if x.isNaN { return 0 }
-      if x <= Double(T.min) { return Int64(T.min) }
-      // `Double(Int64.max)` is 2^63, one more than the largest value.
-      if x >= Double(T.max) { return Int64(T.max) }
-      return Int64(x)
+    func cut<T: FixedWidthInteger>(_: T.Type) -> Int64 {
+      // Rounded towards zero it fits, or else nothing does.
+      Int64(T(exactly: x.rounded(.towardZero)) ?? T.min)
     }
     switch type {
     case .bool: return x != 0 ? 1 : 0
-    case .uint8: return clamped(UInt8.self)
-    case .int32: return clamped(Int32.self)
-    default: return clamped(Int64.self)
+    case .uint8: return cut(Int32.self) & 255
+    case .int32: return cut(Int32.self)
+    default: return cut(Int64.self)
     }
   }
 }
