@@ -11,6 +11,10 @@ final class Memory {}
 final class EagerNode {
   let dims: [Int]
   var values: [Double]
+  /// Whether it is of type float32.
+  let isSingle: Bool
+  /// Whether it has been rounded to float32, or computed from what has.
+  var isRough = false
   /// Whether gradients flow to and through it.
   var isVariable: Bool
   /// What it was computed from, with a function from its gradient to the parent's.
@@ -35,11 +39,12 @@ final class EagerNode {
   var hasHiddenReader = false
 
   init(
-    _ dims: [Int], _ values: [Double], isVariable: Bool, time: Int,
+    _ dims: [Int], _ values: [Double], isSingle: Bool, isVariable: Bool, time: Int,
     parents: [(node: EagerNode, pullback: ([Double]) -> [Double])] = []
   ) {
     self.dims = dims
     self.values = values
+    self.isSingle = isSingle
     self.isVariable = isVariable
     self.time = time
     self.parents = parents
@@ -81,9 +86,8 @@ struct ScalarFunction {
   let partial: (Int, [Double], Double) -> Double
 }
 
-/// Computes at once, in the precision of `isSingle`.
+/// Computes at once, each value in its own precision.
 final class EagerModel {
-  let isSingle: Bool
   private(set) var time = 0
   var isTracking = true
   var isGuarding = true
@@ -92,37 +96,49 @@ final class EagerModel {
   /// Whether a value was not finite.
   private(set) var isBroken = false
 
-  init(isSingle: Bool) { self.isSingle = isSingle }
-
-  private func rounded(_ values: [Double]) -> [Double] {
+  private func rounded(_ values: [Double], _ isSingle: Bool) -> [Double] {
     for x in values {
       if x.isFinite { scale = Swift.max(scale, abs(x)) } else { isBroken = true }
     }
     return isSingle ? values.map { Double(Float($0)) } : values
   }
 
+  /// What an operation on `parents` gives, in the type that they are promoted to unless another is given.
   private func make(
     _ dims: [Int], _ values: [Double],
-    _ parents: [(node: EagerNode, pullback: ([Double]) -> [Double])]
+    _ parents: [(node: EagerNode, pullback: ([Double]) -> [Double])], as type: Bool? = nil,
+    isMove: Bool = false
   ) -> EagerNode {
     time += 1
     let isVariable = parents.contains { $0.node.isVariable }
+    let isSingle = type ?? parents.allSatisfy { $0.node.isSingle }
     let node = EagerNode(
-      dims, rounded(values), isVariable: isVariable, time: time,
+      dims, rounded(values, isSingle), isSingle: isSingle, isVariable: isVariable, time: time,
       parents: isTracking ? parents.filter { $0.node.isVariable } : [])
+    node.isRough = parents.contains { $0.node.isRough } || (isSingle && !isMove)
     note(parents.map(\.node), of: node)
     return node
   }
 
-  private func note(_ inputs: [EagerNode], of node: EagerNode) {
+  /// Notes what a node was computed from, for the guard and for the ends of graphs.
+  func note(_ inputs: [EagerNode], of node: EagerNode) {
     if !isTracking { return }
     node.inputs = inputs
     node.isGuarded = isGuarding
   }
 
-  func leaf(_ dims: [Int], _ values: [Double], isVariable: Bool) -> EagerNode {
+  func leaf(
+    _ dims: [Int], _ values: [Double], isSingle: Bool, isVariable: Bool
+  ) -> EagerNode {
     time += 1
-    return EagerNode(dims, rounded(values), isVariable: isVariable, time: time)
+    return EagerNode(
+      dims, rounded(values, isSingle), isSingle: isSingle, isVariable: isVariable, time: time)
+  }
+
+  /// The same values in another floating type.
+  func cast(_ x: EagerNode, isSingle: Bool) -> EagerNode {
+    if x.isSingle == isSingle { return x }
+    return make(x.dims, x.values, [(x, { $0 })], as: isSingle)
   }
 
   // MARK: Shapes
@@ -181,7 +197,7 @@ final class EagerModel {
             return result
           }
         )
-      ])
+      ], isMove: true)
   }
 
   /// A gather that shares the memory of what it picks from.
@@ -191,15 +207,7 @@ final class EagerModel {
     return node
   }
 
-  /// A constant, computed from `x` by elements and their numbers.
-  func constant(_ x: EagerNode, _ f: (Double, Int) -> Double) -> EagerNode {
-    let node = leaf(
-      x.dims, x.values.enumerated().map { f($0.element, $0.offset) }, isVariable: false)
-    note([x], of: node)
-    return node
-  }
-
-  /// The base with the elements of a map replaced.
+  /// The base with the elements of a map replaced by values of its type.
   func replaced(_ base: EagerNode, _ map: [Int], by value: EagerNode) -> EagerNode {
     var values = base.values
     for (k, place) in map.enumerated() { values[place] = value.values[k] }
@@ -214,7 +222,7 @@ final class EagerModel {
             return result
           }
         ), (value, { g in map.map { g[$0] } }),
-      ])
+      ], isMove: true)
   }
 
   /// An elementwise function with broadcasting; nil where the shapes don't fit.
@@ -230,7 +238,10 @@ final class EagerModel {
     func arguments(_ k: Int) -> [Double] {
       operands.indices.map { operands[$0].values[maps[$0][k]] }
     }
-    let result = make(dims, (0..<n).map { f.value(arguments($0)) }, [])
+    let result = make(
+      dims, (0..<n).map { f.value(arguments($0)) }, [],
+      as: operands.allSatisfy { $0.isSingle })
+    result.isRough = result.isRough || operands.contains { $0.isRough }
     result.isVariable = operands.contains { $0.isVariable }
     note(operands, of: result)
     if !isTracking { return result }
@@ -409,7 +420,7 @@ final class EagerModel {
       guard let g = gradients[ObjectIdentifier(node)] else { continue }
       for parent in node.parents {
         let id = ObjectIdentifier(parent.node)
-        let part = rounded(parent.pullback(g))
+        let part = rounded(parent.pullback(g), parent.node.isSingle)
         gradients[id] = gradients[id].map { zip($0, part).map(+) } ?? part
       }
     }

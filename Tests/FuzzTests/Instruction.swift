@@ -8,6 +8,8 @@ struct Instruction: Codable {
     /// A tensor over a host array's own memory; the line's name stands for both.
     case hostLeaf(dims: [Int], values: [Double], isVariable: Bool, isWriteable: Bool)
     case full(dims: [Int], value: Double)
+    /// A leaf of the floating type that the program is not about.
+    case otherLeaf(dims: [Int], values: [Double], isVariable: Bool)
     case unary(Unary, Int)
     case binary(Binary, Int, Int)
     case scalar(Binary, Int, Double, scalarFirst: Bool)
@@ -22,6 +24,8 @@ struct Instruction: Codable {
     case takeRows(Int, [Int])
     /// Through integers of a type: `3 x + 250`, plus 7 in the first row, and back to floats.
     case integers(Int, IntegerType)
+    /// Through the other floating type, where the tensor then stays.
+    case otherType(Int)
     /// A copy without a graph.
     case detached(Int)
     case reshaped(Int, [Int])
@@ -88,4 +92,6 @@ enum Failure: String, CaseIterable, Codable, CustomStringConvertible {
 struct Reading {
   let line: Int
   let values: [Double]
+  /// For a tensor's value: whether its type is float32.
+  var isSingle: Bool?
 }

@@ -59,7 +59,10 @@ struct LazyMachine {
     case .ask(let k): note(id, [hosts[k]!.isWriteable ? 1 : 0])
     case .drop(let x): tensors[x] = nil
     case .eval(let some): LazyGrad.eval(some.map { at($0) })
-    case .read(let x): note(id, at(x).elements(as: Double.self))
+    case .read(let x):
+      readings.append(
+        Reading(
+          line: id, values: at(x).elements(as: Double.self), isSingle: at(x).dtype == .float32))
     case .gradient(let x):
       let gradient = at(x).grad
       note(id, [gradient == nil ? 0 : 1])
@@ -86,6 +89,9 @@ struct LazyMachine {
       if !isWriteable { try? host.setWriteable(false) }
       hosts[id] = host
       return Tensor(host, constant: !isVariable, copy: false)
+    case .otherLeaf(let dims, let values, let isVariable):
+      return Tensor(NDArray(values, shape: dims, dtype: otherType(dtype)), constant: !isVariable)
+    case .otherType(let x): return at(x).cast(to: otherType(at(x).dtype))
     case .full(let dims, let value): return Tensor.full(dims, value, dtype: dtype)
     case .unary(let f, let x): return f.apply(at(x))
     case .binary(let f, let x, let y): return f.apply(at(x), at(y))
@@ -110,6 +116,8 @@ struct LazyMachine {
     default: preconditionFailure("\(kind) makes no tensor")
     }
   }
+
+  private func otherType(_ type: DType) -> DType { type == .float32 ? .float64 : .float32 }
 
   private func integers(_ x: Tensor, _ type: IntegerType) -> Tensor {
     let dtype: DType =
@@ -137,7 +145,7 @@ struct LazyMachine {
       case .assign: try part.assign(array(values, part.shape))
       case .fill: try part.fill(values.first ?? 0)
       case .elements:
-        if dtype == .float64 {
+        if host.dtype == .float64 {
           try part.withMutableElements(as: Double.self) {
             for k in $0.indices { $0[k] = values[k] }
           }

@@ -34,7 +34,11 @@ enum ProgramCheck {
         return "line \(actual.line): expected a reading of line \(expected.line) of "
           + "\(expected.values.count) elements, got \(actual.values.count)"
       }
-      let tolerance = expectation.isAnswer ? 0 : program.tolerance
+      if actual.isSingle != expected.isSingle {
+        return "line \(actual.line): expected float\(expected.isSingle == true ? 32 : 64)"
+      }
+      let tolerance =
+        expectation.isAnswer ? 0 : expectation.isRough ? program.tolerance : program.fineTolerance
       for (k, (x, y)) in zip(actual.values, expected.values).enumerated()
       where !(abs(x - y) <= tolerance) {
         return "line \(actual.line), element \(k): expected \(y), got \(x)"

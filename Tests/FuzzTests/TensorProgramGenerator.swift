@@ -8,6 +8,8 @@ struct TensorProgramGenerator {
   private var isTracking = true
   private var isGuarding: Bool
   private var nextID = 0
+  /// Whether both floating types occur.
+  private let isMixed: Bool
 
   static func make(seed: UInt64) -> JudgedProgram {
     var random = SeededRandom(seed: seed)
@@ -34,6 +36,7 @@ struct TensorProgramGenerator {
     self.random = random
     machine = ModelMachine(isSingle: isSingle)
     isGuarding = self.random.chance(0.6)
+    isMixed = self.random.chance(0.4)
   }
 
   private mutating func add(_ kind: Instruction.Kind?) {
@@ -46,6 +49,10 @@ struct TensorProgramGenerator {
   private mutating func addLine() {
     if random.chance(0.08) { isTracking.toggle() }
     if random.chance(0.08) { isGuarding.toggle() }
+    if isMixed, random.chance(0.08) {
+      add(random.chance(0.4) ? leaf(other: true) : pick().map { .otherType($0) })
+      return
+    }
     switch random.weighted([3, 10, 10, 7, 3, 7, 3, 3, 14, 2, 9, 8, 3, 6, 6, 5, 8, 4, 2]) {
     case 0: add(leaf())
     case 1: add(pick().map { .unary(random.pick(Unary.allCases), $0) })
@@ -113,12 +120,13 @@ struct TensorProgramGenerator {
 
   // MARK: Proposals
 
-  private mutating func leaf() -> Instruction.Kind {
+  private mutating func leaf(other: Bool = false) -> Instruction.Kind {
     let dims = random.pick([
       [], [1], [5], [3], [3, 5], [1, 5], [3, 1], [5, 3], [4, 4], [2, 3, 5], [17], [0, 3],
     ])
     let values = numbers(EagerModel.count(dims))
     let isVariable = random.chance(0.75)
+    if other { return .otherLeaf(dims: dims, values: values, isVariable: isVariable) }
     switch random.int(0...5) {
     case 0: return .full(dims: dims, value: values.first ?? 1)
     case 1, 2:
