@@ -64,19 +64,11 @@ public func logicalNot(_ x: Tensor) -> Tensor { .unary(.logicalNot, x) }
 /// whatever its own derivative would be.
 public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   if let poison = poisoned(condition, x, y) { return poison }
-  let (joinsCondition, joinsX, joinsY) = (condition.rejoin(), x.rejoin(), y.rejoin())
-  guard
-    let slot = Tape.select(condition.slot, x.slot, y.slot, mode: Scope.mode)
-  else {
-    if joinsCondition { condition.cutOffAgain() }
-    if joinsX { x.cutOffAgain() }
-    if joinsY { y.cutOffAgain() }
+  guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
     return Tensor.cannotBroadcast(.select, [condition, x, y])
   }
-  condition.clearOldGradient()
-  x.clearOldGradient()
-  y.clearOldGradient()
-  return Tensor(slot)
+  for operand in [condition, x, y] { operand.use() }
+  return Tensor(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: Scope.mode))
 }
 
 extension Tensor {

@@ -101,18 +101,16 @@ extension Tensor {
     }
   }
 
-  /// Whether a value of a shape can be stored here; says so where it can't.
-  func canBeUpdated(_ operation: String, shape other: [Int]) -> Bool {
-    if Layout.broadcast(other, shape) != shape {
-      _ = fail(operation, "shape \(other) does not fit into shape \(shape)", [self])
+  /// Whether a value of a shape can be stored here, or in a part of this tensor; says so where it can't.
+  func canBeUpdated(_ operation: String, shape other: [Int], part: LayoutID? = nil) -> Bool {
+    let target = part.map { LayoutTable.shared[$0] } ?? ownLayout.layout
+    if Layout.broadcast(other, target.dims) != target.dims {
+      _ = fail(operation, "shape \(other) does not fit into shape \(target.dims)", [self])
       return false
     }
-    if kind == .view {
-      let region = LayoutTable.shared[viewLayout]
-      if zip(region.dims, region.strides).contains(where: { $0 > 1 && $1 == 0 }) {
-        _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
-        return false
-      }
+    if zip(target.dims, target.strides).contains(where: { $0 > 1 && $1 == 0 }) {
+      _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
+      return false
     }
     if (baseTensor ?? self).slot.pointee.isReadOnly {
       _ = fail(operation, "the tensor shows the memory of a read-only array", [self])
@@ -172,16 +170,17 @@ extension Tensor {
         indices, dims: own.layout.dims, strides: own.layout.strides, offset: own.offset)
       {
       case .view(let window):
-        let target = view(
-          layout: LayoutTable.shared.intern(dims: window.dims, strides: window.strides),
-          offset: window.offset)
+        let part = LayoutTable.shared.intern(dims: window.dims, strides: window.strides)
         // `x[i] += y` has updated the view already; storing it back would only copy.
-        if value.kind == .view, value.relation === target.relation,
-          value.viewLayout == target.viewLayout, value.viewOffset == target.viewOffset
+        if let base = value.baseTensor, base === baseTensor ?? self, value.viewLayout == part,
+          value.viewOffset == window.offset
         {
           return
         }
-        if target.canBeUpdated("subscript", shape: value.shape) { target.update(value) }
+        // The view that is updated is made when that is certain: it would be a use of this tensor.
+        if canBeUpdated("subscript", shape: value.shape, part: part) {
+          view(layout: part, offset: window.offset).update(value)
+        }
       case .gather(let gather): try setGathered(gather, value)
       }
     } catch { _ = fail(error.operation, error.message, [self]) }

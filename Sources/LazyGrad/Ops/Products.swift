@@ -9,19 +9,17 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type.
 public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
-  let (joinsA, joinsB) = (a.rejoin(), b.rejoin())
-  let mode = Scope.mode
-  if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
-    a.clearOldGradient(mode)
-    b.clearOldGradient(mode)
-    return .made(handle)
+  if (a.kind == .plain && b.kind == .plain) || Tape.canMultiply(a.slot, b.slot) {
+    let mode = Scope.mode
+    a.rejoin()
+    b.rejoin()
+    if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
+      a.clearOldGradient(mode)
+      b.clearOldGradient(mode)
+      return .made(handle)
+    }
   }
-  let result = generalProduct(a, b)
-  if result.kind == .poisoned {
-    if joinsA { a.cutOffAgain() }
-    if joinsB { b.cutOffAgain() }
-  }
-  return result
+  return generalProduct(a, b)
 }
 
 /// Vectors, batches, mixed types, and operands that don't fit.
@@ -29,15 +27,16 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   if a.rank == 0 || b.rank == 0 {
     return fail("matmul", "expected at least one axis, got \(a.shape) x \(b.shape)", [a, b])
   }
-  let left = a.rank == 1 ? a.reshaped([1, a.count]) : a
-  let right = b.rank == 1 ? b.reshaped([b.count, 1]) : b
-  let (m, k) = (left.shape[left.rank - 2], left.shape[left.rank - 1])
-  let (k2, n) = (right.shape[right.rank - 2], right.shape[right.rank - 1])
+  let (rows, columns) = (
+    a.rank == 1 ? [1, a.count] : a.shape, b.rank == 1 ? [b.count, 1] : b.shape
+  )
+  let (m, k) = (rows[rows.count - 2], rows[rows.count - 1])
+  let (k2, n) = (columns[columns.count - 2], columns[columns.count - 1])
   if k != k2 {
     return fail(
       "matmul", "inner dimensions differ: \(a.shape) x \(b.shape) (\(k) and \(k2))", [a, b])
   }
-  guard let batch = Layout.broadcast(Array(left.shape.dropLast(2)), Array(right.shape.dropLast(2)))
+  guard let batch = Layout.broadcast(Array(rows.dropLast(2)), Array(columns.dropLast(2)))
   else {
     return fail(
       "matmul", "the axes before the last two don't broadcast: \(a.shape) x \(b.shape)", [a, b])
@@ -45,6 +44,10 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   if !fitsMemory(batch + [m, n]) {
     return fail("matmul", "the result of \(a.shape) x \(b.shape) has too many elements", [a, b])
   }
+  a.rejoin()
+  b.rejoin()
+  let left = a.rank == 1 ? a.reshaped(rows) : a
+  let right = b.rank == 1 ? b.reshaped(columns) : b
   let type = DType.promoted(a.dtype, b.dtype)
   let x = left.dtype == type ? left : left.cast(to: type)
   let y = right.dtype == type ? right : right.cast(to: type)

@@ -10,10 +10,7 @@ extension Tensor {
   func recordView(
     _ layout: LayoutID, _ offset: Int, _ mode: RecordMode = Scope.mode, of parent: SlotRef? = nil
   ) -> SlotRef {
-    let target = LayoutTable.shared[layout]
-    return Tape.view(slot, of: parent, mode: mode) { current in
-      current.isContiguous ? (target.dims, target.strides, offset) : nil
-    }!
+    Tape.view(slot, of: parent, mode: mode, layout: layout, offset: offset)
   }
 
   /// A view of this tensor's base with a layout over the base's elements.
@@ -136,8 +133,29 @@ extension Tensor {
   /// - Complexity: records a node or a few; index arrays cost O(number of elements selected) in addition,
   ///   and a mask O(its size).
   public subscript(_ indices: any TensorIndex...) -> Tensor {
-    get { indexed(indices.map(\.indexComponent)) }
+    get {
+      if indices.count == 1, let rows = rows(indices[0].indexComponent) { return rows }
+      return indexed(indices.map(\.indexComponent))
+    }
     set { setIndexed(indices.map(\.indexComponent), newValue) }
+  }
+
+  /// The view that one integer or one range along the first axis selects, without the resolver's
+  /// arrays: how programs go through time steps and batches. nil where it is anything else.
+  private func rows(_ index: IndexComponent) -> Tensor? {
+    let own = ownLayout
+    guard kind != .poisoned, let length = own.layout.dims.first else { return nil }
+    switch index.kind {
+    case .integer(let row) where row >= -length && row < length:
+      return view(
+        layout: LayoutTable.shared.cut(own.layout.id, to: nil),
+        offset: own.offset + (row < 0 ? row + length : row) * own.layout.strides[0])
+    case .slice(let start?, let stop?, step: 1) where 0 <= start && start < stop && stop <= length:
+      return view(
+        layout: LayoutTable.shared.cut(own.layout.id, to: stop - start),
+        offset: own.offset + start * own.layout.strides[0])
+    default: return nil
+    }
   }
 
   private func indexed(_ indices: [IndexComponent]) -> Tensor {

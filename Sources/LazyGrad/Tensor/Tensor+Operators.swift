@@ -145,15 +145,9 @@ extension Tensor {
   @inline(never)
   private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
-    let (joinsA, joinsB) = (a.rejoin(), b.rejoin())
-    guard let handle = Tape.elementwise(opcode, a.slot, b.slot, mode: Scope.mode) else {
-      if joinsA { a.cutOffAgain() }
-      if joinsB { b.cutOffAgain() }
-      return cannotBroadcast(opcode, [a, b])
-    }
-    a.clearOldGradient()
-    b.clearOldGradient()
-    return made(handle)
+    if Tape.broadcast(a.slot, b.slot) == nil { return cannotBroadcast(opcode, [a, b]) }
+    a.use()
+    return made(Tape.elementwise(opcode, a.slot, b.slot, mode: b.use())!)
   }
 
   @inline(__always)

@@ -68,24 +68,16 @@ extension Tensor {
 
   /// Connects a view to its base again where a backward pass or `noAutodiff` has cut the way for gradients.
   ///
-  /// - Returns: Whether it was cut off.
-  @inline(__always) @discardableResult
-  func rejoin() -> Bool {
-    kind == .view && rejoinView()
+  /// Not before it is certain that the operation can be carried out: this changes what the view locks.
+  @inline(__always)
+  func rejoin() {
+    if kind == .view { rejoinView() }
   }
 
   @inline(never)
-  private func rejoinView() -> Bool {
+  private func rejoinView() {
     guard let base = baseTensor, slot.pointee.isVariable, Scope.isTracking, Tape.isCutOffView(slot)
-    else { return false }
+    else { return }
     Tape.replace(slot, with: base.recordView(viewLayout, viewOffset))
-    return true
-  }
-
-  /// Takes back what `rejoin()` did to a view that was cut off, where the operation that it was for has
-  /// failed: it must leave no lock behind.
-  func cutOffAgain() {
-    guard let base = baseTensor else { return }
-    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, .plain))
   }
 }

@@ -125,6 +125,29 @@ public final class LayoutTable: Sendable {
     return swapped
   }
 
+  /// A layout with another length of its first axis, or, where that is nil, without the axis; remembered,
+  /// because programs take row after row and batch after batch.
+  package func cut(_ id: LayoutID, to length: Int?) -> LayoutID {
+    let key = CutKey(id: id, length: length ?? -1)
+    if let known = cuts.withLock({ $0[key] }) { return known }
+    let layout = self[id]
+    let cut = intern(
+      dims: (length.map { [$0] } ?? []) + layout.dims.dropFirst(),
+      strides: length == nil ? Array(layout.strides.dropFirst()) : layout.strides)
+    cuts.withLock { cuts in
+      if cuts.count >= Self.cutLimit { cuts = [:] }
+      cuts[key] = cut
+    }
+    return cut
+  }
+
+  private struct CutKey: Hashable {
+    let id: LayoutID
+    let length: Int
+  }
+  private let cuts = Lock<[CutKey: LayoutID]>([:])
+  private static let cutLimit = 4096
+
   /// Whether a value of a shape can be computed at all.
   package static func isComputable(_ dims: [Int]) -> Bool {
     contiguousStrides(dims).map { $0.count <= maxCount } ?? false

@@ -102,18 +102,25 @@ extension Tape {
     return tape.binary(opcode, a, b, shape, ScalarType.promoted(type, y.pointee.type), mode, recent)
   }
 
-  /// Records `select`: a condition and two handles that are promoted to one type; all broadcast.
-  ///
-  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
-  package static func select(
-    _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
-  ) -> SlotRef? {
-    let tape = hold(condition, x, y)
+  /// The shape that handles broadcast to together; nil where they don't fit. For who has to know before
+  /// anything is done with them.
+  package static func broadcast(_ x: SlotRef, _ y: SlotRef, _ z: SlotRef? = nil) -> LayoutID? {
+    let tape = hold(x)
     defer { tape.unlock() }
     let broadcasts = tape.state.pointee.broadcasts
-    guard let both = broadcasts.broadcast(condition.pointee.shape, x.pointee.shape),
-      let shape = broadcasts.broadcast(both, y.pointee.shape)
-    else { return nil }
+    guard let both = broadcasts.broadcast(x.pointee.shape, y.pointee.shape), let z else {
+      return broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
+    }
+    return broadcasts.broadcast(both, z.pointee.shape)
+  }
+
+  /// Records `select`: a condition and two handles that are promoted to one type; all broadcast to
+  /// `shape`.
+  package static func select(
+    _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, shape: LayoutID, mode: RecordMode
+  ) -> SlotRef {
+    let tape = hold(condition, x, y)
+    defer { tape.unlock() }
     let operands = (tape.operand(condition), tape.operand(x), tape.operand(y))
     let type = ScalarType.promoted(x.pointee.type, y.pointee.type)
     let a = tape.converted(operands.0, to: .bool, mode)
@@ -201,6 +208,14 @@ extension Tape {
 
   // MARK: Everything else
 
+  /// Whether `matrixProduct` would record one.
+  package static func canMultiply(_ x: SlotRef, _ y: SlotRef) -> Bool {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    return x.pointee.type == y.pointee.type
+      && tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) != nil
+  }
+
   /// Records the product of two matrices of one type: the case that must be quick.
   ///
   /// - Returns: nil where the operands are anything else, or don't fit.
@@ -267,44 +282,43 @@ extension Tape {
     return tape.locked { tape.makeSlot(tape.append(.iota, .int64, shape: shape)) }
   }
 
-  /// Records another layout over a handle's value.
+  /// Records a handle's value as it lies in memory, or under another layout.
   ///
-  /// `transform` is given the dimensions and strides that the value has now and says what they
-  /// become and by how many elements the start moves; nil where only a copy can have that layout,
-  /// and then it is asked again with the C-order layout of the copy.
-  ///
-  /// - Parameter parent: the view of `x` that the program makes this one of, if it does. What is
-  ///   recorded reads `x`, but to clear its graph is to clear that of `parent`.
+  /// - Parameters:
+  ///   - parent: The view of `x` that the program makes this one of, if it does. What is recorded reads
+  ///     `x`, but to clear its graph is to clear that of `parent`.
+  ///   - target: A layout over the elements of `x` in C order, which are copied where they don't lie in
+  ///     that order; nil: the one that they have.
   package static func view(
-    _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode,
-    _ transform: (Layout) -> (dims: [Int], strides: [Int], offset: Int)?
-  ) -> SlotRef? {
+    _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode, layout target: LayoutID? = nil,
+    offset: Int = 0
+  ) -> SlotRef {
     let tape = if let parent { hold(x, parent) } else { hold(x) }
     defer { tape.unlock() }
-    var source = tape.operand(x)
+    let value = tape.operand(x)
+    var source = value
     var start = 0
-    var layout = LayoutTable.shared[tape[source].shape]
-    switch tape[source].opcode {
+    var layout = tape[value].shape
+    switch tape[value].opcode {
     case .view:
-      layout = LayoutTable.shared[tape[source].attribute]
-      start = Int(tape[source].payload)
-      source = tape.a(source)
+      layout = tape[value].attribute
+      start = Int(tape[value].payload)
+      source = tape.a(value)
     case .leaf:
-      layout = LayoutTable.shared[tape[source].attribute]
+      layout = tape[value].attribute
     default: break
     }
-    var result = transform(layout)
-    if result == nil {
-      source = tape.append(
-        .copy, x.pointee.type, shape: x.pointee.shape, a: tape.operand(x),
-        traits: tape[source].traits.intersection(.variable), state: mode.state)
-      start = 0
-      result = transform(LayoutTable.shared[x.pointee.shape])
+    if let target {
+      if tape.facts(layout).pointee.shape != layout {
+        start = 0
+        source = tape.append(
+          .copy, x.pointee.type, shape: x.pointee.shape, a: value,
+          traits: tape[value].traits.intersection(.variable), state: mode.state)
+      }
+      layout = target
+      start += offset
     }
-    guard let result else { return nil }
-    let id = tape.view(
-      source, dims: result.dims, strides: result.strides, offset: start + result.offset,
-      state: mode.state)
+    let id = tape.view(source, layout: layout, offset: start, state: mode.state)
     if mode.isTracking, let parent { tape[id].link = parent.pointee.node }
     return tape.makeSlot(id)
   }
@@ -313,11 +327,18 @@ extension Tape {
   package func view(
     _ source: UInt32, dims: [Int], strides: [Int], offset: Int, state: Node.State
   ) -> UInt32 {
-    let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: dims, strides: strides)]
+    view(
+      source, layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: offset,
+      state: state)
+  }
+
+  private func view(
+    _ source: UInt32, layout: LayoutID, offset: Int, state: Node.State
+  ) -> UInt32 {
     var traits = self[source].traits.intersection(.variable)
     if self[source].opcode == .leaf { traits.insert(.leafView) }
     return append(
-      .view, self[source].type, shape: layout.shapeID, a: source, attribute: layout.id,
+      .view, self[source].type, shape: facts(layout).pointee.shape, a: source, attribute: layout,
       payload: UInt64(bitPattern: Int64(offset)), traits: traits, state: state)
   }
 
