@@ -47,7 +47,8 @@ extension ModelMachine {
       push(id, model.map([condition] + operands, f)!, exact: exact)
     case .integers(let x, let type):
       // Which integer a number becomes must not hang on rounding.
-      guard let handle = held(x), isExact(x) else { return false }
+      guard let handle = held(x), isExact(x), !handle.node.values.contains(where: isBarelyNoInteger)
+      else { return false }
       let row = EagerModel.count(Array(handle.dims.dropFirst()))
       let source = use(x)
       let values = source.values.enumerated().map { k, x in
@@ -61,6 +62,13 @@ extension ModelMachine {
     default: return false
     }
     return true
+  }
+
+  /// Whether a number could be an integer if it had been rounded after each step of an operation, which
+  /// the model rounds once.
+  private func isBarelyNoInteger(_ x: Double) -> Bool {
+    let distance = abs(x - x.rounded())
+    return distance != 0 && distance < 1e-6 * abs(x)
   }
 
   mutating func other(_ kind: Instruction.Kind, _ id: Int) -> Bool {
