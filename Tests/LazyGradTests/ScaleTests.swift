@@ -102,7 +102,11 @@ import Testing
   @Test func anUnreadTotalStaysBounded() { sumUnread() }
 
   /// What was allowed for a large graph ends with it: the next program on its tape is bounded again.
-  @Test func anUnreadTotalStaysBoundedAfterALargeGraph() {
+  @Test(arguments: [false, true])
+  func anUnreadTotalStaysBoundedAfterALargeGraph(besideAnother: Bool) {
+    let other = besideAnother ? exp(Tensor([1.0])) : nil
+    other?.eval()
+    defer { withExtendedLifetime(other) {} }
     do {
       let x = Tensor([1.0])
       var y = x
@@ -123,5 +127,4 @@ import Testing
     #expect(Engine.tapeUse.records < 1 << 18)
     #expect(total.item() == 600_000)
   }
-
 }

@@ -356,6 +356,8 @@ extension Tape {
     for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
     state.pointee.counters.nodesRecorded += n - Int(next)
     state.pointee.count = next
+    state.pointee.lateLimit = min(
+      state.pointee.lateLimit, max(TapeState.firstLateLimit, 2 * Int(next)))
     state.pointee.earlier.removeAll()
     state.pointee.dead = 0
     state.pointee.clearing = next..<next
