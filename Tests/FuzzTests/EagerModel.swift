@@ -471,8 +471,10 @@ final class EagerModel {
       if node.isGuarded, (node.inputs + [node]).contains(where: { $0.memory === memory }) {
         return true
       }
-      for input in node.inputs where seen.insert(ObjectIdentifier(input)).inserted {
-        work.append(input)
+      // A view leads to the view that it was made of, as well as to their base.
+      let sources = node.inputs + (node.viewParent.map { [$0] } ?? [])
+      for source in sources where seen.insert(ObjectIdentifier(source)).inserted {
+        work.append(source)
       }
     }
     return false

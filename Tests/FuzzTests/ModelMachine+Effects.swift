@@ -120,7 +120,7 @@ extension ModelMachine {
         map: handle.base == nil ? Array(handle.node.values.indices) : handle.map,
         dims: handle.dims, isWriteable: !root.isReadOnly)
     case .ask(let k):
-      guard let host = hosts[k] else { return false }
+      guard let host = hosts[k], isLocked(host) || !host.node.hasHiddenReader else { return false }
       expect(id, host.isWriteable && !isLocked(host))
     case .hostWrite(let k, let writer, let low, let high, let given):
       guard let host = hosts[k], low <= high,
@@ -192,6 +192,7 @@ extension ModelMachine {
         pushGradient(id, handle.dims, values, isSingle: handle.node.isSingle)
         // It shares memory with the gradient, and a view with its base's.
         markHidden(handles[id]!.node)
+        handles[id]!.isStrided = handle.base != nil && !isSimple(handle)
       }
     case .clearGraph(let x):
       guard let handle = held(x) else { return false }

@@ -183,6 +183,6 @@ extension ModelMachine {
 
   /// Whether a handle shows a run of elements in order, so that any reshaping is a view.
   func isSimple(_ x: Handle) -> Bool {
-    x.base == nil || zip(x.map, x.map.dropFirst()).allSatisfy { $1 == $0 + 1 }
+    x.base == nil ? !x.isStrided : zip(x.map, x.map.dropFirst()).allSatisfy { $1 == $0 + 1 }
   }
 }

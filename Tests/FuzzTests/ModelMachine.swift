@@ -31,6 +31,8 @@ struct ModelMachine {
     var isVariable: Bool
     /// A view made without autodiff: differentiating it does not reach its base.
     var isUntracked = false
+    /// Its elements don't lie in order, though it is a view of nothing here: the gradient of a view.
+    var isStrided = false
     /// The memory is that of an array which was made read-only.
     var isReadOnly = false
     var gradient: [Double]?
@@ -104,7 +106,9 @@ struct ModelMachine {
   /// where a backward pass or a scope without autodiff has cut the way, and the old gradient goes.
   mutating func use(_ i: Int) -> EagerNode {
     if mustJoin(i), let base = handles[i]!.base {
+      let old = handles[i]!.node
       handles[i]!.node = model.view(handles[base]!.node, handles[i]!.map, handles[i]!.dims)
+      if old.isComputed, old.isGuarded { handles[i]!.node.isGuarded = true }
     }
     if model.isTracking { handles[i]!.gradient = nil }
     handles[i]!.node.takeUp()

@@ -78,6 +78,8 @@ extension Tensor {
   private func rejoinView() {
     guard let base = baseTensor, slot.pointee.isVariable, Scope.isTracking, Tape.isCutOffView(slot)
     else { return }
-    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset))
+    // What it locks so far it goes on locking, though the guard may be off now.
+    let mode = Scope.mode.guarding(Scope.mode.isGuarding || Tape.isGuardedView(slot))
+    Tape.replace(slot, with: base.recordView(viewLayout, viewOffset, mode))
   }
 }

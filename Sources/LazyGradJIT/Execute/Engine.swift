@@ -138,7 +138,9 @@ extension Tape {
     for i in 0..<n where isReached[i] {
       let id = UInt32(i)
       let state = nodes[i].state
-      guard state.contains(.guarded), state.contains(.tracked), hasOperands(id) else { continue }
+      guard state.contains(.tracked), hasOperands(id),
+        state.contains(.guarded) || isGuardedThrough(id, isReached)
+      else { continue }
       var reads = state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
         if isOver(storage, operand) { reads = true }
@@ -146,6 +148,19 @@ extension Tape {
       if reads { names.append(nodes[i].opcode.info.name) }
     }
     return names
+  }
+
+  /// Whether a view was made through another one under the guard, which is in no list of its own: its
+  /// tensor is gone or shows something else. Its record is still there, and whether it was cleared.
+  private func isGuardedThrough(_ id: UInt32, _ isReached: [Bool]) -> Bool {
+    var view = id
+    while true {
+      let node = nodes[Int(view)]
+      guard node.opcode == .view, node.state.contains(.tracked) else { return false }
+      if view != id, node.state.contains(.guarded) { return !isReached[Int(view)] }
+      if node.link == 0 { return false }
+      view = node.link &- 1
+    }
   }
 
   /// The node whose memory a node shows.

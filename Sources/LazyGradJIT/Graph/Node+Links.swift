@@ -22,6 +22,21 @@ extension Tape {
     }
   }
 
+  /// Whether one of the views that are gone between a view and its parent was made under the guard: it
+  /// holds a lock as long as the view does.
+  func isGuarded(_ id: UInt32, before parent: UInt32?) -> Bool {
+    var view = id
+    while nodes[Int(view)].link != 0 {
+      view = nodes[Int(view)].link &- 1
+      let node = nodes[Int(view)]
+      guard view != parent, node.opcode == .view, node.state.contains(.tracked) else {
+        return false
+      }
+      if node.state.contains(.guarded) { return true }
+    }
+    return false
+  }
+
   /// Marks that the graph through a node has been cleared: operations recorded before now may not
   /// be differentiated through it any more, later ones may start from it.
   @inlinable @inline(__always)
@@ -59,6 +74,15 @@ extension Tape {
       guard let source = tape.importedNode(base) else { return false }
       (reader, base) = (base, source)
     }
+  }
+
+  /// Whether the record of a view locks what the view shows.
+  package static func isGuardedView(_ slot: SlotRef) -> Bool {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    if slot.pointee.node == 0 { return false }
+    let state = tape[slot.pointee.node &- 1].state
+    return state.contains(.tracked) && state.contains(.guarded)
   }
 
   /// Lets go of what cleared, evaluated nodes kept for their backward pass, which began when there

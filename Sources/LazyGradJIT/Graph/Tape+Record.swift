@@ -17,6 +17,12 @@ public struct RecordMode: Sendable {
     }
     self.state = state
   }
+  /// Whether operands are locked.
+  @inlinable public var isGuarding: Bool { state.contains(.guarded) }
+  /// The same with the guard on or off.
+  public func guarding(_ isOn: Bool) -> RecordMode {
+    RecordMode(tracking: isTracking, guarding: isOn)
+  }
   /// The library's own nodes: no backward information, no guard. Computed, because a stored one is
   /// asked for through a call.
   @inlinable public static var plain: RecordMode { RecordMode(tracking: false, guarding: false) }

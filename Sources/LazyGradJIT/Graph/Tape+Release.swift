@@ -324,7 +324,9 @@ extension Tape {
     // Newest first: a way over views that are gone is still there.
     for id in (0..<n).reversed()
     where nodes[id].opcode == .view && nodes[id].link != 0 && !nodes[id].state.contains(.cleared) {
-      nodes[id].link = viewParent(UInt32(id)).map { $0 + 1 } ?? 0
+      let parent = viewParent(UInt32(id))
+      if isGuarded(UInt32(id), before: parent) { nodes[id].state.insert(.guarded) }
+      nodes[id].link = parent.map { $0 + 1 } ?? 0
     }
     let newID = UnsafeMutablePointer<UInt32>.allocate(capacity: n)
     defer { newID.deallocate() }
