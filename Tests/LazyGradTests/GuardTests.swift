@@ -206,6 +206,31 @@ struct GuardTests {
     #expect(value.isWriteable)
   }
 
+  @Test("A view that is gone, or shows something else, holds the lock for those made through it")
+  func lockedThroughViews() {
+    let array = NDArray([1.0, 2, 3])
+    let x = Tensor(array, copy: false)
+    var view: Tensor? = x[0..<2]
+    let part = memGuardOff { view![0..<1] }
+    view = nil
+    #expect(array.lockHolders == ["view"])
+    part.clearGraph()
+    #expect(array.isWriteable)
+
+    // One that is cleared by itself does not.
+    let again = x[0..<2]
+    let other = memGuardOff { again[0..<1] }
+    again.clearGraph()
+    #expect(array.isWriteable)
+
+    // A pass that ends at the base leaves the view its lock, also where it is used without the guard.
+    let late = x[0..<3]
+    x.backward()
+    let sum = memGuardOff { late + late }
+    #expect(array.lockHolders == ["view"])
+    withExtendedLifetime((other, sum)) {}
+  }
+
   @Test("The lock goes with the last tensor that depends on the array")
   func lastTensor() {
     let x = NDArray([1.0, 2])
