@@ -113,7 +113,9 @@ import Testing
     for set in NativeCode.available {
       var random = SeededRandom(seed: 5)
       for count in [1100, 40_003] {
-        var zeros = (0..<count).map { _ in random.next() & 1 == 0 ? Float(0) : -0.0 }
+        // Vectors may read past the end, as far as the slack of a storage goes.
+        let slack = StoragePool.slack / MemoryLayout<Float>.stride
+        var zeros = (0..<(count + slack)).map { _ in random.next() & 1 == 0 ? Float(0) : -0.0 }
         for isNaN in [false, true] {
           if isNaN { zeros[count / 3] = Float(bitPattern: 0xFFC1_2345) }
           var found: Set<UInt32> = []
@@ -139,6 +141,20 @@ import Testing
           if isNaN { #expect(found == [Float.nan.bitPattern], "\(set) [\(count)]") }
         }
       }
+    }
+  }
+
+  /// Columns of an empty matrix: no results, and nothing to read, however many rows it has.
+  @Test(arguments: [Opcode.argmax, .argmin, .max, .sum])
+  func columnsOfAnEmptyMatrix(opcode: Opcode) throws {
+    let memory = FencedMemory(byteCount: StoragePool.slack, flush: .end)
+    for set in NativeCode.available {
+      var sketch = LoopSketch()
+      sketch.root(sketch.reduce(opcode, sketch.leaf([2560, 0], .float32), axis: 0))
+      let result = try PlanRunner.run(
+        sketch.graph, leaves: [UnsafeRawPointer(memory.pointer)], scalars: [], threads: 1,
+        instructionSet: set)
+      #expect(result.values.allSatisfy { $0.byteCount == 0 })
     }
   }
 

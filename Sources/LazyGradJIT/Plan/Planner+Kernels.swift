@@ -11,7 +11,7 @@ extension Planner {
       if inner > 1 {
         reduceTransposed(i, outer, length, inner)
       } else {
-        standAlone(i, columns: length, count: outer * length, as: .perRow)
+        standAlone(i, columns: length, count: outer * length * inner, as: .perRow)
       }
       groups[Int(entries[i].group)].kind = .search
       return
