@@ -134,7 +134,7 @@ enum Differentiation {
     let givenUp = tape.settle()
     defer {
       tape.unlock()
-      givenUp.release()
+      givenUp?.release()
     }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
     let walk = GraphWalk(
@@ -157,7 +157,7 @@ extension Differentiation {
     let givenUp = tape.settle()
     defer {
       tape.unlock()
-      givenUp.release()
+      givenUp?.release()
     }
     // A value in memory has no graph; asking for its record would be a new use.
     if head.slot.pointee.node == 0 { return }

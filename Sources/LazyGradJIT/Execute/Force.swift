@@ -24,7 +24,7 @@ package enum Engine {
       let givenUp = tape.settle()
       defer {
         tape.unlock()
-        givenUp.release()
+        givenUp?.release()
       }
       var ids: [UInt32] = []
       ids.reserveCapacity(rest.count)
@@ -48,7 +48,7 @@ package enum Engine {
     let givenUp = tape.settle()
     defer {
       tape.unlock()
-      givenUp.release()
+      givenUp?.release()
     }
     let ids = tape.heldPending()
     if ids.isEmpty {
@@ -67,7 +67,7 @@ package enum Engine {
     let givenUp = tape.settle()
     defer {
       tape.unlock()
-      givenUp.release()
+      givenUp?.release()
     }
     try tape.force([slot.pointee.node &- 1])
   }

@@ -148,8 +148,11 @@ extension Tape {
       fill(recent.slot, id, shape: shape, type: type, traits: traits)
       return NewHandle(recent.slot, object: recent.object)
     }
+    let isWanted =
+      state.pointee.count &- state.pointee.windowStart >= RecentObjects.fewestRecords
+      && wantsObject()
     return NewHandle(
-      makeSlot(id, shape: shape, type: type, traits: traits), isWanted: wantsObject())
+      makeSlot(id, shape: shape, type: type, traits: traits), isWanted: isWanted)
   }
 
   /// Where all objects that are kept are in use, one in eight takes the place of one of them: a program
@@ -157,9 +160,6 @@ extension Tape {
   @inline(never)
   private func wantsObject() -> Bool {
     if state.pointee.recent.sole == 0 { return false }
-    if state.pointee.count &- state.pointee.windowStart < RecentObjects.fewestRecords {
-      return false
-    }
     state.pointee.recent.misses &+= 1
     return state.pointee.recent.count < RecentObjects.capacity
       || state.pointee.recent.misses % 8 == 0
@@ -191,7 +191,13 @@ extension Tape {
   /// those drops their values with them.
   ///
   /// The caller holds the lock, and releases what is returned when it does not any more.
-  package func settle() -> GivenUp {
+  @inline(__always)
+  package func settle() -> GivenUp? {
+    state.pointee.recent.count == 0 ? nil : settleObjects()
+  }
+
+  @inline(never)
+  private func settleObjects() -> GivenUp {
     var others = GivenUp()
     var kept = 0
     for i in 0..<state.pointee.recent.count {
@@ -210,7 +216,7 @@ extension Tape {
   }
 
   /// Settles a tape that is not locked.
-  package func settleAlone() { locked { settle() }.release() }
+  package func settleAlone() { locked { settle() }?.release() }
 
   /// Settles all tapes, for questions about the process.
   package static func settleAll() { all.forEach { $0.settleAlone() } }

@@ -102,8 +102,8 @@ extension Tape {
       }
       second.unlock()
       first.unlock()
-      kept.release()
-      others.release()
+      kept?.release()
+      others?.release()
       if isDone { return }
       yieldThread()
     }

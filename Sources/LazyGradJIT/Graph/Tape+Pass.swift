@@ -53,6 +53,8 @@ extension Tape {
     guard pass.head == scope.head, pass.hash == state.pointee.hash,
       pass.windowStart == state.pointee.windowStart &- scope.first,
       pass.before.count == scope.count,
+      // Passes under the guard and without it differ in every record.
+      (first + Int(scope.head)).facts(from: scope.first) == pass.before[Int(scope.head)],
       pass.payloads.allSatisfy({ first[Int($0.id)].payload == $0.value })
     else { return false }
     var difference = SIMD4<UInt64>()
