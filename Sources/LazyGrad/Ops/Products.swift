@@ -13,11 +13,7 @@ public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
     let mode = Scope.mode
     a.rejoin()
     b.rejoin()
-    if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) {
-      a.clearOldGradient(mode)
-      b.clearOldGradient(mode)
-      return .made(handle)
-    }
+    if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) { return .made(handle) }
   }
   return generalProduct(a, b)
 }

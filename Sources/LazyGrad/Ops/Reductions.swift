@@ -87,7 +87,6 @@ extension Tensor {
     if opcode == .sum, axes == nil, !keepDims, kind == .plain, let mode = Scope.quickMode,
       let sum = Tape.wholeSum(slot, mode: mode)
     {
-      clearOldGradient(mode)
       return .made(sum)
     }
     if let poison = poisoned(self) { return poison }

@@ -125,7 +125,7 @@ extension Tensor {
   @inline(__always)
   static func unary(_ opcode: Opcode, _ x: Tensor) -> Tensor {
     if let poison = poisoned(x) { return poison }
-    return made(Tape.elementwise(opcode, x.slot, mode: x.use()))
+    return made(Tape.elementwise(opcode, x.slot, mode: x.joined()))
   }
 
   /// Records an operation on two tensors that broadcast together.
@@ -137,8 +137,6 @@ extension Tensor {
     guard let mode = Scope.quickMode, a.kind == .plain, b.kind == .plain,
       let handle = Tape.elementwise(opcode, a.slot, b.slot, mode: mode)
     else { return carefulBinary(opcode, a, b) }
-    a.clearOldGradient(mode)
-    b.clearOldGradient(mode)
     return made(handle)
   }
 
@@ -146,20 +144,20 @@ extension Tensor {
   private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
     if Tape.broadcast(a.slot, b.slot) == nil { return cannotBroadcast(opcode, [a, b]) }
-    a.use()
-    return made(Tape.elementwise(opcode, a.slot, b.slot, mode: b.use())!)
+    a.rejoin()
+    return made(Tape.elementwise(opcode, a.slot, b.slot, mode: b.joined())!)
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
     if let poison = poisoned(a) { return poison }
-    return made(Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.use()))
+    return made(Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.joined()))
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
     if let poison = poisoned(b) { return poison }
-    return made(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.use()))
+    return made(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.joined()))
   }
 
   /// The tensor of a handle that an operation returned: one that nobody has any more, or a new one.
@@ -178,29 +176,23 @@ extension Tensor {
     return tensor
   }
 
-  /// Prepares an operand: a view that was cut off is joined to its base, and a new use clears the old gradient.
+  /// Prepares an operand of an operation that ends old gradients itself: a view that was cut off is
+  /// joined to its base.
   ///
   /// - Returns: How the operation is to be recorded.
-  @inline(__always) @discardableResult
-  func use() -> RecordMode {
+  @inline(__always)
+  func joined() -> RecordMode {
     rejoin()
-    let mode = Scope.mode
-    clearOldGradient(mode)
-    return mode
+    return Scope.mode
   }
+
+  /// Prepares an operand: a view that was cut off is joined to its base, and a new use clears the old
+  /// gradient.
+  func use() { Tape.dropOldGradient(slot, joined()) }
 
   /// The second half of `use()`, for operations that may still refuse their operands: one that fails
   /// changes nothing.
-  @inline(__always)
-  func clearOldGradient() {
-    if slot.hasGradient, Scope.isTracking { nullGradient() }
-  }
-
-  /// The same where it is known how the operation was recorded.
-  @inline(__always)
-  func clearOldGradient(_ mode: RecordMode) {
-    if mode.isTracking, slot.hasGradient { nullGradient() }
-  }
+  func clearOldGradient() { Tape.dropOldGradient(slot, Scope.mode) }
 
   @inline(never)
   static func cannotBroadcast(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor {
@@ -208,10 +200,4 @@ extension Tensor {
     return fail(
       opcode.info.name, "expected shapes that broadcast together, got \(shapes)", operands)
   }
-}
-
-extension SlotRef {
-  /// Whether a backward pass has left a gradient that nothing has cleared.
-  @inline(__always)
-  var hasGradient: Bool { pointee.gradient != nil || pointee.hasUnitGradient }
 }

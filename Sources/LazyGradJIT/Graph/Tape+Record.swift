@@ -77,6 +77,7 @@ extension Tape {
   package static func elementwise(_ opcode: Opcode, _ x: SlotRef, mode: RecordMode) -> NewHandle {
     let tape = hold(x)
     defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
     let row = tape.recording(opcode)
     let operand = tape.operand(x)
@@ -96,6 +97,8 @@ extension Tape {
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
     else { return nil }
+    tape.dropOldGradient(x, mode)
+    tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
@@ -141,6 +144,7 @@ extension Tape {
   ) -> NewHandle {
     let tape = hold(x)
     defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
     let type = resultOperandType(
       tape.recording(opcode), scalar.promoted(with: x.pointee.type))
@@ -234,6 +238,8 @@ extension Tape {
     guard let shape = tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) else {
       return nil
     }
+    tape.dropOldGradient(x, mode)
+    tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
@@ -250,6 +256,7 @@ extension Tape {
     guard let attribute = tape.unbroadcast(from: x.pointee.shape, to: LayoutTable.scalar) else {
       return nil
     }
+    tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     return tape.finish(

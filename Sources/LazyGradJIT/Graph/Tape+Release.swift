@@ -112,6 +112,24 @@ extension Tape {
     }
   }
 
+  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it.
+  ///
+  /// Under the lock, as all access to what may change: the object may be dropped here and used again by
+  /// another thread, whose lock comes after this one.
+  @inline(__always)
+  func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
+    if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
+      dropGradient(slot)
+    }
+  }
+
+  /// The same for a tape that is not locked.
+  package static func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
+    let tape = hold(slot)
+    tape.dropOldGradient(slot, mode)
+    tape.unlock()
+  }
+
   /// Hangs a node on a handle as its gradient.
   package func setGradient(_ slot: SlotRef, _ id: UInt32) {
     let gradient = makeSlot(id)
