@@ -40,7 +40,9 @@ package enum Settings {
   package static let instructionSet: String? = value("LAZYGRAD_ISA")
 
   /// No operation of the library records more than a few records before it looks at the window.
-  package static let windowRecords: Int = min(max(number("LAZYGRAD_WINDOW") ?? 1 << 15, 8), 1 << 24)
+  package static let windowRecords: Int =
+    min(max(number("LAZYGRAD_WINDOW") ?? usualWindowRecords, 8), 1 << 24)
+  package static let usualWindowRecords = 1 << 15
   package static let checksPasses: Bool = number("LAZYGRAD_CHECK") == 1
 
   package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
