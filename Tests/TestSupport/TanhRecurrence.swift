@@ -4,10 +4,12 @@ import Foundation
 
 /// h' = tanh(h w + x) for two units, and the loss 0.5 h' h' summed over all steps.
 public struct TanhRecurrence {
+  /// The loss.
   public private(set) var loss = 0.0
-  /// By w, row by row, and by x.
+  /// The loss differentiated by w, row by row, and by x.
   public private(set) var gradient = [0.0, 0, 0, 0, 0]
 
+  /// Runs it from zeros, and back.
   public init(_ w: [Double], _ x: Double, steps: Int) {
     var h: [[Double]] = [[0, 0]]
     for t in 0..<steps {

@@ -12,7 +12,7 @@ package enum Settings {
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
-    ("LAZYGRAD_WINDOW", "operations after which a program that reads nothing is run (default: 32768)"),
+    ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 

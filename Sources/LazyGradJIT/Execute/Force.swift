@@ -50,8 +50,7 @@ package enum Engine {
       tape.unlock()
       givenUp?.release()
     }
-    // If nothing is left of what filled the window.
-    if try !tape.forceHeld() { tape.finishWindow() }
+    try tape.forceHeld()
   }
 
   /// Computes the value of one handle.
@@ -71,57 +70,79 @@ package enum Engine {
 extension Tape {
   /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
   func force(_ ids: [UInt32]) throws(StorageError) {
-    let started = Engine.measuresOverhead ? Engine.nanoseconds() : 0
-    var kernelTime = 0
-    if let work = knownWindow(ids) {
-      state.pointee.counters.planHits += 1
-      try run(work, &kernelTime)
-    } else {
-      let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
-      let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
-      let extraction = extract(ids)
-      let (plan, isHit) = PlanCache.shared.plan(
-        for: extraction.graph, prepare: NativeCompiler.prepare)
-      if isHit {
-        state.pointee.counters.planHits += 1
-      } else {
-        state.pointee.counters.planMisses += 1
-      }
-      let start = state.pointee.windowStart
-      let work = Work(
-        nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
-      if let windowKey { remember(windowKey, ids, work.nodes) }
-      try run(work, &kernelTime)
-    }
-    if state.pointee.readsPending, state.pointee.inFlight == 0,
-      state.pointee.live > max(state.pointee.lateLimit, state.pointee.limits.lateRecords)
-    {
-      // What is read window after window and never asked for would grow without bound.
-      state.pointee.readsPending = false
-      try forceHeld()
-      state.pointee.lateLimit = 2 * state.pointee.live
-    }
-    finishWindow()
-    if Engine.measuresOverhead {
-      state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
-      state.pointee.counters.kernelNanoseconds += kernelTime
+    try measured { kernelTime throws(StorageError) in
+      try compute(ids, &kernelTime)
+      computeLate(&kernelTime)
+      finishWindow()
     }
   }
 
-  /// Forces what the program holds and has not been computed.
-  ///
-  /// - Returns: Whether there was something.
-  @discardableResult
-  fileprivate func forceHeld() throws(StorageError) -> Bool {
-    let end = state.pointee.count
-    let ids = (state.pointee.firstPending..<end).filter {
+  /// Computes what the program holds and has not been computed.
+  fileprivate func forceHeld() throws(StorageError) {
+    try measured { kernelTime throws(StorageError) in
+      try computeHeld(&kernelTime)
+      finishWindow()
+    }
+  }
+
+  /// Counts the time that `body` takes beside its kernels, while that is wanted.
+  private func measured(
+    _ body: (_ kernelTime: inout Int) throws(StorageError) -> Void
+  ) throws(StorageError) {
+    var kernelTime = 0
+    if !Engine.measuresOverhead { return try body(&kernelTime) }
+    let started = Engine.nanoseconds()
+    try body(&kernelTime)
+    state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
+    state.pointee.counters.kernelNanoseconds += kernelTime
+  }
+
+  /// What is read window after window and never asked for would grow without bound. Where there is no
+  /// memory for it, it stays: it is not what the caller asked for.
+  private func computeLate(_ kernelTime: inout Int) {
+    if state.pointee.readsPending, state.pointee.inFlight == 0,
+      state.pointee.live > max(state.pointee.lateLimit, state.pointee.limits.lateRecords)
+    {
+      try? computeHeld(&kernelTime)
+      state.pointee.lateLimit = 2 * state.pointee.live
+    }
+  }
+
+  private func computeHeld(_ kernelTime: inout Int) throws(StorageError) {
+    let first = state.pointee.firstPending
+    let ids = (first..<state.pointee.count).filter {
       let node = nodes[Int($0)]
       return node.slot != nil && node.opcode != .leaf && !node.state.contains(.dead) && !isGiven($0)
     }
-    if !ids.isEmpty { try force(ids) }
-    // Unless the arena has started again, or its records have moved.
-    if state.pointee.count >= end { state.pointee.firstPending = end }
-    return !ids.isEmpty
+    // Before the kernels run: others may get handles for older nodes meanwhile.
+    state.pointee.firstPending = state.pointee.count
+    if ids.isEmpty { return }
+    do throws(StorageError) { try compute(ids, &kernelTime) } catch {
+      state.pointee.firstPending = min(first, state.pointee.firstPending)
+      throw error
+    }
+  }
+
+  private func compute(_ ids: [UInt32], _ kernelTime: inout Int) throws(StorageError) {
+    if let work = knownWindow(ids) {
+      state.pointee.counters.planHits += 1
+      return try run(work, &kernelTime)
+    }
+    let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
+    let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
+    let extraction = extract(ids)
+    let (plan, isHit) = PlanCache.shared.plan(
+      for: extraction.graph, prepare: NativeCompiler.prepare)
+    if isHit {
+      state.pointee.counters.planHits += 1
+    } else {
+      state.pointee.counters.planMisses += 1
+    }
+    let start = state.pointee.windowStart
+    let work = Work(
+      nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
+    if let windowKey { remember(windowKey, ids, work.nodes) }
+    try run(work, &kernelTime)
   }
 
   /// Computes the gradients that a pass has gathered so far: a backward pass in pieces.
