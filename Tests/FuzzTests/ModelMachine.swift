@@ -107,6 +107,8 @@ struct ModelMachine {
   mutating func use(_ i: Int) -> EagerNode {
     if mustJoin(i), let base = handles[i]!.base {
       let old = handles[i]!.node
+      // To join a view is a new use of its base.
+      handles[base]!.node.takeUp()
       handles[i]!.node = model.view(handles[base]!.node, handles[i]!.map, handles[i]!.dims)
       if old.isComputed, old.isGuarded { handles[i]!.node.isGuarded = true }
     }
