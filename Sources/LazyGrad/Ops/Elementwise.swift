@@ -16,7 +16,7 @@ public func sin(_ x: Tensor) -> Tensor { .unary(.sin, x) }
 public func cos(_ x: Tensor) -> Tensor { .unary(.cos, x) }
 /// The hyperbolic tangent. Error at most 1.3 ULP. The backward pass needs the output only.
 public func tanh(_ x: Tensor) -> Tensor { .unary(.tanh, x) }
-/// 1 / (1 + e^-x). Error at most 1.3 ULP. The backward pass needs the output only.
+/// 1 / (1 + e^-x). Error at most 1.4 ULP. The backward pass needs the output only.
 public func sigmoid(_ x: Tensor) -> Tensor { .unary(.sigmoid, x) }
 /// The error function. Error at most 1.3 ULP.
 public func erf(_ x: Tensor) -> Tensor { .unary(.erf, x) }

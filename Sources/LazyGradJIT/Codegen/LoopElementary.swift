@@ -76,14 +76,8 @@ extension LoopBody {
   /// Without an instruction for it: `k` and twice the exponents' bias become an integer at the place
   /// of exponents. Half of it, rounded down, and the rest are the bits of two powers whose product is
   /// `2^k`; the first product of the two with `x` is exact.
-  fileprivate mutating func scaled(_ x: Value, _ k: Value) -> Value { scaled([x], k)[0] }
-
-  fileprivate mutating func scaled(_ numbers: [Value], _ k: Value) -> [Value] {
-    if hasMasks {
-      var results: [Value] = []
-      for x in numbers { results.append(binary(.scale, x, k)) }
-      return results
-    }
+  fileprivate mutating func scaled(_ x: Value, _ k: Value) -> Value {
+    if hasMasks { return binary(.scale, x, k) }
     let type = lane(k)
     let single = type == .f32
     let (bias, place): (Double, Int32) =
@@ -92,9 +86,7 @@ extension LoopBody {
     let bits: UInt64 = single ? 0x7F80_0000 : 0x7FF0_0000_0000_0000
     let half = and(shift(.shiftRight, exponents, 1), constant(type, bits: bits))
     let rest = binary(.sub, exponents, half, as: single ? .i32 : .i64)
-    var results: [Value] = []
-    for x in numbers { results.append(binary(.mul, mul(x, half), rest, as: type)) }
-    return results
+    return binary(.mul, mul(x, half), rest, as: type)
   }
 
   mutating func exp(_ x: Value) -> Value {
@@ -145,12 +137,12 @@ extension LoopBody {
     let single = type == .f32
     let below = or(x, single ? constant(type, bits: 0x8000_0000) : constant(type, bits: 1 << 63))
     let (k, high, low) = reducedExp(atLeast(below, single ? -104 : -746))
-    let mantissa = add(add(high, low), one)
-    let lost = add(sub(high, sub(mantissa, one)), low)
-    let powers = scaled([mantissa, lost], k)
-    let (e, rest) = (powers[0], powers[1])
+    let m = add(high, low)
+    let scale = scaled(one, k)
+    let e = mul(scale, add(m, one))
+    let rest = fma(scale, m, sub(scale, e))
     let sum = add(e, one)
-    let error = add(sub(e, sub(sum, one)), rest)
+    let error = add(add(sub(one, sum), e), rest)
     let isPositive = compare(.lessEqual, zero, x)
     let quotient = div(select(isPositive, one, e), sum)
     let missing = fnma(quotient, error, select(isPositive, zero, rest))

@@ -166,11 +166,11 @@ enum Elementary32 {
     return withSign(far.replacing(with: near, where: a .< F8(repeating: 0.625)), of: x)
   }
 
-  /// `1 / (1 + e^-x)`, at most 1.3 ULP, down to denormal results.
+  /// `1 / (1 + e^-x)`, at most 1.4 ULP, down to denormal results.
   ///
-  /// Only `e = e^-|x|` is ever computed, so nothing overflows: `e / (1 + e)` below zero,
-  /// `1 / (1 + e)` above. What rounding took from `e` and from `1 + e` is put back to first order,
-  /// with `1 - e/2` for `1 / (1 + e)`.
+  /// Only `e = e^-|x|` is ever used, so nothing overflows: `e / (1 + e)` below zero, `1 / (1 + e)`
+  /// above. What rounding takes from `e = 2^k + 2^k m` and from `1 + e` is put back to first order, with
+  /// `1 - e/2` for `1 / (1 + e)`.
   @inline(__always)
   static func sigmoid(_ x: F8) -> F8 {
     let one = F8(repeating: 1)
@@ -178,13 +178,13 @@ enum Elementary32 {
     let a = -magnitude(x)
     let least = F8(repeating: -104)
     let (k, high, low) = reducedExp(a.replacing(with: least, where: a .< least))
-    let mantissa = one + (high + low)
     let half = k &>> I8(repeating: 1)
-    let (first, second) = (power2(half), power2(k &- half))
-    let e = mantissa * first * second
-    let rest = ((high - (mantissa - one)) + low) * first * second
+    let scale = power2(half) * power2(k &- half)
+    let m = high + low
+    let e = scale * (one + m)
+    let rest = (scale - e) + scale * m
     let sum = one + e
-    let error = (e - (sum - one)) + rest
+    let error = ((one - sum) + e) + rest
     let isPositive = x .>= zero
     let quotient = e.replacing(with: one, where: isPositive) / sum
     let missing = rest.replacing(with: zero, where: isPositive) - quotient * error

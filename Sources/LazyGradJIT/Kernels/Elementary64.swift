@@ -162,7 +162,7 @@ enum Elementary64 {
     return withSign(far.replacing(with: near, where: a .< D4(repeating: 0.625)), of: x)
   }
 
-  /// `1 / (1 + e^-x)`, at most 1.3 ULP, down to denormal results.
+  /// `1 / (1 + e^-x)`, at most 1.4 ULP, down to denormal results.
   @inline(__always)
   static func sigmoid(_ x: D4) -> D4 {
     let one = D4(repeating: 1)
@@ -170,14 +170,14 @@ enum Elementary64 {
     let a = -magnitude(x)
     let least = D4(repeating: -746)
     let (k, high, low) = reducedExp(a.replacing(with: least, where: a .< least))
-    let mantissa = one + (high + low)
     let shift = D4(repeating: roundShift64)
     let half = (k * D4(repeating: 0.5) + shift) - shift
-    let (first, second) = (power2(half), power2(k - half))
-    let e = mantissa * first * second
-    let rest = ((high - (mantissa - one)) + low) * first * second
+    let scale = power2(half) * power2(k - half)
+    let m = high + low
+    let e = scale * (one + m)
+    let rest = (scale - e) + scale * m
     let sum = one + e
-    let error = (e - (sum - one)) + rest
+    let error = ((one - sum) + e) + rest
     let isPositive = x .>= zero
     let quotient = e.replacing(with: one, where: isPositive) / sum
     let missing = rest.replacing(with: zero, where: isPositive) - quotient * error
