@@ -54,6 +54,11 @@ public struct Node {
     @inlinable public static var none: Traits { Traits(rawValue: 0) }
     /// A view whose source is in memory: its offset is bound at run time.
     @inlinable public static var leafView: Traits { Traits(rawValue: 2) }
+    /// A gradient that was recorded without backward information, or computed from one: what it depends
+    /// on can't be found out any more.
+    @inlinable public static var gradient: Traits { Traits(rawValue: 4) }
+    /// What a result has if one of its operands has it.
+    @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 
     /// Either.
     @inlinable @inline(__always)
@@ -143,6 +148,15 @@ public struct Slot {
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
+  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
+  package var isGradient = false
+  /// A pass has cleared the graph that the value came from.
+  package var isCleared = false
+
+  /// The traits of a record that stands for the value.
+  var traits: Node.Traits {
+    (isVariable ? Node.Traits.variable : .none).union(isGradient ? .gradient : .none)
+  }
 }
 
 /// A user handle.

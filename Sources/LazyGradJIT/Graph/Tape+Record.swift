@@ -174,7 +174,7 @@ extension Tape {
   private func cast(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
     append(
       .cast, type, shape: self[id].shape, a: id,
-      traits: type.isFloating ? self[id].traits.intersection(.variable) : .none, state: mode.state)
+      traits: type.isFloating ? self[id].traits.intersection(.inherited) : .none, state: mode.state)
   }
 
   /// Records an operation and makes its handle.
@@ -197,7 +197,7 @@ extension Tape {
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
       type.isFloating && recording(opcode).contains(.differentiable)
-      ? traits.intersection(.variable) : .none
+      ? traits.intersection(.inherited) : .none
     state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
     return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
@@ -314,7 +314,7 @@ extension Tape {
         start = 0
         source = tape.append(
           .copy, x.pointee.type, shape: x.pointee.shape, a: value,
-          traits: tape[value].traits.intersection(.variable), state: mode.state)
+          traits: tape[value].traits.intersection(.inherited), state: mode.state)
       }
       layout = target
       start += offset
@@ -336,7 +336,7 @@ extension Tape {
   private func view(
     _ source: UInt32, layout: LayoutID, offset: Int, state: Node.State
   ) -> UInt32 {
-    var traits = self[source].traits.intersection(.variable)
+    var traits = self[source].traits.intersection(.inherited)
     if self[source].opcode == .leaf { traits.insert(.leafView) }
     return append(
       .view, self[source].type, shape: facts(layout).pointee.shape, a: source, attribute: layout,
