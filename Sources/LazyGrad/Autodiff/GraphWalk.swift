@@ -170,6 +170,7 @@ struct GraphWalk {
       tape.dropGradient(slot)
     }
     tape.setGradient(slot, handle(result))
+    slot.pointee.addsUpGradients = accumulate
   }
 
   private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {
