@@ -127,8 +127,11 @@ struct TensorProgramGenerator {
     let values = numbers(EagerModel.count(dims))
     let isVariable = random.chance(0.75)
     if other { return .otherLeaf(dims: dims, values: values, isVariable: isVariable) }
-    switch random.int(0...5) {
+    switch random.int(0...6) {
     case 0: return .full(dims: dims, value: values.first ?? 1)
+    case 3 where !dims.isEmpty:
+      return .stridedLeaf(
+        dims: dims, values: values, random.pick(Strides.allCases), isVariable: isVariable)
     case 1, 2:
       return .hostLeaf(
         dims: dims, values: values, isVariable: isVariable, isWriteable: random.chance(0.9))
@@ -227,7 +230,7 @@ struct TensorProgramGenerator {
     case 1: return pick({ $0.base == nil }).map { .gradients(x, by: $0) }
     case 2, 3, 4: return .gradient(x)
     default:
-      return .backward(x, retainsGraph: random.chance(0.3), accumulates: random.chance(0.2))
+      return .backward(x, retainsGraph: random.chance(0.3), accumulates: random.chance(0.3))
     }
   }
 }

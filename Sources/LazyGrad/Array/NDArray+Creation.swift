@@ -288,7 +288,9 @@ extension NDArray {
 extension NDArray {
   /// What is wrong with the elements, integers, as integers of another type; nil if nothing is.
   fileprivate func misfit(_ dtype: DType) -> String? {
-    guard !self.dtype.isFloating, let range = dtype.scalarType.range else { return nil }
+    guard let range = dtype.scalarType.range, let own = self.dtype.scalarType.range,
+      own.clamped(to: range) != own
+    else { return nil }
     let misfit = elements(as: Int64.self).first { !range.contains($0) }
     return misfit.map { "expected \(dtype.rangeText), got \($0)" }
   }

@@ -29,7 +29,8 @@ extension Tensor {
 
   static func refusedPower(_ operands: [Tensor]) -> Tensor {
     fail(
-      "power", "expected exponents of at least 0 for integers, got negative ones; "
+      "power",
+      "expected exponents of at least 0 for integers, got negative ones; "
         + "make the base or the exponents floats", operands)
   }
 

@@ -56,12 +56,11 @@ extension Tensor {
       return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
     }
     let own = ownLayout
-    if let strides = own.layout.reshapedStrides(to: dims),
-      Tape.canView(
-        (baseTensor ?? self).slot,
-        layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: own.offset)
-    {
-      return view(dims: dims, strides: strides)
+    if let strides = own.layout.reshapedStrides(to: dims) {
+      let layout = LayoutTable.shared.intern(dims: dims, strides: strides)
+      if Tape.canView((baseTensor ?? self).slot, layout: layout, offset: own.offset) {
+        return view(layout: layout, offset: own.offset)
+      }
     }
     return (+self).turned(into: dims)
   }

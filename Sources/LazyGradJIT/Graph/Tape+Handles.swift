@@ -66,6 +66,12 @@ extension Tape {
     return liveLeaf(slot) ?? operand(slot)
   }
 
+  /// Whether a handle's value has not been computed, though others of its window have been.
+  package func isLate(_ slot: SlotRef) -> Bool {
+    let node = slot.pointee.node
+    return node != 0 && node <= state.pointee.windowStart && !isGiven(node &- 1)
+  }
+
   /// A handle for the same value that no gradient flows through.
   package static func constant(_ slot: SlotRef) -> SlotRef {
     let shared = share(slot)
