@@ -127,9 +127,9 @@ struct TensorProgramGenerator {
     let values = numbers(EagerModel.count(dims))
     let isVariable = random.chance(0.75)
     if other { return .otherLeaf(dims: dims, values: values, isVariable: isVariable) }
-    switch random.int(0...6) {
+    switch random.int(0...5) {
     case 0: return .full(dims: dims, value: values.first ?? 1)
-    case 3 where !dims.isEmpty:
+    case 1 where !dims.isEmpty && random.chance(0.5):
       return .stridedLeaf(
         dims: dims, values: values, random.pick(Strides.allCases), isVariable: isVariable)
     case 1, 2:
