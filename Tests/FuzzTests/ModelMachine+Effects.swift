@@ -179,7 +179,9 @@ extension ModelMachine {
     case .gradients(let x, let by):
       guard let handle = held(x), let variable = held(by), !handle.isUntracked,
         variable.base == nil, variable.node.isVariable, handle.node.isVariable,
-        !model.isBlocked(handle.node)
+        !model.isBlocked(handle.node),
+        // Of a target whose graph is gone there is an error.
+        handle.node.clearedAt == nil || handle.node.inputs.isEmpty
       else { return false }
       let found = model.backward(handle.node, retainsGraph: true)[ObjectIdentifier(variable.node)]
       let values = found ?? variable.node.values.map { _ in 0 }

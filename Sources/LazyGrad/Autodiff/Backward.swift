@@ -6,6 +6,10 @@ internal import LazyGradJIT
 public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
   /// Part of the graph was cleared by an earlier backward pass.
   case clearedGraph(operation: String)
+  /// The graph of what is to be differentiated was cleared by an earlier backward pass.
+  case clearedTarget
+  /// What is to be differentiated is computed from gradients that can't be differentiated themselves.
+  case plainGradient
 
   /// What happened and what to do about it.
   public var description: String {
@@ -13,6 +17,12 @@ public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
     case .clearedGraph(let operation):
       "backward: part of the graph below '\(operation)' was cleared by an earlier backward pass; "
         + "do what shares tensors in one pass, or keep the graph with retainGraph: true"
+    case .clearedTarget:
+      "expected a target with a graph, got one whose graph was cleared by an earlier backward pass; "
+        + "keep it with retainGraph: true"
+    case .plainGradient:
+      "expected a target that depends on variables, got one that is computed from gradients which "
+        + "don't know what they depend on; make them with createGraph: true"
     }
   }
 }
@@ -107,6 +117,10 @@ extension Tensor {
 ///   - createGraph: Whether the gradients can be differentiated again: for second derivatives,
 ///     Hessian-vector products, gradient penalties.
 /// - Returns: One gradient per variable, zeros where the target does not depend on it.
+///
+/// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text where the
+/// target's graph was cleared before, or where the target is computed from gradients that were made
+/// without `createGraph: true`: zeros would be wrong.
 /// - Complexity: records a few nodes for each of the graph; the graph is kept.
 public func gradients(
   of target: Tensor, withRespectTo variables: [Tensor], createGraph: Bool = false
@@ -145,18 +159,32 @@ enum Differentiation {
       tape.unlock()
       givenUp?.release()
     }
+    if case .only = collect {
+      for head in heads {
+        if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
+        if head.isConstant, head.slot.pointee.isGradient { throw .plainGradient }
+      }
+    }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
+    // A head that has no record yet gets one.
+    let adjoints = tape.makePassState(upTo: tape.count + UInt32(heads.count))
+    defer { tape.recycle(adjoints) }
     let walk = GraphWalk(
-      pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
-      retainsGraph: retainsGraph)
+      pass: BackwardPass(
+        tape: tape, createsGraph: createsGraph, state: mode.state, adjoints: adjoints),
+      retainsGraph: retainsGraph, check: PassCheck(tape, heads))
     if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
       var results: [Tensor] = []
       try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
         try walk.record(heads, seeds, collect, &results)
       }
+      walk.check?.verify()
       return results
     }
-    return try walk.run(heads, seeds, collect)
+    let results = try walk.run(heads, seeds, collect)
+    if case .only = collect { return results }
+    walk.check?.verify()
+    return results
   }
 }
 
@@ -170,7 +198,10 @@ extension Differentiation {
     }
     // A value in memory has no graph; asking for its record would be a new use.
     if head.slot.pointee.node == 0 { return }
-    let pass = BackwardPass(tape: tape, createsGraph: false, state: RecordMode.plain.state)
+    let adjoints = tape.makePassState(upTo: 0)
+    defer { tape.recycle(adjoints) }
+    let pass = BackwardPass(
+      tape: tape, createsGraph: false, state: RecordMode.plain.state, adjoints: adjoints)
     GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
 }

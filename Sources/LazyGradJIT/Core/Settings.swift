@@ -12,6 +12,8 @@ package enum Settings {
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
+    ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
+    ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 
   private static func value(_ name: String) -> String? {
@@ -36,6 +38,10 @@ package enum Settings {
   /// As written: what the values mean is decided where the machine is known.
   package static let jit: String? = value("LAZYGRAD_JIT")
   package static let instructionSet: String? = value("LAZYGRAD_ISA")
+
+  /// No operation of the library records more than a few records before it looks at the window.
+  package static let windowRecords: Int = min(max(number("LAZYGRAD_WINDOW") ?? 1 << 15, 8), 1 << 24)
+  package static let checksPasses: Bool = number("LAZYGRAD_CHECK") == 1
 
   package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
 }

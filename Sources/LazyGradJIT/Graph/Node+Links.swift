@@ -127,6 +127,7 @@ extension Tape {
     slot.pointee.storage = value.storage.retain()
     slot.pointee.offset = value.offset
     slot.pointee.layout = value.layout
+    slot.pointee.isCleared = isCleared && !isResumable
     unhold(id)
     slot.pointee.node = 0
     slot.pointee.leaf = 0
@@ -165,7 +166,7 @@ extension Tape {
     if nodes[Int(id)].storage != nil { dropValue(id) }
     nodes[Int(id)].opcode = .leaf
     nodes[Int(id)].state = .none
-    nodes[Int(id)].traits = nodes[Int(id)].traits.intersection(.variable)
+    nodes[Int(id)].traits = nodes[Int(id)].traits.intersection(.inherited)
     nodes[Int(id)].attribute = slot.pointee.layout
     nodes[Int(id)].payload = UInt64(slot.pointee.offset)
     nodes[Int(id)].storage = slot.pointee.storage

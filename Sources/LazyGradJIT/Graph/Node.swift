@@ -5,7 +5,7 @@
 ///
 ///      0 opcode | type | traits | state     4 shape        8 attribute
 ///     12 a     16 b    20 c   (distances back to the operands, 0: none)
-///     24 payload   32 storage   40 slot   48 uses   52 link   56 adjoint   60 memo
+///     24 payload   32 storage   40 slot   48 uses   52 link   56 memo   60 (unused)
 ///
 /// The first 24 bytes less `state` are the node's signature word: operands are *relative*, so equal
 /// programs have equal words wherever they stand on the tape.
@@ -39,8 +39,6 @@ public struct Node {
   public var uses: UInt32
   /// For a leaf that stands for a node of an earlier window: that node's id + 1. Else see Node+Links.
   public var link: UInt32
-  /// During a backward pass: the id + 1 of the gradient of this node.
-  public var adjoint: UInt32
   /// The leaf record that stands for this node in the current window; checked when used.
   public var memo: UInt32
 
@@ -56,6 +54,11 @@ public struct Node {
     @inlinable public static var none: Traits { Traits(rawValue: 0) }
     /// A view whose source is in memory: its offset is bound at run time.
     @inlinable public static var leafView: Traits { Traits(rawValue: 2) }
+    /// A gradient that was recorded without backward information, or computed from one: what it depends
+    /// on can't be found out any more.
+    @inlinable public static var gradient: Traits { Traits(rawValue: 4) }
+    /// What a result has if one of its operands has it.
+    @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 
     /// Either.
     @inlinable @inline(__always)
@@ -149,6 +152,15 @@ public struct Slot {
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
+  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
+  package var isGradient = false
+  /// A pass has cleared the graph that the value came from.
+  package var isCleared = false
+
+  /// The traits of a record that stands for the value.
+  var traits: Node.Traits {
+    (isVariable ? Node.Traits.variable : .none).union(isGradient ? .gradient : .none)
+  }
 }
 
 /// A user handle.

@@ -128,7 +128,7 @@ extension Tape {
     let s = slot.pointee
     let id = append(
       .leaf, s.type, shape: s.shape, attribute: s.layout, payload: UInt64(s.offset),
-      traits: s.isVariable ? .variable : .none)
+      traits: s.traits)
     let node = nodes + Int(id)
     node.pointee.slot = slot
     node.pointee.storage = s.storage
@@ -161,7 +161,7 @@ extension Tape {
       .leaf, source.type, shape: source.shape,
       attribute: source.opcode == .view || source.opcode == .leaf
         ? source.attribute : source.shape,
-      payload: 0, traits: source.traits.intersection(.variable))
+      payload: 0, traits: source.traits.intersection(.inherited))
     nodes[Int(id)].uses &+= 1
     nodes[Int(id)].memo = leaf &+ 1
     nodes[Int(leaf)].link = id &+ 1
@@ -287,16 +287,23 @@ extension Node {
       | UInt64(shape) << 32
   }
 
-  /// Whether the payload of a record with a value still says where its region begins or how long its
-  /// rows are, which its derivative rule reads, so that the value begins where its storage does.
+  /// Whether the payload says where the operation's region begins or how long its rows are.
+  @inlinable @inline(__always)
+  public static func hasRegion(_ opcode: Opcode) -> Bool {
+    opcode == .setRegion || opcode == .addRegion || opcode == .setRows
+  }
+
+  /// Whether the payload of a record that has got a value still is what it was, so that the value begins
+  /// where its storage does: a region is what the derivative rule reads, and a number what is copied
+  /// where a later window uses it.
   @inlinable @inline(__always)
   public static func keepsPayload(_ opcode: Opcode) -> Bool {
-    opcode == .setRegion || opcode == .addRegion || opcode == .setRows
+    opcode == .scalar || hasRegion(opcode)
   }
 
   /// Whether the payload decides what the plan does, rather than being bound when it runs.
   @inlinable @inline(__always)
   public static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
-    (opcode == .view && !traits.contains(.leafView)) || keepsPayload(opcode)
+    (opcode == .view && !traits.contains(.leafView)) || hasRegion(opcode)
   }
 }

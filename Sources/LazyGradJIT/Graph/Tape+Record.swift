@@ -29,18 +29,6 @@ public struct RecordMode: Sendable {
 }
 
 extension Tape {
-  /// The limit of nodes in one window; past it the window is forced while recording goes on.
-  @inlinable public static var windowLimit: UInt32 { 1 << 15 }
-  /// The limit of bytes that the window's values would take together.
-  @inlinable public static var windowByteLimit: Int { 8 << 30 }
-
-  /// Whether a program that never reads has recorded so much that it must be run now.
-  @inlinable
-  public var isWindowFull: Bool {
-    state.pointee.count &- state.pointee.windowStart > Tape.windowLimit
-      || state.pointee.pendingBytes > Tape.windowByteLimit
-  }
-
   // MARK: Elementwise
 
   /// Records an elementwise operation on one handle.
@@ -160,7 +148,7 @@ extension Tape {
   private func cast(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
     append(
       .cast, type, shape: self[id].shape, a: id,
-      traits: type.isFloating ? self[id].traits.intersection(.variable) : .none, state: mode.state)
+      traits: type.isFloating ? self[id].traits.intersection(.inherited) : .none, state: mode.state)
   }
 
   /// Records an operation and makes its handle.
@@ -183,7 +171,7 @@ extension Tape {
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
       type.isFloating && recording(opcode).contains(.differentiable)
-      ? traits.intersection(.variable) : .none
+      ? traits.intersection(.inherited) : .none
     state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
     return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
@@ -305,7 +293,7 @@ extension Tape {
   func view(
     _ source: UInt32, route: UInt32 = Tape.none, layout: LayoutID, offset: Int, state: Node.State
   ) -> UInt32 {
-    var traits = self[source].traits.intersection(.variable)
+    var traits = self[source].traits.intersection(.inherited)
     if self[source].opcode == .leaf { traits.insert(.leafView) }
     return append(
       .view, self[source].type, shape: facts(layout).pointee.shape, a: source, b: route,
