@@ -18,8 +18,7 @@ struct GraphWalk {
     var results: [Tensor] = []
     let remains = try record(heads, seeds, collect, &results)
     tape.finishPass(remains, since: start)
-    // Where there is no memory for them they stay pending, and who reads them is told.
-    if !remains.late.isEmpty { _ = tape.forceAndKeep(remains.late) }
+    tape.forceLate(remains.late)
     return results
   }
 
