@@ -42,7 +42,15 @@ extension Tensor {
   ///   - seed: The gradient with respect to this tensor; ones where nil. Must broadcast to its shape.
   ///   - retainGraph: Keeps the graph, so that it can be differentiated again. Otherwise it is cleared
   ///     and the arrays that it locked are free again.
-  ///   - accumulate: Adds to gradients that are there instead of replacing them.
+  ///   - accumulate: Adds to gradients that are there instead of replacing them, over any number of
+  ///     forward and backward passes: those of a batch that does not fit into memory at once add up,
+  ///
+  ///         for part in parts { loss(w, part).backward(accumulate: true) }
+  ///         noAutodiff { w -= rate * w.grad! }       // the update drops the gradient
+  ///
+  ///     A gradient that such a pass has left stays when the tensor is used again, until a pass without
+  ///     `accumulate` replaces it, an update in place gives the tensor another value, or
+  ///     `nullGradient()` drops it.
   ///
   /// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text
   /// where part of the graph was cleared before; nothing is changed then. Inside `noAutodiff`
@@ -67,7 +75,8 @@ extension Tensor {
   }
 
   /// The gradient that the last backward pass left, a constant of this tensor's shape and type; nil
-  /// if there was none, or if the tensor has been used in an operation since.
+  /// if there was none, or if the tensor has been used in an operation since (which passes with
+  /// `accumulate: true` don't mind).
   ///
   /// For a view it is a view of its base's gradient.
   public var grad: Tensor? {

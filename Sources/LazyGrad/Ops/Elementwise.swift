@@ -72,12 +72,30 @@ public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
 }
 
 extension Tensor {
-  /// `minimum(maximum(x, lower), upper)`; a missing bound does not limit. The gradient at a bound
-  /// is 0.
-  public func clip(_ lower: Double?, _ upper: Double?) -> Tensor {
+  /// `minimum(maximum(x, lower), upper)`, a new tensor; a missing bound does not limit. The gradient at a
+  /// bound is 0.
+  ///
+  /// Whole bounds keep integers; if one has a fraction, or may have one, they become float64. A bound that
+  /// no integer of the type can exceed does not limit either; any other that the type can't hold is an
+  /// error.
+  public func clip(_ lower: (any TensorScalar)?, _ upper: (any TensorScalar)?) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    var bounds = [lower?.weak, upper?.weak]
+    if let range = dtype.scalarType.range {
+      if bounds.contains(where: { $0?.kind == .float }) {
+        bounds = bounds.map { $0.map { WeakScalar(kind: .float, double: $0.double, int: $0.int) } }
+      } else {
+        if let bound = bounds[0], bound.int <= range.lowerBound { bounds[0] = nil }
+        if let bound = bounds[1], bound.int >= range.upperBound { bounds[1] = nil }
+        for bound in bounds.compactMap({ $0 }) {
+          if let message = bound.misfit(dtype) { return fail("clip", message, [self]) }
+        }
+      }
+    }
+    if bounds[0] == nil, bounds[1] == nil { return +self }
     var result = self
-    if let lower { result = maximum(result, lower) }
-    if let upper { result = minimum(result, upper) }
+    if let lower = bounds[0] { result = .binary(.maximum, result, lower) }
+    if let upper = bounds[1] { result = .binary(.minimum, result, upper) }
     return result
   }
 
@@ -137,7 +155,8 @@ enum ElementwiseRules {
   }
 
   static func expm1(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.add, p.value(n), p.number(1, n))))
+    // Not the result plus 1, which is 0 where e^x is smaller than rounding errors of 1.
+    p.add(p.a(n), p.emit(.mul, g, p.emit(.exp, p.value(p.a(n)))))
   }
 
   static func log(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {

@@ -144,6 +144,10 @@ public struct Slot {
   /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
   /// them, so that a loss does not hold a part of the graph.
   package var hasUnitGradient = false
+  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
+  package var addsUpGradients = false
+  /// A view's: its gradient is seen in that of its base.
+  package var isView = false
   /// The window was full when this handle was made: it is to be run before more is recorded.
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.

@@ -206,7 +206,8 @@ extension Tape {
       return (node.storage!, node.attribute, Int(node.payload))
     case .view:
       let source = value(of: id &- node.a)
-      return (source.storage, node.attribute, source.offset + Int(node.payload))
+      let start = Int(Int64(bitPattern: node.payload))
+      return (source.storage, node.attribute, source.offset + start)
     default:
       return (node.storage!, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload))
     }

@@ -69,6 +69,12 @@ extension Tape {
     return liveLeaf(slot) ?? operand(slot)
   }
 
+  /// Whether a handle's value has not been computed, though others of its window have been.
+  package func isLate(_ slot: SlotRef) -> Bool {
+    let node = slot.pointee.node
+    return node != 0 && node <= state.pointee.windowStart && !isGiven(node &- 1)
+  }
+
   /// Whether a pass has cleared the graph of a handle's value, so that it leads nowhere any more.
   package func isCleared(_ slot: SlotRef) -> Bool {
     if slot.pointee.node == 0 { return slot.pointee.isCleared }

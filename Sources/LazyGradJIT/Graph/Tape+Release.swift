@@ -104,6 +104,7 @@ extension Tape {
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
     slot.pointee.hasUnitGradient = false
+    slot.pointee.addsUpGradients = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       // A backward pass that does this goes on using ids: the arena must not start again.
@@ -113,14 +114,15 @@ extension Tape {
     }
   }
 
-  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it.
+  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it: not that
+  /// of passes that add up.
   ///
   /// Under the lock, as all access to what may change: the object may be dropped here and used again by
   /// another thread, whose lock comes after this one.
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
-      dropGradient(slot)
+      if !slot.pointee.addsUpGradients { dropGradient(slot) }
     }
   }
 
