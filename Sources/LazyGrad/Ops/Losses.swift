@@ -52,7 +52,11 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
     return fail(name, "expected integer labels, got \(labels.dtype)", [logits])
   }
   let (rows, classes) = (logits.shape[0], logits.shape[1])
-  for label in labels.elements(as: Int.self) where label < 0 || label >= classes {
+  let given: [Int]
+  do throws(TensorError) {
+    given = try labels.copiedElements(as: Int.self, operation: name)
+  } catch { return fail(error, [logits]) }
+  for label in given where label < 0 || label >= classes {
     return fail(name, "label \(label) is out of range for \(classes) classes", [logits])
   }
   let column = Tensor(labels.reshaped([rows, 1]), dtype: .int64, constant: true)
@@ -94,7 +98,7 @@ enum Composite: UInt32 {
     moved.use()
     x.clearOldGradient()
     let plain = constant(moved)
-    let value = noAutodiff { body(plain) }
+    let value = Scope.untracked { body(plain) }
     let result = Tensor(
       Tape.general(
         .attach, moved.slot, value.slot, type: moved.slot.pointee.type, shape: moved.shapeID,

@@ -145,6 +145,8 @@ public struct Slot {
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
+  /// A new use has ended the gradient: for who asks why there is none.
+  var hasUsedUpGradient = false
 }
 
 /// A user handle.

@@ -120,6 +120,7 @@ extension Tape {
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
       dropGradient(slot)
+      slot.pointee.hasUsedUpGradient = true
     }
   }
 

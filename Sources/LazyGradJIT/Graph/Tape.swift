@@ -64,6 +64,8 @@ public struct TapeState: ~Copyable {
   static var firstLateLimit: Int { 1 << 16 }
   /// Dead records.
   var dead = 0
+  /// There was no memory to double the arena.
+  var isShort = false
   /// Records that are not dead.
   var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
