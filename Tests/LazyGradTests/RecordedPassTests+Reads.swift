@@ -24,7 +24,7 @@ extension RecordedPassTests {
             Node.head(node.opcode, node.type, node.traits, node.shape) | state,
             UInt64(node.attribute) | UInt64(node.a) << 32, UInt64(node.b) | UInt64(node.c) << 32,
             node.payload, UInt64(node.uses) | UInt64(node.link) << 32,
-            UInt64(node.adjoint) | UInt64(node.memo) << 32,
+            UInt64(node.memo) << 32,
             node.storage == nil ? 0 : 1,
             // A dead record's handle is somebody else's by now.
             node.slot == nil || node.state.contains(.dead) ? 0 : 1,

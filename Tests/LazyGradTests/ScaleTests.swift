@@ -96,7 +96,7 @@ import Testing
       for _ in 0..<300_000 { _ = views ? x[0..<2] : x + x }
       return withExtendedLifetime(kept) { Engine.tapeUse.records }
     }
-    #expect(records < 2 * Int(Tape.windowLimit))
+    #expect(records < 2 * Int(TapeLimits().windowRecords))
   }
 
   @Test func anUnreadTotalStaysBounded() { sumUnread() }

@@ -181,17 +181,25 @@ enum Differentiation {
       givenUp?.release()
     }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
+    // A head that has no record yet gets one.
+    let adjoints = tape.makePassState(upTo: tape.count + UInt32(heads.count))
+    defer { tape.recycle(adjoints) }
     let walk = GraphWalk(
-      pass: BackwardPass(tape: tape, createsGraph: createsGraph, state: mode.state),
-      retainsGraph: retainsGraph)
+      pass: BackwardPass(
+        tape: tape, createsGraph: createsGraph, state: mode.state, adjoints: adjoints),
+      retainsGraph: retainsGraph, check: PassCheck(tape, heads))
     if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
       var results: [Tensor] = []
       try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
         try walk.record(heads, seeds, collect, &results)
       }
+      walk.check?.verify()
       return results
     }
-    return try walk.run(heads, seeds, collect)
+    let results = try walk.run(heads, seeds, collect)
+    if case .only = collect { return results }
+    walk.check?.verify()
+    return results
   }
 }
 
@@ -205,7 +213,10 @@ extension Differentiation {
     }
     // A value in memory has no graph; asking for its record would be a new use.
     if head.slot.pointee.node == 0 { return }
-    let pass = BackwardPass(tape: tape, createsGraph: false, state: RecordMode.plain.state)
+    let adjoints = tape.makePassState(upTo: 0)
+    defer { tape.recycle(adjoints) }
+    let pass = BackwardPass(
+      tape: tape, createsGraph: false, state: RecordMode.plain.state, adjoints: adjoints)
     GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
 }

@@ -9,6 +9,7 @@ struct BackwardPass {
   /// Whether the pass is itself recorded for differentiation.
   let createsGraph: Bool
   let state: Node.State
+  let adjoints: PassState
 
   // MARK: The forward graph
 
@@ -114,9 +115,9 @@ struct BackwardPass {
     if !wants(gatherer) { return }
     var g = contribution
     if tape[g].shape != tape[operand].shape { g = summed(g, to: tape[operand].shape) }
-    let known = tape[gatherer].adjoint
+    let known = adjoints[gatherer]
     if known != 0 { g = sum(tape.inWindow(known &- 1), g) }
-    tape.setAdjoint(gatherer, g &+ 1)
+    tape.setAdjoint(adjoints, gatherer, g &+ 1)
   }
 
   /// Two contributions to one gradient; not inlined, because most nodes have one reader.
@@ -145,19 +146,19 @@ struct BackwardPass {
 
   /// Counts a node as reached that needs no gradient of its own.
   func passOver(_ n: UInt32) {
-    if tape[n].adjoint == 0 { tape.setAdjoint(n, Tape.passedOn) }
+    if adjoints[n] == 0 { tape.setAdjoint(adjoints, n, PassState.passedOn) }
   }
 
   /// The gradient that a node has so far; zeros before it is reached.
   func gradientOrZeros(_ n: UInt32) -> UInt32 {
-    let known = tape[source(n)].adjoint
+    let known = adjoints[source(n)]
     if known != 0 { return tape.inWindow(known &- 1) }
     return emit(.copy, type: type(n), shape: shape(n), number(0, n))
   }
 
   @inline(__always)
   func setGradient(_ operand: UInt32, _ g: UInt32) {
-    tape.setAdjoint(source(operand), g &+ 1)
+    tape.setAdjoint(adjoints, source(operand), g &+ 1)
   }
 
   /// Sums a value over the axes along which `shape` was broadcast to it; a value that is itself

@@ -6,6 +6,8 @@ internal import LazyGradJIT
 struct GraphWalk {
   let pass: BackwardPass
   let retainsGraph: Bool
+  /// For tests.
+  var check: PassCheck?
   var tape: Tape { pass.tape }
 
   func run(
@@ -33,7 +35,6 @@ struct GraphWalk {
     // A constant has no gradients, so none can get lost.
     if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
 
-    tape.state.pointee.lowestReached = .max
     var ones = Tape.none
     for (head, seed) in zip(heads, seeds) {
       let id = tape.nodeOrLeaf(head.slot)
@@ -56,15 +57,19 @@ struct GraphWalk {
     var runsPieces = true
     var id = ids.max()!
     let replaces = if case .replace = collect { true } else { false }
-    while id >= tape.state.pointee.lowestReached {
-      let adjoint = tape[id].adjoint
+    while id >= pass.adjoints.fields.pointee.lowest {
+      let adjoint = tape.takeAdjoint(pass.adjoints, id)
       if adjoint != 0 {
-        tape[id].adjoint = 0
-        if adjoint != Tape.passedOn {
+        var unread = Tape.none
+        if adjoint != PassState.passedOn {
           let g = tape.inWindow(adjoint &- 1)
+          unread = g
           if !replaces {
             if case .only = collect {
-              if collected[id] != nil { collected[id] = g }
+              if collected[id] != nil {
+                collected[id] = g
+                tape.retainNode(g)
+              }
             } else {
               attach(id, g, accumulate: true)
             }
@@ -72,7 +77,6 @@ struct GraphWalk {
             if g == ones { markUnit(id) } else { attach(id, g, accumulate: false) }
           }
           visit(id, g)
-          if tape[g].uses == 0 { remains.unread.append(g) }
         }
         if !retainsGraph {
           noteConstants(id, &constants)
@@ -80,20 +84,27 @@ struct GraphWalk {
           tape.markCleared(id)
           if tape[id].state.contains(.evaluated) { remains.cleared.append(id) }
         }
-        if tape.isWindowFull, runsPieces { runsPieces = runPiece(below: id) }
+        tape.endVisit(id, adjoint)
+        if unread != Tape.none, tape[unread].uses == 0 { remains.unread.append(unread) }
+        // The backward pass of a graph of any length takes bounded memory beside the graph. Where there
+        // is none for that, the rest is recorded only, and who reads a gradient is told.
+        if tape.isWindowFull, runsPieces { runsPieces = tape.forcePiece(pass.adjoints) }
       }
       if id == 0 { break }
       id &-= 1
     }
     // Before anything is let go: a constant's record may have no other reader than a cleared one.
     for id in constants { remains.cleared += markCleared(below: id, constantsOnly: true) }
+    for id in constants { tape.letGo(id) }
     // Not when they are met: what reads them, too, may still be on its way to them.
     for id in parents { remains.cleared += markCleared(below: id, viewsOnly: true) }
     if case .only(let variables) = collect {
+      check?.verify(collected)
       results = variables.map { variable in
         guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
         return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
       }
+      for g in collected.values where g != Tape.none { tape.letGo(g) }
     }
     return remains
   }
@@ -129,10 +140,16 @@ struct GraphWalk {
   private func noteConstants(_ id: UInt32, _ constants: inout [UInt32]) {
     let (a, b, c) = (tape.a(id), tape.b(id), tape.c(id))
     if a == id || !tape[id].state.contains(.tracked) { return }
-    if isComputedConstant(a) { constants.append(a) }
+    if isComputedConstant(a) { note(a, &constants) }
     if b == id { return }
-    if isComputedConstant(b) { constants.append(b) }
-    if c != id, isComputedConstant(c) { constants.append(c) }
+    if isComputedConstant(b) { note(b, &constants) }
+    if c != id, isComputedConstant(c) { note(c, &constants) }
+  }
+
+  /// Keeps a constant until its graph is cleared.
+  private func note(_ id: UInt32, _ constants: inout [UInt32]) {
+    tape.retainNode(id)
+    constants.append(id)
   }
 
   @inline(__always)
@@ -148,7 +165,7 @@ struct GraphWalk {
   private func handle(_ g: UInt32) -> UInt32 {
     let opcode = tape[g].opcode
     let isShared = opcode == .leaf || opcode == .scalar || opcode == .view
-    return tape[g].slot != nil || isShared ? pass.emit(.copy, g) : g
+    return tape[g].slot != nil || isShared ? pass.emit(.copy, tape.inWindow(g)) : g
   }
 
   @inline(never)
@@ -224,12 +241,10 @@ struct GraphWalk {
   private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
     // Like the walk: ids descend, and it ends when everything that was reached has been seen.
     guard var id = heads.max() else { return }
-    var isReached = [Bool](repeating: false, count: Int(id) + 1)
-    var reached = 0
+    let marks = tape.makePassState(upTo: id)
+    defer { tape.recycle(marks) }
     func reach(_ operand: UInt32) {
-      if isReached[Int(operand)] { return }
-      isReached[Int(operand)] = true
-      reached += 1
+      if marks[operand] == 0 { tape.setAdjoint(marks, operand, PassState.passedOn) }
     }
     func check(_ operand: UInt32) throws(InvalidBackprop) {
       if operand == id || !pass.wants(operand) { return }
@@ -239,9 +254,10 @@ struct GraphWalk {
       reach(operand)
     }
     for head in heads { reach(head) }
-    while reached > 0 {
-      if isReached[Int(id)] {
-        reached -= 1
+    while id >= marks.fields.pointee.lowest {
+      let mark = tape.takeAdjoint(marks, id)
+      if mark != 0 {
+        tape.endVisit(id, mark)
         if let source = tape.importedNode(id) {
           try check(source)
         } else if tape[id].state.contains(.tracked) {
@@ -253,21 +269,5 @@ struct GraphWalk {
       if id == 0 { break }
       id -= 1
     }
-  }
-
-  // MARK: Very long graphs
-
-  /// Runs what has been recorded so far, so that the backward pass of a graph of any length takes
-  /// bounded memory beside the graph.
-  ///
-  /// - Returns: Whether there was memory for that. Where there was not, the rest is recorded only, and
-  ///   who reads a gradient is told.
-  private func runPiece(below id: UInt32) -> Bool {
-    var pending: [UInt32] = []
-    for node in 0..<id
-    where tape[node].adjoint != 0 && tape[node].adjoint != Tape.passedOn {
-      pending.append(tape[node].adjoint &- 1)
-    }
-    return tape.forceAndKeep(pending)
   }
 }

@@ -119,6 +119,16 @@ final class CustomRule {
   /// The rule of the last alias of a chain, which the gradient reaches first: it serves all operands,
   /// and what is left of the chain is passed over.
   static func apply(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
+    // Kept until no reference to the rule is left here: the last one must not go while the tape is locked.
+    let carrier = p.tape.c(n)
+    p.tape.retainNode(carrier)
+    run(p, n, g)
+    p.tape.letGo(carrier)
+    p.tape.freeUnread(carrier)
+  }
+
+  @inline(never)
+  private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
     let tape = p.tape
     guard
       let rule = tape[tape.c(n)].storage?.takeUnretainedValue().attachment as? CustomRule
@@ -136,9 +146,12 @@ final class CustomRule {
       p.passOver(alias)
     }
     operands.reverse()
-    // The tensors that the program's code sees live and die inside: letting go of one takes the lock.
-    let parts = tape.reenter(before: n) {
-      let parts = rule.parts(p, operands, n, g)
+    var call: Call? = Call(
+      inputs: operands.map { p.tensor($0) }, result: p.tensor(n), gradient: p.tensor(g))
+    // The tensors that the program's code sees end inside: to let go of one takes the lock.
+    let parts = tape.unlocked {
+      let parts = rule.parts(call!, createsGraph: p.createsGraph)
+      call = nil
       tape.settleAlone()
       return parts
     }
@@ -146,33 +159,38 @@ final class CustomRule {
       guard let part else { continue }
       if p.wants(operand) { p.add(operand, p.cast(tape.inWindow(part), p.type(operand))) }
       tape.letGo(part)
+      tape.freeUnread(part)
     }
   }
 
-  /// Runs the program's code.
+  /// What the program's code is given.
+  private struct Call {
+    let inputs: [Tensor]
+    let result: Tensor
+    let gradient: Tensor
+  }
+
+  /// Runs the program's code. No lock is held: it may wait for other threads.
   ///
-  /// - Returns: The nodes of the gradients, each with one more use; nil where there is none.
-  private func parts(
-    _ p: BackwardPass, _ operands: [UInt32], _ n: UInt32, _ g: UInt32
-  ) -> [UInt32?] {
-    let inputs = operands.map { p.tensor($0) }
-    let (result, gradient) = (p.tensor(n), p.tensor(g))
+  /// - Returns: The nodes of the gradients on the tape of the pass, each with one more use; nil where
+  ///   there is none.
+  private func parts(_ call: Call, createsGraph: Bool) -> [UInt32?] {
     let parts =
-      p.createsGraph
-      ? self.gradient(gradient, inputs, result)
-      : noAutodiff { self.gradient(gradient, inputs, result) }
-    return checked(parts, inputs, beside: gradient).map { part in
+      createsGraph
+      ? gradient(call.gradient, call.inputs, call.result)
+      : noAutodiff { gradient(call.gradient, call.inputs, call.result) }
+    return checked(parts, call.inputs).map { part in
       guard let part else { return nil }
-      let id = p.tape.operand(part.slot)
-      p.tape.retainNode(id)
+      let tape = Tape.hold(all: [call.gradient.slot, part.slot])
+      defer { tape.unlock() }
+      let id = tape.operand(part.slot)
+      tape.retainNode(id)
       return id
     }
   }
 
-  /// The gradients that can be used, on the tape of the pass.
-  private func checked(
-    _ parts: [Tensor?], _ inputs: [Tensor], beside gradient: Tensor
-  ) -> [Tensor?] {
+  /// The gradients that can be used.
+  private func checked(_ parts: [Tensor?], _ inputs: [Tensor]) -> [Tensor?] {
     if parts.count != inputs.count {
       _ = fail("custom", "expected \(inputs.count) gradients, got \(parts.count)", inputs)
       return []
@@ -187,7 +205,6 @@ final class CustomRule {
           [part, input])
         return nil
       }
-      Tape.hold(all: [gradient.slot, part.slot]).unlock()
       return part
     }
   }

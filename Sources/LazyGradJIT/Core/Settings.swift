@@ -16,6 +16,8 @@ package enum Settings {
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
+    ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
+    ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 
   // MARK: What can't be used
@@ -46,7 +48,7 @@ package enum Settings {
 
   /// Reads all variables but those that only who knows the machine understands.
   package static func readAll() {
-    _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel)
+    _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, checksPasses)
   }
 
   // MARK: Reading
@@ -108,6 +110,14 @@ package enum Settings {
   /// As written: what the values mean is decided where the machine is known.
   package static let jit: String? = text("LAZYGRAD_JIT")
   package static let instructionSet: String? = text("LAZYGRAD_ISA")
+
+  /// No operation of the library records more than a few records before it looks at the window.
+  package static let windowRecords: Int =
+    value("LAZYGRAD_WINDOW", "a whole number from 8 to 16777216") { text in
+      Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }
+    } ?? 1 << 15
+
+  package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
 
   package static let debugLevel: Int =
     value("LAZYGRAD_DEBUG", "0, 1 or 2") { text in

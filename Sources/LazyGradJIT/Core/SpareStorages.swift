@@ -89,9 +89,17 @@ package struct SpareStorages: @unchecked Sendable {
   }
 
   /// Takes over a reference. Where it is the last one, the storage is kept.
+  ///
+  /// - Returns: false where the storage takes code of the program along. The reference is still the
+  ///   caller's then, to be given up when the tape is not locked.
   @inline(__always)
-  func give(_ reference: Unmanaged<Storage>) {
-    if !reference.isLast || !keep(reference) { reference.release() }
+  func give(_ reference: Unmanaged<Storage>) -> Bool {
+    if reference.isLast {
+      if keep(reference) { return true }
+      if reference._withUnsafeGuaranteedRef({ $0.attachment != nil }) { return false }
+    }
+    reference.release()
+    return true
   }
 
   /// Keeps a storage to which there is one reference, if it is one that is kept.

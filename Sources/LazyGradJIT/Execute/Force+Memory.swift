@@ -34,7 +34,7 @@ extension Tape {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
     }
     let block = shared > 0 ? try spares.take(shared) : nil
-    defer { if let block { spares.give(block) } }
+    defer { if let block { give(block) } }
     var offset = 0
     for (i, root) in work.roots.enumerated() {
       let bytes = work.plan.outputs[i].byteCount
@@ -47,7 +47,7 @@ extension Tape {
         do throws(StorageError) {
           outputs[i] = PlanRunner.OutputMemory(storage: try spares.take(bytes), byteOffset: 0)
         } catch {
-          for k in 0..<i { spares.give(outputs[k].storage) }
+          for k in 0..<i { give(outputs[k].storage) }
           throw error
         }
       }
@@ -119,7 +119,7 @@ extension Tape {
         $0.byteCount == update.byteCount && $0.attachment == nil
       }
       if fits, value.offset == 0, nodes[Int(leaf)].slot == nil,
-        root.slot != nil || Node.keepsPayload(root.opcode),
+        root.slot != nil || Node.hasRegion(root.opcode),
         isReadBefore(update, value.storage, work)
       {
         values.append(OldValue(update: update, storage: value.storage))

@@ -50,13 +50,7 @@ package enum Engine {
       tape.unlock()
       givenUp?.release()
     }
-    let ids = tape.heldPending()
-    if ids.isEmpty {
-      // What filled the window is gone already.
-      tape.finishWindow()
-    } else {
-      try tape.force(ids)
-    }
+    try tape.forceHeld()
   }
 
   /// Computes the value of one handle.
@@ -76,68 +70,97 @@ package enum Engine {
 extension Tape {
   /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
   func force(_ ids: [UInt32]) throws(StorageError) {
-    let started = Engine.measuresOverhead ? Engine.nanoseconds() : 0
-    var kernelTime = 0
-    if let work = knownWindow(ids) {
-      state.pointee.counters.planHits += 1
-      try run(work, &kernelTime)
-    } else {
-      let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
-      let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
-      let extraction = extract(ids)
-      let (plan, isHit) = PlanCache.shared.plan(
-        for: extraction.graph, prepare: NativeCompiler.prepare)
-      if isHit {
-        state.pointee.counters.planHits += 1
-      } else {
-        state.pointee.counters.planMisses += 1
-      }
-      let start = state.pointee.windowStart
-      let work = Work(
-        nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
-      if let windowKey { remember(windowKey, ids, work.nodes) }
-      try run(work, &kernelTime)
-    }
-    if state.pointee.readsPending, state.pointee.live > state.pointee.lateLimit,
-      state.pointee.inFlight == 0
-    {
-      // What is read window after window and never asked for would grow without bound.
-      let late = heldPending()
-      state.pointee.readsPending = false
-      if !late.isEmpty { try force(late) }
-      state.pointee.lateLimit = max(TapeState.firstLateLimit, 2 * state.pointee.live)
-    }
-    finishWindow()
-    if Engine.measuresOverhead {
-      state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
-      state.pointee.counters.kernelNanoseconds += kernelTime
+    try measured { kernelTime throws(StorageError) in
+      try compute(ids, &kernelTime)
+      computeLate(&kernelTime)
+      finishWindow()
     }
   }
 
-  /// What the program holds and has not been computed.
-  fileprivate func heldPending() -> [UInt32] {
-    (0..<state.pointee.count).filter {
+  /// Computes what the program holds and has not been computed.
+  fileprivate func forceHeld() throws(StorageError) {
+    try measured { kernelTime throws(StorageError) in
+      try computeHeld(&kernelTime)
+      finishWindow()
+    }
+  }
+
+  /// Counts the time that `body` takes beside its kernels, while that is wanted.
+  private func measured(
+    _ body: (_ kernelTime: inout Int) throws(StorageError) -> Void
+  ) throws(StorageError) {
+    var kernelTime = 0
+    if !Engine.measuresOverhead { return try body(&kernelTime) }
+    let started = Engine.nanoseconds()
+    try body(&kernelTime)
+    state.pointee.counters.overheadNanoseconds += Engine.nanoseconds() - started - kernelTime
+    state.pointee.counters.kernelNanoseconds += kernelTime
+  }
+
+  /// What is read window after window and never asked for would grow without bound. Where there is no
+  /// memory for it, it stays: it is not what the caller asked for.
+  private func computeLate(_ kernelTime: inout Int) {
+    if state.pointee.readsPending, state.pointee.inFlight == 0,
+      state.pointee.live > max(state.pointee.lateLimit, state.pointee.limits.lateRecords)
+    {
+      try? computeHeld(&kernelTime)
+      state.pointee.lateLimit = 2 * state.pointee.live
+    }
+  }
+
+  private func computeHeld(_ kernelTime: inout Int) throws(StorageError) {
+    let first = state.pointee.firstPending
+    let ids = (first..<state.pointee.count).filter {
       let node = nodes[Int($0)]
       return node.slot != nil && node.opcode != .leaf && !node.state.contains(.dead) && !isGiven($0)
     }
+    // Before the kernels run: others may get handles for older nodes meanwhile.
+    state.pointee.firstPending = state.pointee.count
+    if ids.isEmpty { return }
+    do throws(StorageError) { try compute(ids, &kernelTime) } catch {
+      state.pointee.firstPending = min(first, state.pointee.firstPending)
+      throw error
+    }
   }
 
-  /// Runs what nodes without handles need and keeps the nodes: a backward pass in pieces.
+  private func compute(_ ids: [UInt32], _ kernelTime: inout Int) throws(StorageError) {
+    if let work = knownWindow(ids) {
+      state.pointee.counters.planHits += 1
+      return try run(work, &kernelTime)
+    }
+    let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
+    let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
+    let extraction = extract(ids)
+    let (plan, isHit) = PlanCache.shared.plan(
+      for: extraction.graph, prepare: NativeCompiler.prepare)
+    if isHit {
+      state.pointee.counters.planHits += 1
+    } else {
+      state.pointee.counters.planMisses += 1
+    }
+    let start = state.pointee.windowStart
+    let work = Work(
+      nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
+    if let windowKey { remember(windowKey, ids, work.nodes) }
+    try run(work, &kernelTime)
+  }
+
+  /// Computes the gradients that a pass has gathered so far: a backward pass in pieces.
   ///
-  /// The caller holds the lock and goes on using ids, so nothing is moved.
+  /// The caller holds the lock and goes on using ids, so nothing is moved. Others may use the tape while
+  /// kernels run.
   ///
   /// - Returns: Whether there was memory for the values; else they stay pending.
-  package func forceAndKeep(_ ids: [UInt32]) -> Bool {
-    var isDone = true
-    for id in ids { retainNode(id) }
+  package func forcePiece(_ pass: PassState) -> Bool {
     state.pointee.inFlight += 1
-    let pending = ids.filter { !isGiven($0) }
-    if !pending.isEmpty {
-      do throws(StorageError) { try force(pending) } catch { isDone = false }
+    defer { state.pointee.inFlight -= 1 }
+    let pending = gathered(pass).filter { !isGiven($0) }
+    if pending.isEmpty {
+      finishWindow()
+      return true
     }
-    state.pointee.inFlight -= 1
-    for id in ids { nodes[Int(id)].uses &-= 1 }
-    return isDone
+    do throws(StorageError) { try force(pending) } catch { return false }
+    return true
   }
 
   // MARK: Running
@@ -150,7 +173,7 @@ extension Tape {
       plan, scalarCount: work.scalars.count, threads: Engine.threads,
       parallelThreshold: PlanRunner.parallelThreshold,
       take: { size throws(StorageError) in try spares.take(size) })
-    defer { spares.give(binding.memory) }
+    defer { give(binding.memory) }
     try makeOutputs(work, takeovers, binding)
     let addresses = binding.bases + 1
     for (i, leaf) in work.leaves.enumerated() { addresses[i] = address(of: work.base &+ leaf) }
@@ -159,11 +182,18 @@ extension Tape {
     }
     state.pointee.inFlight += 1
     // A value that changes in place is nobody's while it does: others wait.
-    if takeovers.isEmpty { unlock() }
+    if takeovers.isEmpty {
+      // Another thread may compute the same meanwhile, and drop what only that is computed from.
+      for leaf in work.leaves { retainNode(work.base &+ leaf) }
+      unlock()
+    }
     let before = Engine.measuresOverhead ? Engine.nanoseconds() : 0
     PlanRunner.run(plan, binding)
     if Engine.measuresOverhead { kernelTime += Engine.nanoseconds() - before }
-    if takeovers.isEmpty { lock() }
+    if takeovers.isEmpty {
+      lock()
+      for leaf in work.leaves { release(work.base &+ leaf) }
+    }
     state.pointee.inFlight -= 1
     state.pointee.counters.kernelsRun += plan.kernelCount
     state.pointee.counters.bytesRead += plan.cost.bytesRead
@@ -199,7 +229,7 @@ extension Tape {
       let node = nodes + Int(id)
       if node.pointee.storage != nil || node.pointee.state.contains(.dead) {
         // Another thread has computed it too, or has dropped it meanwhile.
-        state.pointee.spares.give(outputs[i].storage)
+        give(outputs[i].storage)
         continue
       }
       if node.pointee.uses == 0, let slot = node.pointee.slot,
@@ -227,7 +257,7 @@ extension Tape {
     for leaf in work.imports.reversed() where !nodes[Int(leaf)].state.contains(.dead) {
       let source = nodes[Int(leaf)].link &- 1
       takeAliased(source)
-      if isGiven(source) { bindImport(leaf) }
+      if isGiven(source), nodes[Int(leaf)].storage == nil { bindImport(leaf) }
     }
     for relative in work.held { commit(work.base &+ relative) }
     // Nothing points into the arena any more: it is about to be reset as a whole.

@@ -29,9 +29,8 @@ extension Tape {
   func extract(_ ids: [UInt32]) -> Extraction {
     let top = Int(ids.max()!)
     // Per node: how many times the cut reads it, and the two flags above.
-    let marks = UnsafeMutablePointer<UInt32>.allocate(capacity: top + 1)
-    marks.initialize(repeating: 0, count: top + 1)
-    defer { marks.deallocate() }
+    state.pointee.marks.reserve(top + 1)
+    let marks = state.pointee.marks.base
     var outstanding = 0
     for id in ids {
       if marks[Int(id)] == 0 { outstanding += 1 }
@@ -41,6 +40,7 @@ extension Tape {
     let bottom = markCone(top, marks, &outstanding, &result)
     result.cone.reverse()
     emit(bottom, top, marks, &result)
+    (marks + bottom).update(repeating: 0, count: top - bottom + 1)
     return result
   }
 

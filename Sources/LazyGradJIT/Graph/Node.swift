@@ -5,7 +5,7 @@
 ///
 ///      0 opcode | type | traits | state     4 shape        8 attribute
 ///     12 a     16 b    20 c   (distances back to the operands, 0: none)
-///     24 payload   32 storage   40 slot   48 uses   52 link   56 adjoint   60 memo
+///     24 payload   32 storage   40 slot   48 uses   52 link   56 memo   60 (unused)
 ///
 /// The first 24 bytes less `state` are the node's signature word: operands are *relative*, so equal
 /// programs have equal words wherever they stand on the tape.
@@ -39,8 +39,6 @@ public struct Node {
   public var uses: UInt32
   /// For a leaf that stands for a node of an earlier window: that node's id + 1. Else see Node+Links.
   public var link: UInt32
-  /// During a backward pass: the id + 1 of the gradient of this node.
-  public var adjoint: UInt32
   /// The leaf record that stands for this node in the current window; checked when used.
   public var memo: UInt32
 

@@ -21,7 +21,7 @@ struct PassObserver: ~Copyable {
       // A custom rule runs the program's code; and a link to a record before these, or to the end of a
       // cleared graph, leads a pass elsewhere.
       let runsCode = node.opcode == .attach && node.c != 0
-      if runsCode || node.adjoint != 0 { return nil }
+      if runsCode { return nil }
       if node.link != 0 {
         let source = node.opcode == .leaf ? tape.importedNode(id) : tape.viewParent(id)
         guard let source, source >= scope.first else { return nil }
@@ -71,7 +71,7 @@ struct PassObserver: ~Copyable {
       let (old, new) = (before[i], first[i])
       guard (before + i).signature == (first + i).signature, old.payload == new.payload,
         old.storage?.toOpaque() == new.storage?.toOpaque(), old.slot == new.slot,
-        new.adjoint == 0, new.uses >= old.uses,
+        new.uses >= old.uses,
         old.state.contains(.dead) == new.state.contains(.dead)
       else { return nil }
       if old.uses == new.uses, old.state == new.state, old.memo == new.memo, old.link == new.link {
@@ -94,7 +94,7 @@ struct PassObserver: ~Copyable {
     var records: [Node] = []
     for id in (scope.first &+ UInt32(scope.count))..<tape.count {
       var node = tape[id]
-      if node.adjoint != 0 || node.state.contains(.dead) { return nil }
+      if node.state.contains(.dead) { return nil }
       if node.opcode == .leaf {
         guard let source = tape.importedNode(id), source >= scope.first, source < windowStart,
           node.slot == nil, node.state == .owns

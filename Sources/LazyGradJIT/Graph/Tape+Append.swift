@@ -281,16 +281,23 @@ extension Node {
       | UInt64(shape) << 32
   }
 
-  /// Whether the payload of a record with a value still says where its region begins or how long its
-  /// rows are, which its derivative rule reads, so that the value begins where its storage does.
+  /// Whether the payload says where the operation's region begins or how long its rows are.
+  @inlinable @inline(__always)
+  public static func hasRegion(_ opcode: Opcode) -> Bool {
+    opcode == .setRegion || opcode == .addRegion || opcode == .setRows
+  }
+
+  /// Whether the payload of a record that has got a value still is what it was, so that the value begins
+  /// where its storage does: a region is what the derivative rule reads, and a number what is copied
+  /// where a later window uses it.
   @inlinable @inline(__always)
   public static func keepsPayload(_ opcode: Opcode) -> Bool {
-    opcode == .setRegion || opcode == .addRegion || opcode == .setRows
+    opcode == .scalar || hasRegion(opcode)
   }
 
   /// Whether the payload decides what the plan does, rather than being bound when it runs.
   @inlinable @inline(__always)
   public static func isPayloadStatic(_ opcode: Opcode, _ traits: Traits) -> Bool {
-    (opcode == .view && !traits.contains(.leafView)) || keepsPayload(opcode)
+    (opcode == .view && !traits.contains(.leafView)) || hasRegion(opcode)
   }
 }

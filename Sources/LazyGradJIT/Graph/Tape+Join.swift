@@ -100,10 +100,12 @@ extension Tape {
           isDone = false
         }
       }
+      let leftovers = a.takeLeftovers() + b.takeLeftovers()
       second.unlock()
       first.unlock()
       kept?.release()
       others?.release()
+      Leftovers.release(leftovers)
       if isDone { return }
       yieldThread()
     }

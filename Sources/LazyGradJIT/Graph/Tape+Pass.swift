@@ -19,7 +19,7 @@ extension Tape {
       return finishPass(try walk(), since: start)
     }
     if let pass = candidates.first(where: { matches($0, scope) }),
-      scope.count + pass.addedCount <= Tape.windowLimit
+      scope.count + pass.addedCount <= state.pointee.limits.windowRecords
     {
       PassCache.shared.countReplay()
       replay(pass, from: scope.first)
@@ -58,14 +58,10 @@ extension Tape {
       pass.payloads.allSatisfy({ first[Int($0.id)].payload == $0.value })
     else { return false }
     var difference = SIMD4<UInt64>()
-    var adjoints: UInt32 = 0
     pass.before.withUnsafeBufferPointer { before in
-      for i in 0..<scope.count {
-        difference |= (first + i).facts(from: scope.first) ^ before[i]
-        adjoints |= first[i].adjoint
-      }
+      for i in 0..<scope.count { difference |= (first + i).facts(from: scope.first) ^ before[i] }
     }
-    return difference == SIMD4() && adjoints == 0
+    return difference == SIMD4()
       && pass.imports.allSatisfy { isGiven(scope.first &+ $0.source) }
   }
 
@@ -136,7 +132,9 @@ struct PassScope {
       lowest = min(lowest, window.lowestImport)
     }
     let count = Int(state.pointee.count &- first)
-    if count < RecordedPass.fewestRecords || count > Tape.windowLimit { return nil }
+    if count < RecordedPass.fewestRecords || count > state.pointee.limits.windowRecords {
+      return nil
+    }
     self.first = first
     self.count = count
     self.head = head &- first

@@ -59,18 +59,6 @@ package struct WeakScalar: Sendable {
 }
 
 extension Tape {
-  /// The limit of nodes in one window; past it the window is forced while recording goes on.
-  @inlinable public static var windowLimit: UInt32 { 1 << 15 }
-  /// The limit of bytes that the window's values would take together.
-  @inlinable public static var windowByteLimit: Int { 8 << 30 }
-
-  /// Whether a program that never reads has recorded so much that it must be run now.
-  @inlinable
-  public var isWindowFull: Bool {
-    state.pointee.count &- state.pointee.windowStart > Tape.windowLimit
-      || state.pointee.pendingBytes > Tape.windowByteLimit
-  }
-
   // MARK: Elementwise
 
   /// Records an elementwise operation on one handle.

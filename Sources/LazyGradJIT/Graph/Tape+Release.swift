@@ -8,7 +8,8 @@ extension Tape {
 
   /// A new handle for a node of this tape.
   package func makeSlot(_ id: UInt32) -> SlotRef {
-    makeSlot(id, shape: self[id].shape, type: self[id].type, traits: self[id].traits)
+    if id < state.pointee.firstPending, !isGiven(id) { state.pointee.firstPending = id }
+    return makeSlot(id, shape: self[id].shape, type: self[id].type, traits: self[id].traits)
   }
 
   /// A new handle for a node of which this is known.
@@ -162,7 +163,7 @@ extension Tape {
       nodes[Int(leaf)].state.insert(.owns)
       if nodes[Int(leaf)].uses == 0 { free(leaf) }
     } else {
-      state.pointee.spares.give(storage)
+      give(storage)
     }
     slot.pointee.leaf = 0
   }
@@ -193,6 +194,7 @@ extension Tape {
   }
 
   /// Frees a node if nothing names it: one that was recorded for a reader that did not come.
+  @usableFromInline
   package func freeUnread(_ id: UInt32) {
     let node = nodes[Int(id)]
     if node.uses == 0, node.slot == nil, !node.state.contains(.dead) { free(id) }
@@ -265,7 +267,7 @@ extension Tape {
       uncountReader(storage)
     }
     if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.pointee.leaf = 0 }
-    if node.pointee.state.contains(.owns) { state.pointee.spares.give(storage) }
+    if node.pointee.state.contains(.owns) { give(storage) }
     node.pointee.storage = nil
     node.pointee.state.remove(.owns)
     node.pointee.state.remove(.handedOut)
@@ -273,11 +275,11 @@ extension Tape {
 
   // MARK: The arena
 
-  /// Starts the arena again once nothing points into it. Small arenas are left for later, so that
-  /// a lone operation that is dropped at once does not pay for new leaf records every time.
+  /// Starts the arena again once nothing points into it. Small arenas are left for later.
   @inline(__always)
   private func resetIfWorthwhile() -> Bool {
-    guard state.pointee.count >= 128, state.pointee.inFlight == 0 else { return false }
+    guard state.pointee.count >= state.pointee.limits.resetRecords, state.pointee.inFlight == 0
+    else { return false }
     reset()
     return true
   }
@@ -298,8 +300,10 @@ extension Tape {
     state.pointee.earlier.removeAll()
     state.pointee.dead = 0
     state.pointee.hasCleared = false
-    state.pointee.lateLimit = TapeState.firstLateLimit
+    state.pointee.lateLimit = 0
+    state.pointee.firstPending = 0
     state.pointee.clearing = 0..<0
+    state.pointee.marks.shrink()
     beginWindow()
   }
 
@@ -321,7 +325,9 @@ extension Tape {
         reset()
         return
       }
-      if state.pointee.count > 16_384, state.pointee.live < Int(state.pointee.count) / 2 {
+      if state.pointee.count > state.pointee.limits.compactedRecords,
+        state.pointee.live < Int(state.pointee.count) / 2
+      {
         compact()
         beginWindow()
         return
@@ -340,8 +346,8 @@ extension Tape {
   private func compact() {
     let n = Int(state.pointee.count)
     for id in 0..<n where nodes[id].opcode == .leaf && nodes[id].uses == 0 { retire(UInt32(id)) }
-    // Newest first: a way over views that are gone is still there.
-    for id in (0..<n).reversed()
+    // Oldest first, those that are gone too: then a way over views that are gone is one step long.
+    for id in 0..<n
     where nodes[id].opcode == .view && nodes[id].link != 0 && !nodes[id].state.contains(.cleared) {
       let parent = viewParent(UInt32(id))
       if isGuarded(UInt32(id), before: parent) { nodes[id].state.insert(.guarded) }
@@ -377,8 +383,10 @@ extension Tape {
     for id in 0..<next where nodes[Int(id)].storage != nil { state.pointee.owners.append(id) }
     state.pointee.counters.nodesRecorded += n - Int(next)
     state.pointee.count = next
-    state.pointee.lateLimit = min(
-      state.pointee.lateLimit, max(TapeState.firstLateLimit, 2 * Int(next)))
+    state.pointee.lateLimit = min(state.pointee.lateLimit, 2 * Int(next))
+    state.pointee.firstPending =
+      state.pointee.firstPending < n ? newID[Int(state.pointee.firstPending)] : next
+    state.pointee.marks.shrink()
     state.pointee.earlier.removeAll()
     state.pointee.dead = 0
     state.pointee.clearing = next..<next

@@ -38,7 +38,7 @@ extension Tape {
   func largerArena(_ capacity: Int) -> (nodes: UnsafeMutablePointer<Node>, capacity: Int) {
     if let arena = Tape.arena(capacity * 2) { return (arena, capacity * 2) }
     state.pointee.isShort = true
-    state.pointee.pendingBytes = Tape.windowByteLimit + 1
+    state.pointee.pendingBytes = state.pointee.limits.windowBytes + 1
     var more = capacity / 4
     while more >= 64 {
       if let arena = Tape.arena(capacity + more) { return (arena, capacity + more) }
@@ -64,7 +64,7 @@ extension Tape {
       return nil
     }
     // The next handle is to ask as well.
-    tape.state.pointee.pendingBytes = windowByteLimit + 1
+    tape.state.pointee.pendingBytes = tape.state.pointee.limits.windowBytes + 1
     return capacity
   }
 
@@ -79,5 +79,6 @@ extension Tape {
       tape.state.pointee.dead -= 1
       tape.state.pointee.counters.nodesRecorded += 1
     }
+    tape.state.pointee.firstPending = min(tape.state.pointee.firstPending, tape.count)
   }
 }

@@ -59,9 +59,13 @@ public struct TapeState: ~Copyable {
   var readsPending = false
   /// Handles that point at a node rather than at a value.
   var heldNodes = 0
-  /// The number of live records from which values that are carried on unread are computed.
-  var lateLimit = TapeState.firstLateLimit
-  static var firstLateLimit: Int { 1 << 16 }
+  /// Where it does something else than record.
+  public var limits = TapeLimits()
+  /// The number of live records from which values that are carried on unread are computed; more than
+  /// `limits` says once a large graph has turned out to stay.
+  var lateLimit = 0
+  /// No node before this one is held and pending.
+  var firstPending: UInt32 = 0
   /// Dead records.
   var dead = 0
   /// There was no memory to double the arena.
@@ -79,15 +83,18 @@ public struct TapeState: ~Copyable {
   /// Nodes with a leaf record's count on a storage, or a reference to it.
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
+  /// What is to be released when the tape is not locked any more.
+  var leftovers = RawList<Unmanaged<Storage>>()
   var freeSlots = RawList<SlotRef>()
   var recent = RecentObjects()
   let spares = SpareStorages()
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
   @usableFromInline let layoutFacts = LayoutTable.factChunks
-  /// The oldest node that a backward pass has reached so far. Not their number: that would be counted
-  /// up and down through memory at every node, each time waiting for the last.
-  public var lowestReached = UInt32.max
+  /// States of passes that are over.
+  var idlePasses = RawList<PassState>()
+  /// Per node: how often a cut reads it. Zeros between two cuts.
+  var marks = ZeroedWords()
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
@@ -133,90 +140,6 @@ enum TapeHash {
     h ^= h >> 31
     return h &* 0xD6E8_FEB8_6659_FD93
   }
-}
-
-/// A growable array of plain values without the checks and the uniqueness test of `Array`.
-struct RawList<Element> {
-  private(set) var base: UnsafeMutablePointer<Element>
-  private(set) var count = 0
-  private var capacity = 64
-
-  init() { base = .allocate(capacity: 64) }
-
-  @inline(__always)
-  subscript(i: Int) -> Element {
-    get { base[i] }
-    nonmutating set { base[i] = newValue }
-  }
-
-  @inline(__always)
-  mutating func append(_ element: Element) {
-    if count == capacity { grow() }
-    (base + count).initialize(to: element)
-    count &+= 1
-  }
-
-  @inline(__always)
-  mutating func popLast() -> Element? {
-    if count == 0 { return nil }
-    count &-= 1
-    return base[count]
-  }
-
-  @inline(__always)
-  mutating func removeAll() { count = 0 }
-
-  @inline(never)
-  private mutating func grow() {
-    let larger = UnsafeMutablePointer<Element>.allocate(capacity: capacity * 2)
-    larger.moveInitialize(from: base, count: count)
-    base.deallocate()
-    base = larger
-    capacity *= 2
-  }
-}
-
-// MARK: - Reentrance
-
-extension Tape {
-  /// Runs a program's code in the middle of a backward pass, which holds the lock: what it records,
-  /// reads and differentiates on this tape locks it again.
-  ///
-  /// The gradients that the pass has gathered so far in nodes before `id` are put aside meanwhile, so
-  /// that a backward pass inside finds none, and kept alive.
-  package func reenter<R>(before id: UInt32, _ body: () -> R) -> R {
-    var gathered: [(node: UInt32, adjoint: UInt32)] = []
-    let lowest = state.pointee.lowestReached
-    var node = id
-    while node > lowest {
-      node -= 1
-      let adjoint = nodes[Int(node)].adjoint
-      if adjoint == 0 { continue }
-      gathered.append((node, adjoint))
-      nodes[Int(node)].adjoint = 0
-      if adjoint != Tape.passedOn { retainNode(adjoint - 1) }
-    }
-    state.pointee.lowestReached = .max
-    state.pointee.inFlight += 1
-    let result = reentrantly(body)
-    state.pointee.inFlight -= 1
-    state.pointee.lowestReached = lowest
-    for (node, adjoint) in gathered {
-      nodes[Int(node)].adjoint = adjoint
-      if adjoint != Tape.passedOn { nodes[Int(adjoint - 1)].uses &-= 1 }
-    }
-    return result
-  }
-
-  /// Gives a node its gradient, so that the walk comes by.
-  @inlinable @inline(__always)
-  public func setAdjoint(_ id: UInt32, _ adjoint: UInt32) {
-    if id < state.pointee.lowestReached { state.pointee.lowestReached = id }
-    nodes[Int(id)].adjoint = adjoint
-  }
-
-  /// The adjoint of a node that what reaches it goes past, so that it only counts as reached.
-  public static var passedOn: UInt32 { .max }
 }
 
 // MARK: - Threads

@@ -31,20 +31,25 @@ struct TapeLock: ~Copyable {
   let busy = Atomic<UInt32>(0)
   /// The thread that needs `busy` only; 0 for none. Changed by who has `word`.
   let owner = Atomic<UInt>(0)
-  /// The thread that may lock again what it has locked already, by the address of its own tape; 0
-  /// for none.
-  let reentrant = Atomic<UInt>(0)
 
   init() {}
 
   /// What only who is inside looks at. Apart from the rest, because to change a member of a structure
   /// counts as an access to all of it.
   struct Inside {
-    /// Bit 0: it is by `word`; the rest: how often it has locked again.
-    var depth = 0
+    /// What is to be done on the way out; usually nothing.
+    var duties = Duties()
     /// Who came in last by `word`, and how often in a row.
     var last: UInt = 0
     var streak = 0
+  }
+
+  struct Duties: OptionSet {
+    let rawValue: UInt8
+    /// Who is inside came in by `word`.
+    static var word: Duties { Duties(rawValue: 1) }
+    /// The tape has leftovers, which are released when it is not locked any more.
+    static var leftovers: Duties { Duties(rawValue: 2) }
   }
 }
 
@@ -119,7 +124,7 @@ extension Tape {
 
   @inline(__always)
   package func unlock() {
-    if inside.pointee.depth == 0 {
+    if inside.pointee.duties.rawValue == 0 {
       lockState.pointee.busy.store(0, ordering: .releasing)
     } else {
       unlockSlowly()
@@ -129,11 +134,6 @@ extension Tape {
   @inline(never)
   private func lockSlowly(_ me: UInt) {
     let lock = lockState
-    let again = lock.pointee.reentrant.load(ordering: .relaxed)
-    if again != 0, again == UInt(bitPattern: Tape.current.state) {
-      inside.pointee.depth &+= 2
-      return
-    }
     takeWord()
     if lock.pointee.owner.load(ordering: .relaxed) != 0 {
       expelOwner()
@@ -143,16 +143,23 @@ extension Tape {
     } else {
       inside.pointee.streak &+= 1
     }
-    inside.pointee.depth = 1
+    inside.pointee.duties = .word
   }
 
   @inline(never)
   private func unlockSlowly() {
-    if inside.pointee.depth > 1 {
-      inside.pointee.depth &-= 2
-      return
+    let leftovers = takeLeftovers()
+    let isByWord = inside.pointee.duties.contains(.word)
+    inside.pointee.duties = []
+    if isByWord {
+      giveWord()
+    } else {
+      lockState.pointee.busy.store(0, ordering: .releasing)
     }
-    inside.pointee.depth = 0
+    Leftovers.release(leftovers)
+  }
+
+  private func giveWord() {
     if inside.pointee.streak >= 1024 {
       inside.pointee.streak = 0
       // Not on the way in: locking again would then go past `word`. Only the tape's own thread, which
@@ -195,15 +202,40 @@ extension Tape {
     lockState.pointee.word.store(0, ordering: .releasing)
   }
 
-  /// Lets the thread that is inside lock again while `body` runs.
-  func reentrantly<R>(_ body: () -> R) -> R {
-    let lock = lockState
-    let (before, outer) = (lock.pointee.reentrant.load(ordering: .relaxed), inside.pointee.depth)
-    inside.pointee.depth = outer & 1
-    lock.pointee.reentrant.store(UInt(bitPattern: Tape.current.state), ordering: .relaxed)
-    let result = body()
-    lock.pointee.reentrant.store(before, ordering: .relaxed)
-    inside.pointee.depth = outer
+  // MARK: Leftovers
+
+  /// Takes over a reference to memory that the tape has no use for any more.
+  @inline(__always)
+  func give(_ storage: Unmanaged<Storage>) {
+    if !state.pointee.spares.give(storage) { leave(storage) }
+  }
+
+  /// Puts aside what takes code of the program along: a closure of it may be the last owner of tensors,
+  /// or of anything else that ends with code of its own, and that must find the tape unlocked.
+  @inline(never)
+  private func leave(_ storage: Unmanaged<Storage>) {
+    state.pointee.leftovers.append(storage)
+    inside.pointee.duties.insert(.leftovers)
+  }
+
+  /// What has been put aside, for who unlocks several tapes.
+  func takeLeftovers() -> [Unmanaged<Storage>] {
+    guard inside.pointee.duties.contains(.leftovers) else { return [] }
+    inside.pointee.duties.remove(.leftovers)
+    var result: [Unmanaged<Storage>] = []
+    while let storage = state.pointee.leftovers.popLast() { result.append(storage) }
     return result
+  }
+
+  /// Runs the program's code in the middle of a pass, which holds the lock. The records stay where they
+  /// are meanwhile; all else may have changed when it is over.
+  package func unlocked<R>(_ body: () -> R) -> R {
+    state.pointee.inFlight += 1
+    unlock()
+    defer {
+      lock()
+      state.pointee.inFlight -= 1
+    }
+    return body()
   }
 }

@@ -1,0 +1,61 @@
+// The numbers at which a tape does something else than record: runs what is pending, moves records,
+// starts again. Uses Core.
+
+/// A tape's limits. None of them shows in a value, a gradient or a lock, which tests find out by making
+/// them small.
+public struct TapeLimits: Sendable {
+  /// Most records in one window; past it the window is forced while recording goes on.
+  public var windowRecords: UInt32
+  /// Most bytes that the window's values would take together.
+  public var windowBytes: Int
+  /// Live records from which on values that are carried from window to window unread are computed.
+  package var lateRecords: Int
+  /// Records from which on an arena is compacted at the end of a window, if half of them are dead.
+  package var compactedRecords: UInt32
+  /// Records from which on an arena starts again when the last handle that points into it goes. Smaller
+  /// ones wait for the end of the window, so that a lone operation that is dropped at once does not
+  /// pay for new leaf records every time.
+  package var resetRecords: UInt32
+  /// Whether every backward pass is verified, which takes longer than the pass.
+  package var checksPasses: Bool
+
+  /// What programs run with.
+  package init() {
+    windowRecords = UInt32(Settings.windowRecords)
+    windowBytes = 8 << 30
+    lateRecords = 1 << 16
+    compactedRecords = 1 << 14
+    resetRecords = 128
+    checksPasses = Settings.checksPasses
+  }
+
+  /// All of them small, as far as their meaning allows: for tests.
+  ///
+  /// - Parameter windowRecords: The limit of the window; the others follow from it.
+  package init(windowRecords: UInt32) {
+    self.windowRecords = windowRecords
+    windowBytes = 1 << 20
+    lateRecords = 4 * Int(windowRecords)
+    compactedRecords = 2 * windowRecords
+    resetRecords = windowRecords / 2
+    checksPasses = true
+  }
+}
+
+extension Tape {
+  /// Whether a program that never reads has recorded so much that it must be run now.
+  @inlinable
+  public var isWindowFull: Bool {
+    state.pointee.count &- state.pointee.windowStart > state.pointee.limits.windowRecords
+      || state.pointee.pendingBytes > state.pointee.limits.windowBytes
+  }
+
+  /// Runs `body` with other limits for the calling thread's tape: for tests.
+  package static func withLimits<R>(_ limits: TapeLimits, _ body: () throws -> R) rethrows -> R {
+    let tape = Tape.current
+    let before = tape.locked { tape.state.pointee.limits }
+    tape.locked { tape.state.pointee.limits = limits }
+    defer { tape.locked { tape.state.pointee.limits = before } }
+    return try body()
+  }
+}
