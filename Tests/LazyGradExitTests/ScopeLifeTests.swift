@@ -45,6 +45,14 @@ import Testing
     func block() { while !isOpen.load(ordering: .acquiring) { usleep(100) } }
   }
 
+  /// What tasks have found out.
+  private final class Found: Sendable {
+    private let states = Mutex<[[Bool]]>([])
+
+    var all: [[Bool]] { states.withLock { $0 } }
+    func add(_ state: [Bool]) { states.withLock { $0.append(state) } }
+  }
+
   /// Runs `body` beside a thread that has a scope open, and alone.
   private func besideOtherScopes(_ body: (Bool) async -> Void) async {
     precondition(LazyGradEngine.openScopes == 0)
@@ -163,18 +171,17 @@ import Testing
             precondition(group == [untracked, untracked, untracked])
           }
           let done = Gate()
-          let seen = Mutex<[Bool]>([])
+          let seen = Found()
           noAutodiff {
             Thread.detachNewThread {
-              let found = state()
-              seen.withLock { $0 = found }
+              seen.add(state())
               done.open()
             }
             done.block()
             // The queue runs this on the calling thread.
             precondition(DispatchQueue(label: "scopes").sync { state() } == untracked)
           }
-          precondition(seen.withLock { $0 } == plain)
+          precondition(seen.all == [plain])
         }
       }
     }
@@ -233,17 +240,17 @@ import Testing
           // An executor that runs what it is given at once, on the thread of whoever resumes it.
           let inline = Inline()
           let gate = Gate()
-          let seen = Mutex<[[Bool]]>([])
+          let seen = Found()
           noAutodiff {
             Task.immediateDetached {
-              let found = [await inline.state(), await inline.unguardedState()]
-              seen.withLock { $0 = found }
+              seen.add(await inline.state())
+              seen.add(await inline.unguardedState())
               gate.open()
             }
             precondition(state() == untracked)
           }
           await gate.wait()
-          precondition(seen.withLock { $0 } == [plain, unguarded])
+          precondition(seen.all == [plain, unguarded])
 
           let (resumed, continued) = (Gate(), Gate())
           let waiting = Mutex<CheckedContinuation<Void, Never>?>(nil)
@@ -271,20 +278,18 @@ import Testing
     func runLoop() async {
       await #expect(processExitsWith: .success) {
         await MainActor.run {
-          let seen = Mutex<[Bool]>([])
+          let seen = Found()
           Task.detached {
-            let found = await MainActor.run { state() }
-            seen.withLock { $0 = found }
+            seen.add(await MainActor.run { state() })
           }
           noAutodiff {
-            for _ in 0..<2000 where seen.withLock({ $0.isEmpty }) {
+            for _ in 0..<2000 where seen.all.isEmpty {
               RunLoop.main.run(until: Date(timeIntervalSinceNow: 0.001))
             }
             precondition(state() == untracked)
           }
           // Where the system's run loop does not serve the main actor's queue nothing has run.
-          let found = seen.withLock { $0 }
-          precondition(found.isEmpty || found == plain)
+          precondition(seen.all.isEmpty || seen.all == [plain])
         }
       }
     }

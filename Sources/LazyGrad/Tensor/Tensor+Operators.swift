@@ -167,6 +167,7 @@ extension Tensor {
     let tensor = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
     if handle.slot.pointee.isWindowFull, let poison = tensor.lackOfRecords() {
       // The tape goes on using the object.
+      tensor.dropRecord(for: poison)
       return Tensor(poison: poison)
     }
     return tensor

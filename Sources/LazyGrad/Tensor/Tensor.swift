@@ -97,10 +97,15 @@ public final class Tensor {
     guard let poison = lackOfRecords() else { return }
     // A view stays one: the base's next operation is told.
     if kind == .view { return }
-    Tape.replace(slot, with: poison.makeSlot())
-    Tape.dropDeadEnd(of: slot)
+    dropRecord(for: poison)
     related = Unmanaged.passRetained(poison)
     kind = .poisoned
+  }
+
+  /// Takes this tensor's operation off the tape again.
+  func dropRecord(for poison: Poison) {
+    Tape.replace(slot, with: poison.makeSlot())
+    Tape.dropDeadEnd(of: slot)
   }
 
   /// Runs what fills the window.

@@ -57,11 +57,7 @@ extension Tape {
   func grow() {
     let capacity = Int(state.pointee.capacity)
     precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
-    let (larger, next) = largerArena(capacity)
-    larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
-    Tape.discard(state.pointee.nodes)
-    state.pointee.nodes = larger
-    state.pointee.capacity = UInt32(next)
+    if !doubleArena() { takeReserve() }
   }
 
   /// Notes that something other than a record changed what a later force of the window does.

@@ -13,13 +13,22 @@
 private func giveBack(_ memory: UnsafeMutableRawPointer) { free(memory) }
 
 extension Tape {
-  /// Memory for records, each in one cache line; nil where the system has none.
+  /// Memory for records, each in one cache line; nil where the system has none. There is room for the
+  /// reserve as well, which costs nothing while nobody writes there.
   private static func arena(_ capacity: Int) -> UnsafeMutablePointer<Node>? {
     let stride = MemoryLayout<Node>.stride
+    let count = capacity + reserve(capacity)
     var memory: UnsafeMutableRawPointer?
-    guard posix_memalign(&memory, stride, capacity * stride) == 0 else { return nil }
-    return memory?.bindMemory(to: Node.self, capacity: capacity)
+    guard posix_memalign(&memory, stride, count * stride) == 0 else { return nil }
+    return memory?.bindMemory(to: Node.self, capacity: count)
   }
+
+  /// How many records more than its capacity an arena has room for.
+  ///
+  /// Where the system has no memory for a larger one, what is being recorded can't be broken off. So it
+  /// goes there, and the tape is short of memory from then on: whoever makes the next handle is told that
+  /// the window is full, and finds out (`lacksRecords(for:)`).
+  private static func reserve(_ capacity: Int) -> Int { max(capacity / 8, 1024) }
 
   /// The memory that a tape begins with.
   static func makeArena(_ capacity: Int) -> UnsafeMutablePointer<Node> {
@@ -27,24 +36,27 @@ extension Tape {
     return arena
   }
 
-  /// Gives an arena back whose records have been moved.
-  static func discard(_ arena: UnsafeMutablePointer<Node>) { giveBack(arena) }
-
-  /// Twice the memory for records.
+  /// Moves the records into an arena of twice the size.
   ///
-  /// Where the system doesn't have that, a little more is enough for what is being recorded, which can't
-  /// be broken off. From then on the tape is short of memory: whoever makes the next handle is told that
-  /// the window is full, and finds out (`lacksRecords(for:)`).
-  func largerArena(_ capacity: Int) -> (nodes: UnsafeMutablePointer<Node>, capacity: Int) {
-    if let arena = Tape.arena(capacity * 2) { return (arena, capacity * 2) }
-    state.pointee.isShort = true
+  /// - Returns: Whether there was memory for one.
+  func doubleArena() -> Bool {
+    let capacity = 2 * Int(state.pointee.capacity - state.pointee.usedReserve)
+    guard let larger = Tape.arena(capacity) else { return false }
+    larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
+    giveBack(state.pointee.nodes)
+    state.pointee.nodes = larger
+    state.pointee.capacity = UInt32(capacity)
+    state.pointee.usedReserve = 0
+    return true
+  }
+
+  /// Goes on in the reserve.
+  func takeReserve() {
+    let capacity = Int(state.pointee.capacity)
+    if state.pointee.usedReserve != 0 { Tape.lacksRecords(capacity) }
+    state.pointee.usedReserve = UInt32(Tape.reserve(capacity))
+    state.pointee.capacity += state.pointee.usedReserve
     state.pointee.pendingBytes = state.pointee.limits.windowBytes + 1
-    var more = capacity / 4
-    while more >= 64 {
-      if let arena = Tape.arena(capacity + more) { return (arena, capacity + more) }
-      more /= 2
-    }
-    Tape.lacksRecords(capacity)
   }
 
   private static func lacksRecords(_ count: Int) -> Never {
@@ -57,15 +69,18 @@ extension Tape {
   package static func lacksRecords(for slot: SlotRef) -> Int? {
     let tape = hold(slot)
     defer { tape.unlock() }
-    if !tape.state.pointee.isShort { return nil }
-    let capacity = Int(tape.state.pointee.capacity)
-    if Int(tape.count) < capacity / 2 {
-      tape.state.pointee.isShort = false
+    let used = tape.state.pointee.usedReserve
+    if used == 0 { return nil }
+    let capacity = tape.state.pointee.capacity - used
+    if tape.count < capacity / 2 {
+      tape.state.pointee.capacity = capacity
+      tape.state.pointee.usedReserve = 0
       return nil
     }
+    if tape.doubleArena() { return nil }
     // The next handle is to ask as well.
     tape.state.pointee.pendingBytes = tape.state.pointee.limits.windowBytes + 1
-    return capacity
+    return Int(capacity)
   }
 
   /// Takes back the records at the end that nothing names any more: on a tape that is short of memory
