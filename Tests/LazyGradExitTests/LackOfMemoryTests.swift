@@ -36,7 +36,7 @@ import Testing
     func arrays() async {
       await #expect(processExitsWith: .success) {
         LazyGradEngine.threads = 1
-        let n = 6 << 20
+        let n = 16 << 20
         let bytes = NDArray.ones([n], dtype: .uint8)
         let mask = bytes.astype(.bool)
         let wide = NDArray.ones([1 << 10, 8], dtype: .uint8)
@@ -59,7 +59,7 @@ import Testing
           ("tensor's update", { x[mask] = Tensor(3) }),
           ("tensor's update by indices", { x[zeros] += 1 }),
         ]
-        limitMemory(20 << 20)
+        limitMemory(24 << 20)
         for (name, use) in uses {
           let cause = cause(use)
           precondition(cause == .outOfMemory, "\(name): \(String(describing: cause))")
