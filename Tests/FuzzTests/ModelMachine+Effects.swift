@@ -99,6 +99,7 @@ extension ModelMachine {
     handles[root]!.node = fresh
     handles[root]!.isElementwise = handles[root]!.isElementwise && exact
     handles[root]!.gradient = nil
+    handles[root]!.addsUp = false
     for (i, handle) in handles where handle.base == root {
       handles[i]!.node = model.view(fresh, handle.map, handle.dims)
       handles[i]!.isElementwise = handles[root]!.isElementwise
@@ -173,11 +174,14 @@ extension ModelMachine {
         } else {
           handles[i]!.gradient = part
         }
+        handles[i]!.addsUp = accumulates
       }
     case .gradients(let x, let by):
       guard let handle = held(x), let variable = held(by), !handle.isUntracked,
         variable.base == nil, variable.node.isVariable, handle.node.isVariable,
-        !model.isBlocked(handle.node)
+        !model.isBlocked(handle.node),
+        // Of a target whose graph is gone there is an error.
+        handle.node.clearedAt == nil || handle.node.inputs.isEmpty
       else { return false }
       let found = model.backward(handle.node, retainsGraph: true)[ObjectIdentifier(variable.node)]
       let values = found ?? variable.node.values.map { _ in 0 }

@@ -7,6 +7,10 @@ import Synchronization
 public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
   /// Part of the graph was cleared by an earlier backward pass.
   case clearedGraph(operation: String)
+  /// The graph of what is to be differentiated was cleared by an earlier backward pass.
+  case clearedTarget
+  /// What is to be differentiated is computed from gradients that can't be differentiated themselves.
+  case plainGradient
 
   /// What happened and what to do about it.
   public var description: String {
@@ -14,6 +18,12 @@ public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
     case .clearedGraph(let operation):
       "backward: part of the graph below '\(operation)' was cleared by an earlier backward pass; "
         + "do what shares tensors in one pass, or keep the graph with retainGraph: true"
+    case .clearedTarget:
+      "expected a target with a graph, got one whose graph was cleared by an earlier backward pass; "
+        + "keep it with retainGraph: true"
+    case .plainGradient:
+      "expected a target that depends on variables, got one that is computed from gradients which "
+        + "don't know what they depend on; make them with createGraph: true"
     }
   }
 }
@@ -33,7 +43,15 @@ extension Tensor {
   ///   - seed: The gradient with respect to this tensor; ones where nil. Must broadcast to its shape.
   ///   - retainGraph: Keeps the graph, so that it can be differentiated again. Otherwise it is cleared
   ///     and the arrays that it locked are free again.
-  ///   - accumulate: Adds to gradients that are there instead of replacing them.
+  ///   - accumulate: Adds to gradients that are there instead of replacing them, over any number of
+  ///     forward and backward passes: those of a batch that does not fit into memory at once add up,
+  ///
+  ///         for part in parts { loss(w, part).backward(accumulate: true) }
+  ///         noAutodiff { w -= rate * w.grad! }       // the update drops the gradient
+  ///
+  ///     A gradient that such a pass has left stays when the tensor is used again, until a pass without
+  ///     `accumulate` replaces it, an update in place gives the tensor another value, or
+  ///     `nullGradient()` drops it.
   ///
   /// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text
   /// where part of the graph was cleared before; nothing is changed then. Inside `noAutodiff`
@@ -62,7 +80,8 @@ extension Tensor {
   }
 
   /// The gradient that the last backward pass left, a constant of this tensor's shape and type; nil
-  /// if there was none, or if the tensor has been used in an operation since.
+  /// if there was none, or if the tensor has been used in an operation since (which passes with
+  /// `accumulate: true` don't mind).
   ///
   /// For a view it is a view of its base's gradient. Where there is none because of an error that
   /// `catchingTensorErrors` will throw, it is poisoned rather than nil: so are the gradients of a
@@ -95,7 +114,8 @@ extension Tensor {
     }
     return Differentiation.hasRun.load(ordering: .relaxed)
       ? "no backward pass has reached the tensor: what was differentiated does not depend on it, or"
-        + " only through noAutodiff or a cleared graph, or nullGradient() has dropped the gradient"
+        + " only through noAutodiff or a cleared graph, or an update in place or nullGradient() has"
+        + " dropped the gradient"
       : "no backward pass has been run yet"
   }
 
@@ -139,6 +159,10 @@ extension Tensor {
 ///   - createGraph: Whether the gradients can be differentiated again: for second derivatives,
 ///     Hessian-vector products, gradient penalties.
 /// - Returns: One gradient per variable, zeros where the target does not depend on it.
+///
+/// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text where the
+/// target's graph was cleared before, or where the target is computed from gradients that were made
+/// without `createGraph: true`: zeros would be wrong.
 /// - Complexity: records a few nodes for each of the graph; the graph is kept.
 public func gradients(
   of target: Tensor, withRespectTo variables: [Tensor], createGraph: Bool = false
@@ -179,6 +203,12 @@ enum Differentiation {
     defer {
       tape.unlock()
       givenUp?.release()
+    }
+    if case .only = collect {
+      for head in heads {
+        if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
+        if head.isConstant, head.slot.pointee.isGradient { throw .plainGradient }
+      }
     }
     let mode = createsGraph ? Scope.mode : RecordMode.plain
     // A head that has no record yet gets one.

@@ -33,11 +33,12 @@ struct BackwardPass {
   /// Traits of a recorded node: gradients are constants unless they are to be differentiated.
   @inline(__always)
   private func traits(_ x: UInt32, _ y: UInt32, _ z: UInt32, _ type: ScalarType) -> Node.Traits {
-    if !createsGraph || !type.isFloating { return .none }
+    if !type.isFloating { return .none }
+    if !createsGraph { return .gradient }
     var traits = tape[x].traits
     if y != Tape.none { traits.formUnion(tape[y].traits) }
     if z != Tape.none { traits.formUnion(tape[z].traits) }
-    return traits.intersection(.variable)
+    return traits.intersection(.inherited)
   }
 
   /// Records an elementwise operation on values of one type; `type` is the result's where it is
@@ -94,7 +95,10 @@ struct BackwardPass {
       source = emit(.copy, x)
     }
     let id = tape.view(source, dims: dims, strides: strides, offset: offset, state: state)
-    if !createsGraph { tape[id].traits.remove(.variable) }
+    if !createsGraph {
+      tape[id].traits.remove(.variable)
+      tape[id].traits.formUnion(.gradient)
+    }
     return id
   }
 

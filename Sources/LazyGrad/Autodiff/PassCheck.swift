@@ -10,54 +10,64 @@ internal import LazyGradJIT
 /// the operations only that each passes a gradient to every operand that is a variable, but for
 /// an alias, which passes it to the first, or, where the program's code decides, to none.
 struct PassCheck {
-  private var handles: [SlotRef] = []
-  private var nodes: Set<UInt32> = []
+  private var handles: [(slot: SlotRef, node: UInt32)] = []
+  /// By node: the operation through which it was reached first.
+  private var reached: [UInt32: Opcode] = [:]
 
   /// nil where passes are not verified.
   init?(_ tape: Tape, _ heads: [Tensor]) {
     if !tape.state.pointee.limits.checksPasses { return nil }
     var work: [UInt32] = []
+    func reach(_ id: UInt32, _ opcode: Opcode, _ reached: inout [UInt32: Opcode]) {
+      if reached[id] != nil || !tape[id].traits.contains(.variable) { return }
+      reached[id] = opcode
+      work.append(id)
+    }
     for head in heads where !head.isConstant {
-      let id = tape.nodeOrLeaf(head.slot)
-      if nodes.insert(id).inserted { work.append(id) }
+      reach(tape.nodeOrLeaf(head.slot), .leaf, &reached)
     }
     while let id = work.popLast() {
-      if let slot = tape[id].slot, slot.pointee.isVariable { handles.append(slot) }
-      for operand in Self.receivers(tape, id)
-      where tape[operand].traits.contains(.variable) && nodes.insert(operand).inserted {
-        work.append(operand)
+      // The gradient of a view is seen in that of its base.
+      if let slot = tape[id].slot, slot.pointee.isVariable, !slot.pointee.isView {
+        handles.append((slot, id))
       }
+      for operand in Self.receivers(tape, id) { reach(operand, tape[id].opcode, &reached) }
     }
   }
 
   /// The nodes that the gradient of a node goes on to.
   private static func receivers(_ tape: Tape, _ id: UInt32) -> [UInt32] {
     if let source = tape.importedNode(id) { return [source] }
-    guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return [] }
+    guard tape[id].state.contains(.tracked), tape.hasOperands(id),
+      tape[id].opcode.info.isDifferentiable
+    else { return [] }
     if tape[id].opcode == .attach {
       let composite = Composite(rawValue: tape[id].attribute & Composite.mask)
       return composite == .custom ? [] : [tape.a(id)]
     }
+    if tape[id].opcode == .view, tape.b(id) != id { return [tape.b(id)] }
     return [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
   }
 
   /// Stops the program if a tensor has no gradient.
   func verify() {
-    let missing = handles.count {
-      $0.pointee.gradient == nil && !$0.pointee.hasUnitGradient
+    let missing = handles.filter {
+      $0.slot.pointee.gradient == nil && !$0.slot.pointee.hasUnitGradient
     }
-    precondition(
-      missing == 0,
-      "LazyGrad: backward: \(missing) of \(handles.count) variables that were reached have no gradient"
-    )
+    report(missing.map(\.node), of: handles.count, in: "backward")
   }
 
   /// Stops the program if a variable has no gradient although it was reached.
   func verify(_ collected: [UInt32: UInt32]) {
-    let missing = collected.count { nodes.contains($0.key) && $0.value == Tape.none }
-    precondition(
-      missing == 0,
-      "LazyGrad: gradients: \(missing) of \(collected.count) variables were reached and have no gradient"
-    )
+    let missing = collected.filter { reached[$0.key] != nil && $0.value == Tape.none }
+    report(missing.map(\.key), of: collected.count, in: "gradients")
+  }
+
+  private func report(_ missing: [UInt32], of count: Int, in operation: String) {
+    guard let first = missing.first else { return }
+    stop(
+      operation,
+      "\(missing.count) of \(count) variables were reached and have no gradient, the first through "
+        + "'\(reached[first]!.info.name)'")
   }
 }

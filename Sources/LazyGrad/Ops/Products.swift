@@ -57,7 +57,7 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
       .matmul, x.slot, y.slot, type: type.scalarType,
       shape: LayoutTable.shared.intern(dims: batch + [m, n]), mode: Scope.mode))
   if a.rank > 1, b.rank > 1 { return product }
-  return product.reshaped(batch + (a.rank > 1 ? [m] : []) + (b.rank > 1 ? [n] : []))
+  return product.turned(into: batch + (a.rank > 1 ? [m] : []) + (b.rank > 1 ? [n] : []))
 }
 
 enum ProductRules {

@@ -58,10 +58,20 @@ extension Tensor {
     if dims.count > LayoutTable.maxRank {
       return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
     }
-    if let strides = ownLayout.layout.reshapedStrides(to: dims) {
-      return view(dims: dims, strides: strides)
+    let own = ownLayout
+    if let strides = own.layout.reshapedStrides(to: dims) {
+      let layout = LayoutTable.shared.intern(dims: dims, strides: strides)
+      if Tape.canView((baseTensor ?? self).slot, layout: layout, offset: own.offset) {
+        return view(layout: layout, offset: own.offset)
+      }
     }
-    return (+self).reshaped(dims)
+    return (+self).turned(into: dims)
+  }
+
+  /// The same elements in C order under another shape, as a tensor that is a view of nothing: of results
+  /// of which the program knows nothing but that shape.
+  func turned(into shape: [Int]) -> Tensor {
+    Tensor(recordView(LayoutTable.shared.intern(dims: shape), 0))
   }
 
   /// All elements along one axis.
@@ -300,6 +310,8 @@ public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
 enum ShapeRules {
   /// A view's gradient goes where the view looks.
   static func view(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let route = p.b(n)
+    if route != n { return p.add(route, g) }
     let source = p.a(n)
     if !p.wants(source) { return }
     let layout = LayoutTable.shared[p.tape[n].attribute]

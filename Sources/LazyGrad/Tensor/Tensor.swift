@@ -61,6 +61,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     isUntracked = !Scope.isTracking
+    slot.pointee.isView = true
     link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
   }

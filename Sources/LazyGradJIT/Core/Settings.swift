@@ -115,7 +115,8 @@ package enum Settings {
   package static let windowRecords: Int =
     value("LAZYGRAD_WINDOW", "a whole number from 8 to 16777216") { text in
       Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }
-    } ?? 1 << 15
+    } ?? usualWindowRecords
+  package static let usualWindowRecords = 1 << 15
 
   package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
 

@@ -111,6 +111,13 @@ extension Engine {
 }
 
 extension Tape {
+  /// Computes values that were left out when others were read. Where there is no memory for them they stay
+  /// pending, and who reads them is told. The caller holds the lock.
+  package func forceLate(_ ids: [UInt32]) {
+    let pending = ids.filter { !isGiven($0) }
+    if !pending.isEmpty { try? force(pending) }
+  }
+
   /// The tapes with records over a storage: usually the one that read it first, and no other thread is
   /// kept waiting.
   fileprivate static func readers(of storage: Storage) -> [Tape] {

@@ -128,8 +128,7 @@ extension Tape {
       state.pointee.counters.planHits += 1
       return try run(work, &kernelTime)
     }
-    let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
-    let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
+    let windowKey = isSelfContained(ids) ? self.windowKey(ids).key : nil
     let extraction = extract(ids)
     let (plan, isHit) = PlanCache.shared.plan(
       for: extraction.graph, prepare: NativeCompiler.prepare)
@@ -152,8 +151,8 @@ extension Tape {
   ///
   /// - Returns: Whether there was memory for the values; else they stay pending.
   package func forcePiece(_ pass: PassState) -> Bool {
-    state.pointee.inFlight += 1
-    defer { state.pointee.inFlight -= 1 }
+    suspendPass()
+    defer { resumePass() }
     let pending = gathered(pass).filter { !isGiven($0) }
     if pending.isEmpty {
       finishWindow()
@@ -240,6 +239,8 @@ extension Tape {
         slot.pointee.storage = outputs[i].storage
         slot.pointee.offset = outputs[i].byteOffset / node.pointee.type.size
         slot.pointee.layout = node.pointee.shape
+        slot.pointee.isCleared =
+          node.pointee.state.contains(.cleared) && !node.pointee.state.contains(.resumable)
         slot.pointee.node = 0
         slot.pointee.leaf = 0
         unhold(id)

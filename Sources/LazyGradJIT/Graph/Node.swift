@@ -54,6 +54,11 @@ public struct Node {
     @inlinable public static var none: Traits { Traits(rawValue: 0) }
     /// A view whose source is in memory: its offset is bound at run time.
     @inlinable public static var leafView: Traits { Traits(rawValue: 2) }
+    /// A gradient that was recorded without backward information, or computed from one: what it depends
+    /// on can't be found out any more.
+    @inlinable public static var gradient: Traits { Traits(rawValue: 4) }
+    /// What a result has if one of its operands has it.
+    @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 
     /// Either.
     @inlinable @inline(__always)
@@ -139,12 +144,25 @@ public struct Slot {
   /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
   /// them, so that a loss does not hold a part of the graph.
   package var hasUnitGradient = false
+  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
+  package var addsUpGradients = false
+  /// A view's: its gradient is seen in that of its base.
+  package var isView = false
   /// The window was full when this handle was made: it is to be run before more is recorded.
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
   /// A new use has ended the gradient: for who asks why there is none.
   var hasUsedUpGradient = false
+  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
+  package var isGradient = false
+  /// A pass has cleared the graph that the value came from.
+  package var isCleared = false
+
+  /// The traits of a record that stands for the value.
+  var traits: Node.Traits {
+    (isVariable ? Node.Traits.variable : .none).union(isGradient ? .gradient : .none)
+  }
 }
 
 /// A user handle.

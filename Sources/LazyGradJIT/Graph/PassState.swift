@@ -56,6 +56,17 @@ extension Tape {
     state.pointee.idlePasses.append(pass)
   }
 
+  /// Others may use the tape, but not move its records, until `resumePass`.
+  func suspendPass() {
+    state.pointee.inFlight += 1
+    state.pointee.suspendedPasses += 1
+  }
+
+  func resumePass() {
+    state.pointee.inFlight -= 1
+    state.pointee.suspendedPasses -= 1
+  }
+
   /// Gives a node its gradient, so that the walk comes by.
   @inlinable @inline(__always)
   public func setAdjoint(_ pass: PassState, _ id: UInt32, _ adjoint: UInt32) {

@@ -138,7 +138,7 @@ extension Tape {
     let swapped = facts(shape).pointee.swapped.load(ordering: .relaxed)
     let layout = swapped != 0 ? swapped &- 1 : LayoutTable.matrixTransposed(shape)
     var traits: Node.Traits =
-      keepsTraits ? nodes[Int(id)].traits.intersection(.variable) : .none
+      keepsTraits ? nodes[Int(id)].traits.intersection(.inherited) : .none
     if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
     let memo = nodes[Int(id)].memo
     if memo > id, memo <= state.pointee.count {

@@ -117,7 +117,7 @@ extension Tape {
     let s = slot.pointee
     let id = append(
       .leaf, s.type, shape: s.shape, attribute: s.layout, payload: UInt64(s.offset),
-      traits: s.isVariable ? .variable : .none)
+      traits: s.traits)
     let node = nodes + Int(id)
     node.pointee.slot = slot
     node.pointee.storage = s.storage
@@ -150,7 +150,7 @@ extension Tape {
       .leaf, source.type, shape: source.shape,
       attribute: source.opcode == .view || source.opcode == .leaf
         ? source.attribute : source.shape,
-      payload: 0, traits: source.traits.intersection(.variable))
+      payload: 0, traits: source.traits.intersection(.inherited))
     nodes[Int(id)].uses &+= 1
     nodes[Int(id)].memo = leaf &+ 1
     nodes[Int(leaf)].link = id &+ 1
@@ -195,7 +195,8 @@ extension Tape {
       return (node.storage.stillThere, node.attribute, Int(node.payload))
     case .view:
       let source = value(of: id &- node.a)
-      return (source.storage, node.attribute, source.offset + Int(node.payload))
+      let start = Int(Int64(bitPattern: node.payload))
+      return (source.storage, node.attribute, source.offset + start)
     default:
       return (
         node.storage.stillThere, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload)

@@ -22,6 +22,8 @@ extension Tape {
     slot.pointee.layout = fresh.pointee.layout
     slot.pointee.leaf = 0
     slot.pointee.isReadOnly = fresh.pointee.isReadOnly
+    slot.pointee.isGradient = fresh.pointee.isGradient
+    slot.pointee.isCleared = fresh.pointee.isCleared
     slot.pointee.node = node
     if node != 0 {
       // The node moves from one handle to the other: the counts of held nodes stay.
@@ -50,6 +52,7 @@ extension Tape {
       storage: slot.pointee.storage.stillThere.retain(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     shared.pointee.isReadOnly = slot.pointee.isReadOnly
+    shared.pointee.isGradient = slot.pointee.isGradient
     return shared
   }
 
@@ -80,13 +83,28 @@ extension Tape {
     return liveLeaf(slot) ?? operand(slot)
   }
 
+  /// Whether a handle's value has not been computed, though others of its window have been.
+  package func isLate(_ slot: SlotRef) -> Bool {
+    let node = slot.pointee.node
+    return node != 0 && node <= state.pointee.windowStart && !isGiven(node &- 1)
+  }
+
+  /// Whether a pass has cleared the graph of a handle's value, so that it leads nowhere any more.
+  package func isCleared(_ slot: SlotRef) -> Bool {
+    if slot.pointee.node == 0 { return slot.pointee.isCleared }
+    let node = nodes[Int(slot.pointee.node &- 1)]
+    return node.opcode != .leaf && node.state.contains(.cleared)
+      && node.state.isDisjoint(with: .tracked, .resumable)
+  }
+
   /// A handle for the same value that no gradient flows through.
   package static func constant(_ slot: SlotRef) -> SlotRef {
     let shared = share(slot)
     let tape = hold(shared)
     defer { tape.unlock() }
     shared.pointee.isVariable = false
-    if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.variable) }
+    shared.pointee.isGradient = false
+    if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.inherited) }
     return shared
   }
 
@@ -99,6 +117,8 @@ extension Tape {
       type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     fresh.pointee.node = slot.pointee.node
     fresh.pointee.isReadOnly = slot.pointee.isReadOnly
+    fresh.pointee.isGradient = slot.pointee.isGradient
+    fresh.pointee.isCleared = slot.pointee.isCleared
     if slot.pointee.node != 0 {
       tape[slot.pointee.node &- 1].slot = fresh
     } else if let leaf = tape.liveLeaf(slot) {

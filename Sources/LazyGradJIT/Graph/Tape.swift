@@ -74,6 +74,9 @@ public struct TapeState: ~Copyable {
   var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
   package var inFlight = 0
+  /// Backward passes that have let others use the tape and go on later. What they have gathered is read by
+  /// them, which the words of a window don't say.
+  var suspendedPasses = 0
   /// Whether some node in the arena was cleared by a backward pass.
   public var hasCleared = false
   /// The records that the last backward pass wrote.
