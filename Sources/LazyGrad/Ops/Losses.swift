@@ -35,7 +35,7 @@ public func logSumExp(_ x: Tensor, axis: Int = -1, keepDims: Bool = false) -> Te
   }
   let input = x.dtype.isFloating ? x : x.cast(to: .float64)
   let plain = Composite.constant(input)
-  let (top, powers) = noAutodiff {
+  let (top, powers) = Scope.untracked {
     let top = plain.max(axis: axis, keepDims: true)
     // An infinity less itself would be no number, and no gradient.
     let shifted = `where`(plain .== top, Composite.zero(plain), plain - top)
@@ -69,7 +69,11 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
     return fail(name, "expected integer labels, got \(labels.dtype)", [logits])
   }
   let (rows, classes) = (logits.shape[0], logits.shape[1])
-  for label in labels.elements(as: Int.self) where label < 0 || label >= classes {
+  let given: [Int]
+  do throws(TensorError) {
+    given = try labels.copiedElements(as: Int.self, operation: name)
+  } catch { return fail(error, [logits]) }
+  for label in given where label < 0 || label >= classes {
     return fail(name, "label \(label) is out of range for \(classes) classes", [logits])
   }
   let column = Tensor(labels.reshaped([rows, 1]), dtype: .int64, constant: true)
@@ -108,7 +112,7 @@ enum Composite: UInt32 {
     if !isScalar, x.shape[position] == 0 { return +input }
     input.use()
     let plain = constant(input)
-    let value = noAutodiff { body(plain, isScalar ? nil : position) }
+    let value = Scope.untracked { body(plain, isScalar ? nil : position) }
     return attach(composite, input, value, axis: isScalar ? 0 : position)
   }
 

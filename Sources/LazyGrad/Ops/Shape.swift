@@ -52,6 +52,9 @@ extension Tensor {
     if unknown > 1 || dims.contains(-1) || known.1 || dims.reduce(1, *) != count {
       return fail("reshaped", "\(count) elements of shape \(self.shape) don't fit \(shape)", [self])
     }
+    if !fitsMemory(dims) {
+      return fail("reshaped", "shape \(dims) has more elements than memory can hold", [self])
+    }
     if dims.count > LayoutTable.maxRank {
       return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
     }
@@ -182,13 +185,13 @@ extension Tensor {
       case .gather(let gather):
         // Index arrays pick rows of the base, whatever lies between it and this tensor.
         let count = (baseTensor ?? self).count
-        let (width, numbers) = gather.rows(of: count)
+        let (width, numbers) = try gather.rows(of: count)
         let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
         clearOldGradient()
         let table = LayoutTable.shared.intern(dims: [count / width, width])
         return view(layout: table, offset: 0).taking(rows, dims: gather.dims)
       }
-    } catch { return fail(error.operation, error.message, [self]) }
+    } catch { return fail(error, [self]) }
   }
 
   /// Rows (entries along the first axis) by number; negative numbers count from the end.
@@ -203,7 +206,11 @@ extension Tensor {
       return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
     }
     let rows = shape[0]
-    for index in indices.elements(as: Int.self) where index < -rows || index >= rows {
+    let given: [Int]
+    do throws(TensorError) {
+      given = try indices.copiedElements(as: Int.self, operation: "takeRows")
+    } catch { return fail(error, [self]) }
+    for index in given where index < -rows || index >= rows {
       return fail(
         "takeRows", "row \(index) is out of range for axis 0 with length \(rows)", [self])
     }

@@ -112,7 +112,7 @@ extension Tensor {
   ) -> Tensor {
     let layout: LayoutID
     do { layout = try NDArray.checkedLayout(shape, operation: operation) } catch {
-      return fail(error.operation, error.message)
+      return fail(error)
     }
     if !fitsMemory(shape) {
       return fail(operation, "shape \(shape) has more elements than memory can hold")
@@ -139,7 +139,9 @@ extension Tensor {
   /// - Complexity: forces evaluation.
   public func copy(constant: Bool? = nil) -> Tensor {
     let result = detached(constant: constant)
-    guard let gradient = grad, !result.isConstant, poisoned(result) == nil else { return result }
+    guard let gradient = recordedGradient, !result.isConstant, poisoned(result) == nil else {
+      return result
+    }
     let tape = Tape.hold(all: [result.slot, gradient.slot])
     defer { tape.unlock() }
     let value = tape.append(

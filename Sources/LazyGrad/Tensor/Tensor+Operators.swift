@@ -189,14 +189,20 @@ extension Tensor {
   static func made(_ handle: NewHandle) -> Tensor {
     guard let object = handle.object else { return kept(handle) }
     let tensor = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
-    if handle.slot.pointee.isWindowFull { tensor.forceFullWindow() }
+    if handle.slot.pointee.isWindowFull, let poison = tensor.lackOfRecords() {
+      // The tape goes on using the object.
+      tensor.dropRecord(for: poison)
+      return Tensor(poison: poison)
+    }
     return tensor
   }
 
   @inline(never)
   private static func kept(_ handle: NewHandle) -> Tensor {
     let tensor = Tensor(handle.slot)
-    if handle.isWanted { Tape.keep(Unmanaged.passRetained(tensor).toOpaque(), handle.slot) }
+    if handle.isWanted, tensor.kind == .plain {
+      Tape.keep(Unmanaged.passRetained(tensor).toOpaque(), handle.slot)
+    }
     return tensor
   }
 

@@ -15,13 +15,18 @@ package enum ProductCompiler {
   /// take ten times as long.
   private static let heightLimit = 8
 
+  /// Elements of a row of C whose bytes an instruction can count.
+  private static let longestRow = Int(Int32.max) / 8
+  /// Most rows that are looked through for the numbers of rows in which they come.
+  private static let mostRows = 1 << 32
+
   /// Most calls that are kept ready for one kernel.
   private static let callLimit = 8
 
   /// Gives a kernel the code for its product, where there is any.
   static func prepare(_ kernel: LoopKernel, _ instructionSet: InstructionSet) {
     let product = kernel.product
-    guard product.type.isFloating, product.n > 0, kernel.terms.count > 0,
+    guard product.type.isFloating, product.n > 0, product.n <= longestRow, kernel.terms.count > 0,
       let (heights, isPieced) = heights(kernel)
     else { return }
     let width = kernel.chunkColumns > 0 ? min(kernel.chunkColumns, product.n) : product.n
@@ -134,7 +139,7 @@ package enum ProductCompiler {
   /// The numbers of rows for which the code is made, ascending, and whether the product is asked for
   /// others as well; nil where there are no rows.
   private static func heights(_ kernel: LoopKernel) -> (heights: [Int], isPieced: Bool)? {
-    if kernel.rows == 0 { return nil }
+    if kernel.rows == 0 || kernel.rows > mostRows { return nil }
     var found: Set<Int> = []
     let step: Int
     if kernel.chunkColumns > 0 {

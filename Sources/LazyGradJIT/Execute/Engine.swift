@@ -14,10 +14,10 @@ extension Engine {
   private static let threadCount = Atomic<Int>(Settings.threads)
   private static let measuring = Atomic<Bool>(false)
 
-  /// Threads that a plan may use.
+  /// Threads that a plan may use: 1 to `Settings.maxThreads`.
   package static var threads: Int {
     get { threadCount.load(ordering: .relaxed) }
-    set { threadCount.store(max(1, newValue), ordering: .relaxed) }
+    set { threadCount.store(min(max(1, newValue), Settings.maxThreads), ordering: .relaxed) }
   }
 
   /// Whether forcing reads the clock to tell its own time from the kernels'.

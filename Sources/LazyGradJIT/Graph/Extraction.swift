@@ -169,6 +169,9 @@ extension Tape {
     for coneID in result.cone {
       let id = Int(coneID)
       let node = nodes[id]
+      if node.state.contains(.dead) {
+        Tape.confinementIsBroken("what it was computed from was dropped")
+      }
       if node.slot != nil { result.held.append(coneID) }
       if node.opcode == .view, isGiven(coneID - node.a) { continue }
       var entry = GraphNode(node.opcode, node.type, shape: node.shape, attribute: node.attribute)

@@ -152,6 +152,8 @@ public struct Slot {
   package var isWindowFull = false
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly = false
+  /// A new use has ended the gradient: for who asks why there is none.
+  var hasUsedUpGradient = false
   /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
   package var isGradient = false
   /// A pass has cleared the graph that the value came from.

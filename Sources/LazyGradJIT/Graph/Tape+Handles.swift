@@ -49,11 +49,25 @@ extension Tape {
     }
     defer { tape.unlock() }
     let shared = tape.makeSlot(
-      storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
+      storage: slot.pointee.storage.stillThere.retain(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     shared.pointee.isReadOnly = slot.pointee.isReadOnly
     shared.pointee.isGradient = slot.pointee.isGradient
     return shared
+  }
+
+  /// Whether a new use has ended the gradient of a handle that has none now.
+  package static func hasUsedUpGradient(_ slot: SlotRef) -> Bool {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    return slot.pointee.hasUsedUpGradient
+  }
+
+  /// Lets the gradient of a handle count as one that there never was.
+  package static func forgetUses(_ slot: SlotRef) {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    slot.pointee.hasUsedUpGradient = false
   }
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.

@@ -153,10 +153,10 @@ extension Tape {
           slot.pointee.leaf = id + 1
         }
       }
-      if node.storage != nil {
+      if let storage = node.storage {
         if node.opcode == .leaf || node.state.contains(.handedOut) {
-          other.uncountReader(node.storage!)
-          countReader(node.storage!)
+          other.uncountReader(storage)
+          countReader(storage)
         }
         state.pointee.owners.append(id)
       }

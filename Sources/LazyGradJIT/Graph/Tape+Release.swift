@@ -122,7 +122,9 @@ extension Tape {
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
-      if !slot.pointee.addsUpGradients { dropGradient(slot) }
+      if slot.pointee.addsUpGradients { return }
+      dropGradient(slot)
+      slot.pointee.hasUsedUpGradient = true
     }
   }
 

@@ -68,6 +68,8 @@ public struct TapeState: ~Copyable {
   var firstPending: UInt32 = 0
   /// Dead records.
   var dead = 0
+  /// The part of `capacity` that is the arena's reserve: there was no memory for a larger one.
+  var usedReserve: UInt32 = 0
   /// Records that are not dead.
   var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
