@@ -97,6 +97,13 @@ extension Tape {
         } else if b.state.pointee.inFlight == 0 {
           a.absorb(b)
         } else {
+          // Records can't move while a pass or kernels refer to them; that ends, unless it waits for this.
+          let me = Tape.current
+          if a.state.pointee.suspendingThread == me, b.state.pointee.suspendingThread == me {
+            fatalError(
+              "LazyGrad: custom: a rule differentiates a graph of another thread, whose rule combines "
+                + "tensors of both graphs; make both on one thread")
+          }
           isDone = false
         }
       }

@@ -77,6 +77,9 @@ public struct TapeState: ~Copyable {
   /// Backward passes that have let others use the tape and go on later. What they have gathered is read by
   /// them, which the words of a window don't say.
   var suspendedPasses = 0
+  /// The thread that runs the program's code in the middle of a pass of this tape, by its tape; the last
+  /// one, where there are several.
+  var suspendingThread: Tape?
   /// Whether some node in the arena was cleared by a backward pass.
   public var hasCleared = false
   /// The records that the last backward pass wrote.

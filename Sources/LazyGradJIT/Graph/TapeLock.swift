@@ -231,9 +231,12 @@ extension Tape {
   /// are meanwhile; all else may have changed when it is over.
   package func unlocked<R>(_ body: () -> R) -> R {
     suspendPass()
+    let outer = state.pointee.suspendingThread
+    state.pointee.suspendingThread = Tape.current
     unlock()
     defer {
       lock()
+      state.pointee.suspendingThread = outer
       resumePass()
     }
     return body()
