@@ -32,7 +32,8 @@ extension Tape {
       to: Slot(
         tape: self, storage: nil, offset: 0, gradient: nil, owner: nil, node: id &+ 1, leaf: 0,
         layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
-        isWindowFull: isWindowFull, isGradient: traits.contains(.gradient)))
+        isWindowFull: isWindowFull,
+        facts: Slot.Facts(rawValue: traits.intersection(.gradient).rawValue)))
     state.pointee.heldNodes &+= 1
   }
 

@@ -107,6 +107,7 @@ public struct TapeState: ~Copyable {
 
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
+    precondition(MemoryLayout<Slot>.stride == 64, "LazyGrad: a handle must take 64 bytes")
     capacity = 1024
     nodes = Tape.makeArena(1024)
   }
