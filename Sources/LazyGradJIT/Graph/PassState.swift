@@ -52,8 +52,15 @@ extension Tape {
     }
     pass.fields.pointee.lowest = .max
     pass.fields.pointee.reached.removeAll()
-    pass.fields.pointee.adjoints.shrink()
     state.pointee.idlePasses.append(pass)
+  }
+
+  /// Gives back what passes over a large arena, which is empty now, have taken.
+  func shrinkPassStates() {
+    state.pointee.marks.shrink()
+    for i in 0..<state.pointee.idlePasses.count {
+      state.pointee.idlePasses[i].fields.pointee.adjoints.shrink()
+    }
   }
 
   /// Others may use the tape, but not move its records, until `resumePass`.

@@ -307,7 +307,7 @@ extension Tape {
     state.pointee.lateLimit = 0
     state.pointee.firstPending = 0
     state.pointee.clearing = 0..<0
-    state.pointee.marks.shrink()
+    shrinkPassStates()
     beginWindow()
   }
 
@@ -389,7 +389,6 @@ extension Tape {
     state.pointee.lateLimit = min(state.pointee.lateLimit, 2 * Int(next))
     state.pointee.firstPending =
       state.pointee.firstPending < n ? newID[Int(state.pointee.firstPending)] : next
-    state.pointee.marks.shrink()
     state.pointee.earlier.removeAll()
     state.pointee.dead = dead
     state.pointee.clearing = next..<next
