@@ -5,7 +5,9 @@
 enum LoopCompiler {
   /// The code of a kernel; nil where it stays with the portable kernels.
   static func compile(_ kernel: LoopKernel, _ set: InstructionSet) -> NativeLoop? {
-    guard let shape = LoopShape(kernel), shape.isInReach(rows: 1, elementSize: 1) else { return nil }
+    guard let shape = LoopShape(kernel), shape.isInReach(rows: 1, elementSize: 1) else {
+      return nil
+    }
     let key = KernelKey(.loop, set, shape.descriptor)
     guard
       let routine = KernelCache.shared.routine(
