@@ -10,6 +10,13 @@ import Testing
 @Suite(.serialized) struct RecordedPassTests {
   func values(_ x: Tensor?) -> [Double] { x?.elements(as: Double.self) ?? [] }
 
+  /// Passes have been copied, unless windows are so small that passes run in pieces.
+  func expectCopies(since before: Int, more: Int = 0) {
+    let limits = Tape.current.state.pointee.limits
+    if limits.windowRecords < TapeLimits.usual.windowRecords { return }
+    #expect(PassCache.shared.replays > before + more)
+  }
+
   /// Runs `body` alone on a thread's tape, so that each round records the same window.
   func rounds(_ n: Int, _ body: (Int) -> Void) {
     LazyGradEngine.clearPlanCache()
@@ -57,7 +64,7 @@ import Testing
         #expect(values(x.grad) == wanted[0])
         #expect(values(y.grad) == wanted[1])
       }
-      #expect(PassCache.shared.replays > before)
+      expectCopies(since: before)
     }
   }
 
@@ -178,7 +185,7 @@ import Testing
           #expect(values(x.grad) == wanted)
         }
       }
-      #expect(PassCache.shared.replays > before)
+      expectCopies(since: before)
     }
   }
 
@@ -337,7 +344,7 @@ import Testing
         }
       }
       // Other tests may push out what is remembered meanwhile.
-      #expect(PassCache.shared.replays > before)
+      expectCopies(since: before)
     }
   }
 }

@@ -219,7 +219,7 @@ extension Tape {
     nodes[Int(id)].slot = slot
     nodes[Int(id)].link = 0
     slot.pointee.leaf = id &+ 1
-    countReader(slot.pointee.storage!)
+    countReader(slot.pointee.storage.stillThere)
     state.pointee.owners.append(id)
   }
 }

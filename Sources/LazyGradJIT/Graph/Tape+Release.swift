@@ -32,7 +32,8 @@ extension Tape {
       to: Slot(
         tape: self, storage: nil, offset: 0, gradient: nil, owner: nil, node: id &+ 1, leaf: 0,
         layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
-        isWindowFull: isWindowFull, isGradient: traits.contains(.gradient)))
+        isWindowFull: isWindowFull,
+        facts: Slot.Facts(rawValue: traits.intersection(.gradient).rawValue)))
     state.pointee.heldNodes &+= 1
   }
 
@@ -104,6 +105,7 @@ extension Tape {
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
     slot.pointee.hasUnitGradient = false
+    slot.pointee.addsUpGradients = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       // A backward pass that does this goes on using ids: the arena must not start again.
@@ -113,14 +115,17 @@ extension Tape {
     }
   }
 
-  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it.
+  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it: not that
+  /// of passes that add up.
   ///
   /// Under the lock, as all access to what may change: the object may be dropped here and used again by
   /// another thread, whose lock comes after this one.
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
+      if slot.pointee.addsUpGradients { return }
       dropGradient(slot)
+      slot.pointee.hasUsedUpGradient = true
     }
   }
 
@@ -302,7 +307,7 @@ extension Tape {
     state.pointee.lateLimit = 0
     state.pointee.firstPending = 0
     state.pointee.clearing = 0..<0
-    state.pointee.marks.shrink()
+    shrinkPassStates()
     beginWindow()
   }
 
@@ -384,7 +389,6 @@ extension Tape {
     state.pointee.lateLimit = min(state.pointee.lateLimit, 2 * Int(next))
     state.pointee.firstPending =
       state.pointee.firstPending < n ? newID[Int(state.pointee.firstPending)] : next
-    state.pointee.marks.shrink()
     state.pointee.earlier.removeAll()
     state.pointee.dead = dead
     state.pointee.clearing = next..<next

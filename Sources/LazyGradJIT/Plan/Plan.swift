@@ -140,6 +140,10 @@ package final class LoopKernel: @unchecked Sendable {
   package let nodes: [Int32]
   /// Columns per chunk of a product that is split by columns instead of rows; 0 for none.
   package let chunkColumns: Int
+  /// Whether the portable kernels round multiplications and additions together where machine code does:
+  /// they are to give its bits, because the plan is made for an instruction set that has it. So the
+  /// bits depend on that choice, and not on whether code memory was granted. Set once, as below.
+  @exclusivity(unchecked) package var fusesMultiplyAdds = false
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
   @exclusivity(unchecked) package var nativeLoop: NativeLoop?
