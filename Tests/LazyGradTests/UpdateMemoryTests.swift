@@ -210,37 +210,45 @@ struct UpdateMemoryTests {
         })
   }
 
-  /// What is written lies in the memory that changes: in the same plan a view of the leaf that is
-  /// updated; where a window has ended in between, a leaf of its own, which is read by the same step.
+  /// Where the value is that is updated from its own elements.
+  enum Place: CaseIterable {
+    /// In memory, and read by the plan that updates it.
+    case memory
+    /// In memory, and seen by that plan through two leaves, because a window has ended in between.
+    case earlierWindow
+    /// Nowhere yet: the same plan computes it.
+    case plan
+  }
+
   @Test(
-    "A value that is replaced by what is seen of it through a view", arguments: 0..<4,
-    [false, true])
-  func ownElements(_ kind: Int, _ isEarlier: Bool) {
+    "A value that is replaced by what is seen of it", arguments: 0..<5, Place.allCases)
+  func ownElements(_ kind: Int, _ place: Place) {
     let n = Self.n
     let w = noAutodiff { parameter() * 1.0 }
-    w.eval()
-    let view =
+    if place != .plan { w.eval() }
+    let seen =
       switch kind {
+      case 0: w
       case 1: w[..<(n / 2)]
       case 2: w[..<(n - 1)]
       default: w[0..<n]
       }
-    if isEarlier { eval(view, Tensor([1.0]) + 1) }
+    if place == .earlierWindow { eval(seen, Tensor([1.0]) + 1) }
     noAutodiff {
       switch kind {
-      case 0: w[.slice(step: -1)] = view
-      case 1: w[.slice(step: 2)] = view
-      case 2: w[1...] = view
-      default: w[NDArray(Array(1..<n) + [0])] = view
+      case 1: w[.slice(step: 2)] = seen
+      case 2: w[1...] = seen
+      case 3: w[NDArray(Array(1..<n) + [0])] = seen
+      default: w[.slice(step: -1)] = seen
       }
     }
     w.eval()
     var expected = original
     switch kind {
-    case 0: expected = original.reversed()
     case 1: for i in 0..<(n / 2) { expected[2 * i] = original[i] }
     case 2: expected[1...] = original[..<(n - 1)]
-    default: for i in 0..<n { expected[(i + 1) % n] = original[i] }
+    case 3: for i in 0..<n { expected[(i + 1) % n] = original[i] }
+    default: expected = original.reversed()
     }
     #expect(values(w) == expected)
   }
