@@ -34,7 +34,10 @@ struct Destination {
 
   /// A regular file is replaced in one step by renaming; a device or a pipe is written to.
   func write(_ text: String) throws(BenchError) {
-    if isStandardOutput { return Output.standardOutput(text) }
+    if isStandardOutput {
+      Output.standardOutput(text)
+      return try Output.check()
+    }
     let data = Data(text.utf8)
     let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType
     do {
@@ -46,7 +49,25 @@ struct Destination {
         try data.write(to: URL(fileURLWithPath: path), options: .atomic)
       }
     } catch {
-      throw .file("cannot write '\(path)': \(error.localizedDescription)")
+      throw .file("cannot write '\(path)': \(Self.reason(error))")
     }
+  }
+
+  /// What the system says of a failed write, in its own words.
+  static func reason(_ error: any Error) -> String {
+    var next: (any Error)? = error
+    while let known = next as NSError? {
+      if known.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(known.code))) }
+      next = known.userInfo[NSUnderlyingErrorKey] as? any Error
+    }
+    return error.localizedDescription
+  }
+
+  /// Whether two paths lead to one file, whatever they are written as.
+  static func isSameFile(_ a: String, _ b: String) -> Bool {
+    func resolved(_ path: String) -> String {
+      URL(fileURLWithPath: path).standardizedFileURL.resolvingSymlinksInPath().path
+    }
+    return a != "-" && b != "-" && resolved(a) == resolved(b)
   }
 }

@@ -30,14 +30,19 @@ struct Doctor {
       ("guard", "memory guard", isMemoryGuardActive ? "on" : "off"),
       (
         "memory", "array memory",
-        "\(LazyGradEngine.bytesInUse) bytes in use, \(LazyGradEngine.bytesCached) kept for reuse"
+        "\(LazyGradEngine.bytesInUse) bytes in use, \(LazyGradEngine.bytesCached) kept for reuse,"
+          + " at most \(LazyGradEngine.memoryLimit)"
       ),
     ]
     let environment = ProcessInfo.processInfo.environment
     let variables = LazyGradEngine.environmentVariables
+    let problems = LazyGradEngine.environmentProblems
     for variable in variables {
       let value = environment[variable.name].map { "'\($0)'" } ?? "not set"
-      facts.append((variable.name, variable.name, "\(value): \(variable.meaning)"))
+      let problem =
+        problems.first { $0.name == variable.name }
+        .map { "; not used: \($0.problem)" } ?? ""
+      facts.append((variable.name, variable.name, "\(value): \(variable.meaning)\(problem)"))
     }
     let width = facts.map(\.title.count).max()!
     for fact in facts {

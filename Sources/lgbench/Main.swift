@@ -14,6 +14,7 @@ struct LGBench {
     do {
       let options = try Options(arguments: Array(CommandLine.arguments.dropFirst()))
       try LGBench(options: options).run()
+      try Output.check()
     } catch {
       Output.standardError("lgbench: \(error.message)\n")
       exit(error.status)

@@ -108,6 +108,7 @@ struct Options {
         throw .usage(
           "option --cases: expected some of \(known.joined(separator: ",")), got '\(name)'")
       }
+      try checkFiles()
       if command == .rnn, passes == [.train], modes == [.untracked] {
         throw .usage("mode noautodiff has no train pass: ask for --pass forward")
       }
@@ -153,6 +154,19 @@ struct Options {
     case .hidden: hidden = try Self.integer(value, option, in: 1...4096)
     case .length: length = try Self.integer(value, option, in: 1...4096)
     case .batch: batch = try Self.integer(value, option, in: 1...4096)
+    }
+  }
+
+  /// What is written must not take the place of what else is written, or read.
+  private func checkFiles() throws(BenchError) {
+    let files = [
+      ("--json", json), ("--svg", svg), ("--peers", peers), ("--text", text),
+    ].compactMap { name, path in path.map { (name: name, path: $0) } }
+    for (k, file) in files.enumerated() where file.name == "--json" || file.name == "--svg" {
+      for other in files[(k + 1)...] where Destination.isSameFile(file.path, other.path) {
+        throw .usage(
+          "options \(file.name) and \(other.name): expected different files, got '\(file.path)'")
+      }
     }
   }
 
@@ -246,7 +260,7 @@ private enum Option: String, CaseIterable {
     case .cases: "some of the cases that the table names (default: all)"
     case .svg: "draw the results as a bar chart"
     case .peers: "compare with the rows in this file, as the programs in perf/peers print them"
-    case .threads: "threads that a plan may use (default: the number of cores)"
+    case .threads: "threads that a plan may use (default: the cores that it may run on)"
     case .isa: "auto, portable, avx2 or avx512 (default: auto)"
     case .seconds: "time to spend on measuring (default: 10 to 30, by command)"
     case .json: "write the results as JSON, - for standard output"

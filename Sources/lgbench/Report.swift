@@ -3,11 +3,27 @@
 
 import Foundation
 import LazyGrad
+import Synchronization
 
 /// The two standard streams, unbuffered.
 enum Output {
+  /// Why standard output took no text the first time that it did not; the rest is not written.
+  private static let failure = Mutex<String?>(nil)
+
   static func standardOutput(_ text: String) {
-    try? FileHandle.standardOutput.write(contentsOf: Data(text.utf8))
+    failure.withLock { failure in
+      if failure != nil { return }
+      do { try FileHandle.standardOutput.write(contentsOf: Data(text.utf8)) } catch {
+        failure = Destination.reason(error)
+      }
+    }
+  }
+
+  /// Whoever printed results wants to know whether they got there.
+  static func check() throws(BenchError) {
+    if let failure = failure.withLock({ $0 }) {
+      throw .file("cannot write to standard output: \(failure)")
+    }
   }
 
   static func standardError(_ text: String) {

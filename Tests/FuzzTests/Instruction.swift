@@ -7,6 +7,8 @@ struct Instruction: Codable {
     case leaf(dims: [Int], values: [Double], isVariable: Bool)
     /// A tensor over a host array's own memory; the line's name stands for both.
     case hostLeaf(dims: [Int], values: [Double], isVariable: Bool, isWriteable: Bool)
+    /// The same over an array whose elements don't lie in memory in C order.
+    case stridedLeaf(dims: [Int], values: [Double], Strides, isVariable: Bool)
     case full(dims: [Int], value: Double)
     /// A leaf of the floating type that the program is not about.
     case otherLeaf(dims: [Int], values: [Double], isVariable: Bool)
@@ -72,6 +74,15 @@ enum Writer: String, CaseIterable, Codable, CustomStringConvertible {
   var description: String { rawValue }
 
   case assign, fill, elements, throughTransposed, throughReversed, subscripted
+}
+
+/// How the elements of a host array lie in memory.
+enum Strides: String, CaseIterable, Codable, CustomStringConvertible {
+  var description: String { rawValue }
+
+  case transposed, reversed, everyOther, lastReversed
+  /// All rows are one, so that the array is read-only; the values are those of the first.
+  case repeated
 }
 
 /// Types that values go through.

@@ -89,6 +89,10 @@ struct LazyMachine {
       if !isWriteable { try? host.setWriteable(false) }
       hosts[id] = host
       return Tensor(host, constant: !isVariable, copy: false)
+    case .stridedLeaf(let dims, let values, let strides, let isVariable):
+      let host = strided(values, dims, strides)
+      hosts[id] = host
+      return Tensor(host, constant: !isVariable, copy: false)
     case .otherLeaf(let dims, let values, let isVariable):
       return Tensor(NDArray(values, shape: dims, dtype: otherType(dtype)), constant: !isVariable)
     case .otherType(let x): return at(x).cast(to: otherType(at(x).dtype))
@@ -115,6 +119,25 @@ struct LazyMachine {
     case .gradients(let x, let by): return LazyGrad.gradients(of: at(x), withRespectTo: [at(by)])[0]
     default: preconditionFailure("\(kind) makes no tensor")
     }
+  }
+
+  private func strided(_ values: [Double], _ dims: [Int], _ strides: Strides) -> NDArray {
+    let plain = array(values, dims)
+    let host: NDArray
+    switch strides {
+    case .transposed: host = NDArray.zeros(dims.reversed(), dtype: dtype).transposed()
+    case .reversed: host = NDArray.zeros(dims, dtype: dtype)[.slice(step: -1)]
+    case .everyOther:
+      host = NDArray.zeros([dims[0] * 2] + dims.dropFirst(), dtype: dtype)[.slice(1, nil, step: 2)]
+    case .lastReversed:
+      host =
+        NDArray.zeros(dims.dropLast() + [dims.last! + 1], dtype: dtype)[
+          .ellipsis, .slice(dims.last!, 0, step: -1)]
+    case .repeated: return plain[0..<min(1, dims[0])].broadcast(to: dims)
+    }
+    // The arrays are new: nothing locks them.
+    try! host.assign(plain)
+    return host
   }
 
   private func otherType(_ type: DType) -> DType { type == .float32 ? .float64 : .float32 }

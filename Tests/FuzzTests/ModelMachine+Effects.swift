@@ -99,6 +99,7 @@ extension ModelMachine {
     handles[root]!.node = fresh
     handles[root]!.isElementwise = handles[root]!.isElementwise && exact
     handles[root]!.gradient = nil
+    handles[root]!.addsUp = false
     for (i, handle) in handles where handle.base == root {
       handles[i]!.node = model.view(fresh, handle.map, handle.dims)
       handles[i]!.isElementwise = handles[root]!.isElementwise
@@ -173,6 +174,7 @@ extension ModelMachine {
         } else {
           handles[i]!.gradient = part
         }
+        handles[i]!.addsUp = accumulates
       }
     case .gradients(let x, let by):
       guard let handle = held(x), let variable = held(by), !handle.isUntracked,

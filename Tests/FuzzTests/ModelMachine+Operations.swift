@@ -183,6 +183,7 @@ extension ModelMachine {
 
   /// Whether a handle shows a run of elements in order, so that any reshaping is a view.
   func isSimple(_ x: Handle) -> Bool {
-    x.base == nil ? !x.isStrided : zip(x.map, x.map.dropFirst()).allSatisfy { $1 == $0 + 1 }
+    guard let base = x.base else { return !x.isStrided }
+    return !handles[base]!.isStrided && zip(x.map, x.map.dropFirst()).allSatisfy { $1 == $0 + 1 }
   }
 }

@@ -36,6 +36,8 @@ struct ModelMachine {
     /// The memory is that of an array which was made read-only.
     var isReadOnly = false
     var gradient: [Double]?
+    /// A pass that adds up has left the gradient.
+    var addsUp = false
 
     var dims: [Int] { node.dims }
   }
@@ -107,10 +109,12 @@ struct ModelMachine {
   mutating func use(_ i: Int) -> EagerNode {
     if mustJoin(i), let base = handles[i]!.base {
       let old = handles[i]!.node
+      // To join a view is a new use of its base.
+      handles[base]!.node.takeUp()
       handles[i]!.node = model.view(handles[base]!.node, handles[i]!.map, handles[i]!.dims)
       if old.isComputed, old.isGuarded { handles[i]!.node.isGuarded = true }
     }
-    if model.isTracking { handles[i]!.gradient = nil }
+    if model.isTracking, !handles[i]!.addsUp { handles[i]!.gradient = nil }
     handles[i]!.node.takeUp()
     return handles[i]!.node
   }
@@ -191,6 +195,17 @@ struct ModelMachine {
       handles[id]!.isReadOnly = !isWriteable
       hosts[id] = Host(
         node: handles[id]!.node, map: Array(values.indices), dims: dims, isWriteable: isWriteable)
+    case .stridedLeaf(let dims, let given, let strides, let isVariable):
+      // Of the rows of nothing there is none to repeat.
+      guard !dims.isEmpty, strides != .repeated || dims[0] > 0 else { return false }
+      let row = EagerModel.count(Array(dims.dropFirst()))
+      let values = strides == .repeated ? given.indices.map { given[$0 % row] } : given
+      push(id, leaf(dims, values, isVariable: isVariable), exact: true)
+      handles[id]!.isReadOnly = strides == .repeated
+      handles[id]!.isStrided = true
+      hosts[id] = Host(
+        node: handles[id]!.node, map: Array(values.indices), dims: dims,
+        isWriteable: strides != .repeated)
     case .full(let dims, let value):
       let values = [Double](repeating: value, count: EagerModel.count(dims))
       push(id, leaf(dims, values, isVariable: true), exact: true)

@@ -90,24 +90,31 @@ import Testing
         if case .ask = line.kind, answers[line.id] == 0 { locked += 1 }
       }
     }
-    #expect(seen.count == 39, "\(seen.sorted())")
+    #expect(seen.count == 40, "\(seen.sorted())")
     #expect(refused > 50 && locked > 50 && unguarded > 500 && untracked > 500)
   }
 
-  /// The shrinker keeps the fault and little else.
+  /// The shrinker keeps the fault and what leads to it: no line could be left out, and few are left.
   @Test func theShrinkerFindsTheCulprit() {
     func fails(_ program: JudgedProgram) -> Bool {
       program.lines.contains { if case .softmax = $0.kind { true } else { false } }
     }
-    var tried = 0
+    var (tried, left) = (0, 0)
     for seed in 1...60 {
       let program = TensorProgramGenerator.make(seed: UInt64(seed))
       if !fails(program) { continue }
       tried += 1
       let small = ProgramShrinker.shrink(program, fails: fails)
-      #expect(small.lines.count <= 12, "\(ProgramCheck.describe(small))")
+      left += small.lines.count
+      for k in small.lines.indices {
+        var lines = small.lines
+        lines.remove(at: k)
+        #expect(
+          !fails(ModelMachine.run(lines, isSingle: small.isSingle)),
+          "line \(k + 1) of\n\(ProgramCheck.describe(small))")
+      }
     }
-    #expect(tried > 5)
+    #expect(tried > 5 && left <= 7 * tried, "\(left) lines in \(tried) programs")
   }
 
   /// At once: test runners hold output back.

@@ -129,6 +129,9 @@ struct TensorProgramGenerator {
     if other { return .otherLeaf(dims: dims, values: values, isVariable: isVariable) }
     switch random.int(0...5) {
     case 0: return .full(dims: dims, value: values.first ?? 1)
+    case 1 where !dims.isEmpty && random.chance(0.5):
+      return .stridedLeaf(
+        dims: dims, values: values, random.pick(Strides.allCases), isVariable: isVariable)
     case 1, 2:
       return .hostLeaf(
         dims: dims, values: values, isVariable: isVariable, isWriteable: random.chance(0.9))
@@ -227,7 +230,7 @@ struct TensorProgramGenerator {
     case 1: return pick({ $0.base == nil }).map { .gradients(x, by: $0) }
     case 2, 3, 4: return .gradient(x)
     default:
-      return .backward(x, retainsGraph: random.chance(0.3), accumulates: random.chance(0.2))
+      return .backward(x, retainsGraph: random.chance(0.3), accumulates: random.chance(0.3))
     }
   }
 }

@@ -220,6 +220,23 @@ import Testing
       #expect(says(result, "LazyGrad: subscript: "))
     }
 
+    @Test("A gradient that there is not")
+    func gradient() async {
+      let none = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) { _ = Tensor([1.0]).gradient }
+      #expect(says(none, "LazyGrad: gradient: no backward pass has been run yet"))
+      let used = await #expect(
+        processExitsWith: .failure, observing: [\.standardErrorContent]
+      ) {
+        let w = Tensor([1.0])
+        (w * w).backward()
+        _ = w * 2
+        _ = w.gradient
+      }
+      #expect(says(used, "LazyGrad: gradient: an operation has used the tensor since"))
+    }
+
     @Test("No memory, where nobody catches that")
     func noMemory() async {
       let result = await #expect(

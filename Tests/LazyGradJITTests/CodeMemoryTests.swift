@@ -137,6 +137,29 @@ import Testing
       #expect(try mappedPages() - before < 2000 * pages / 2)
     }
 
+    /// The mappings go, not just their count.
+    @Test func pagesGoBackToTheSystem() throws {
+      var blocks = (0..<400 as Range<UInt32>).compactMap {
+        CodeMemory(limit: 1 << 20).install(constant($0))
+      }
+      #expect(blocks.count == 400)
+      let places = blocks.map { UInt(bitPattern: $0.entry) }
+      /// How many of the places are executable.
+      func mapped() throws -> Int {
+        let ranges = try mappings().split(separator: "\n").compactMap { line -> Range<UInt>? in
+          let fields = line.split(separator: " ")
+          let ends = fields[0].split(separator: "-").map { UInt($0, radix: 16)! }
+          return fields[1].contains("x") ? ends[0]..<ends[1] : nil
+        }
+        return places.filter { place in ranges.contains { $0.contains(place) } }.count
+      }
+      let before = try mapped()
+      #expect(before == 400)
+      blocks = []
+      // Kernels of tests that run meanwhile may have come to some of the places.
+      #expect(try mapped() < 200)
+    }
+
     @Test func theLimitHolds() throws {
       let small = CodeMemory(limit: 3 * page)
       var blocks = try (0..<3).map { try #require(small.install(constant($0))) }

@@ -176,61 +176,6 @@ struct GuardTests {
     withExtendedLifetime((y, w)) {}
   }
 
-  @Test("A view of a tensor holds the lock by itself")
-  func viewsLock() {
-    let x = NDArray([1.0, 2, 3])
-    let t = Tensor(x, copy: false)
-    var v: Tensor? = t[0..<2]
-    #expect(!x.isWriteable)
-    _ = v
-    v = nil
-    #expect(x.isWriteable)
-    withExtendedLifetime(t) {}
-  }
-
-  @Test("A view holds the lock on its base's new value at once, and on the old one no more")
-  func updatedBases() {
-    let array = NDArray([1.0, 2, 3])
-    let x = Tensor(array, copy: false)
-    var view: Tensor? = x[0..<2]
-    #expect(array.lockHolders == ["view"])
-    noAutodiff { x.assign(Tensor(5.0)) }
-    #expect(array.isWriteable)
-    #expect(view!.elements(as: Double.self) == [5, 5])
-
-    x.assign(Tensor([4.0, 5, 6], constant: true))
-    x.backward()
-    let value = x.array
-    #expect(value.lockHolders == ["view"])
-    view = nil
-    #expect(value.isWriteable)
-  }
-
-  @Test("A view that is gone, or shows something else, holds the lock for those made through it")
-  func lockedThroughViews() {
-    let array = NDArray([1.0, 2, 3])
-    let x = Tensor(array, copy: false)
-    var view: Tensor? = x[0..<2]
-    let part = memGuardOff { view![0..<1] }
-    view = nil
-    #expect(array.lockHolders == ["view"])
-    part.clearGraph()
-    #expect(array.isWriteable)
-
-    // One that is cleared by itself does not.
-    let again = x[0..<2]
-    let other = memGuardOff { again[0..<1] }
-    again.clearGraph()
-    #expect(array.isWriteable)
-
-    // A pass that ends at the base leaves the view its lock, also where it is used without the guard.
-    let late = x[0..<3]
-    x.backward()
-    let sum = memGuardOff { late + late }
-    #expect(array.lockHolders == ["view"])
-    withExtendedLifetime((other, sum)) {}
-  }
-
   @Test("The lock goes with the last tensor that depends on the array")
   func lastTensor() {
     let x = NDArray([1.0, 2])

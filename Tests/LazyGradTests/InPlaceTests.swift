@@ -28,6 +28,24 @@ struct InPlaceTests {
     #expect(view.base === x)
   }
 
+  @Test(
+    "An update ends the gradient of what it changes, whatever is written",
+    arguments: [false, true], [false, true])
+  func oldGradients(_ isTracked: Bool, _ isPart: Bool) {
+    let w = Tensor([1.0, 2, 3])
+    let view = w[1...]
+    (w * w).sum().backward()
+    #expect(values(w.grad) == [2, 4, 6] && values(view.grad) == [4, 6])
+    let update = {
+      if isPart { w[0..<1] = Tensor([5.0]) } else { w.assign(Tensor([5.0, 2, 3])) }
+    }
+    if isTracked { update() } else { noAutodiff(update) }
+    #expect(w.grad == nil && view.grad == nil)
+    #expect(values(w) == [5, 2, 3])
+    (w * w).sum().backward()
+    #expect(values(w.grad) == [10, 4, 6] && values(view.grad) == [4, 6])
+  }
+
   @Test("A step of gradient descent is one loop that reads and writes the parameter once")
   func updatesCopyNothing() {
     let w = Tensor(NDArray.ones([1000], dtype: .float32))

@@ -30,6 +30,24 @@ import Testing
     }
   }
 
+  /// Windows that are equal but for which of their values are held, as many of each.
+  @Test func collidingWindowsWithOtherValuesHeldAreToldApart() {
+    PlanCache.shared.withCollidingKeys {
+      for round in 0..<6 {
+        let x = Tensor([1.0, 2], constant: true)
+        var kept: Tensor?
+        func product() -> Tensor {
+          let a = x * 3
+          let b = a + 1
+          kept = round % 2 == 0 ? a : b
+          return a * b
+        }
+        #expect(values(product()) == [12, 42])
+        #expect(values(kept!) == (round % 2 == 0 ? [3, 6] : [4, 7]))
+      }
+    }
+  }
+
   @Test func aChangedScalarIsAHit() {
     let x = Tensor([1.0, 2, 3])
     _ = values((x * 3.0 + 1.0) * 0.5)

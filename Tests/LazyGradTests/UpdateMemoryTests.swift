@@ -160,6 +160,91 @@ struct UpdateMemoryTests {
     #expect(values(factor.grad!) == [16, 60])
   }
 
+  /// What is updated while a rule will read its old value.
+  enum Old: CaseIterable { case product, variable, constant }
+
+  @Test("A value that a rule reads stays where it is", arguments: 0..<5, Old.allCases)
+  func savedValues(_ rule: Int, _ old: Old) {
+    let start = [0.5, 1.25, 2]
+    let x = Tensor(start)
+    let y =
+      switch old {
+      case .product: x * 1.0
+      case .variable: Tensor(start)
+      case .constant: Tensor(start, constant: true)
+      }
+    y.eval()
+    let other = Tensor([3.0, 4, 5])
+    let z =
+      switch rule {
+      case 0: y * y * other
+      case 1: y * other
+      case 2: other / y
+      case 3: matmul(y.reshaped([1, 3]), other.reshaped([3, 1]))
+      default: `where`(y .> 1, y * other, other)
+      }
+    y[0..<2] += 10.0
+    eval([y, z])
+    z.backward()
+    #expect(values(y) == [10.5, 11.25, 2])
+    #expect(
+      values(other.grad!)
+        == start.map { y in
+          switch rule {
+          case 0: y * y
+          case 2: 1 / y
+          case 4: y > 1 ? y : 1
+          default: y
+          }
+        })
+    if old != .product { return }
+    #expect(
+      values(x.grad!)
+        == zip(start, [3.0, 4, 5]).map { y, other in
+          switch rule {
+          case 0: 2 * y * other
+          case 2: -(1 / y * (other / y))
+          case 4: y > 1 ? other : 0
+          default: other
+          }
+        })
+  }
+
+  /// What is written lies in the memory that changes: in the same plan a view of the leaf that is
+  /// updated; where a window has ended in between, a leaf of its own, which is read by the same step.
+  @Test(
+    "A value that is replaced by what is seen of it through a view", arguments: 0..<4,
+    [false, true])
+  func ownElements(_ kind: Int, _ isEarlier: Bool) {
+    let n = Self.n
+    let w = noAutodiff { parameter() * 1.0 }
+    w.eval()
+    let view =
+      switch kind {
+      case 1: w[..<(n / 2)]
+      case 2: w[..<(n - 1)]
+      default: w[0..<n]
+      }
+    if isEarlier { eval(view, Tensor([1.0]) + 1) }
+    noAutodiff {
+      switch kind {
+      case 0: w[.slice(step: -1)] = view
+      case 1: w[.slice(step: 2)] = view
+      case 2: w[1...] = view
+      default: w[NDArray(Array(1..<n) + [0])] = view
+      }
+    }
+    w.eval()
+    var expected = original
+    switch kind {
+    case 0: expected = original.reversed()
+    case 1: for i in 0..<(n / 2) { expected[2 * i] = original[i] }
+    case 2: expected[1...] = original[..<(n - 1)]
+    default: for i in 0..<n { expected[(i + 1) % n] = original[i] }
+    }
+    #expect(values(w) == expected)
+  }
+
   @Test("An operand of a custom operation keeps its value for the rule", arguments: [false, true])
   func custom(_ reads: Bool) {
     let w = parameter()

@@ -42,11 +42,17 @@ struct IndexedGather {
   /// The place of every element of the result, in C order, in the terms of the strides and the
   /// offset that were given to the resolver.
   ///
+  /// - Throws: where there is no memory for as many numbers.
   /// - Complexity: O(number of elements of the result).
-  func positions() -> [Int] { positions(innerDims, innerStrides) }
+  func positions() throws(TensorError) -> [Int] { try positions(innerDims, innerStrides) }
 
-  private func positions(_ innerDims: [Int], _ innerStrides: [Int]) -> [Int] {
+  private func positions(
+    _ innerDims: [Int], _ innerStrides: [Int]
+  ) throws(TensorError) -> [Int] {
     if dims.contains(0) { return [] }
+    // The numbers themselves, and in the worst case as many of the axes around the index arrays twice.
+    try IndexResolution.require(
+      (outerDims + indexDims + innerDims).reduce(3) { $0 * $1 })
     let outer = IndexResolution.positions(dims: outerDims, strides: outerStrides, start: offset)
     let inner = IndexResolution.positions(dims: innerDims, strides: innerStrides)
     var result: [Int] = []
@@ -63,8 +69,9 @@ struct IndexedGather {
   /// cut into rows of one width: the widest that the layout allows for any indices, so that programs
   /// which differ in their indices only are planned once.
   ///
+  /// - Throws: where there is no memory for as many numbers.
   /// - Complexity: O(number of rows).
-  func rows(of count: Int) -> (width: Int, numbers: [Int]) {
+  func rows(of count: Int) throws(TensorError) -> (width: Int, numbers: [Int]) {
     if dims.contains(0) { return (1, []) }
     // The last axes, as far as their elements lie one behind the other.
     var run = 1
@@ -76,9 +83,12 @@ struct IndexedGather {
     let others = zip(outerDims + innerDims[..<axis], outerStrides + innerStrides[..<axis])
     let steps = others.map { $0 == 1 ? 0 : $1 } + [offset, count, indexUnit]
     let width = steps.reduce(run, IndexResolution.commonDivisor)
-    let places = positions(
+    var places = try positions(
       innerDims[..<axis] + [run / width], innerStrides[..<axis] + [width])
-    return (width, width == 1 ? places : places.map { $0 / width })
+    if width > 1 {
+      for i in places.indices { places[i] /= width }
+    }
+    return (width, places)
   }
 }
 
@@ -90,15 +100,22 @@ extension IndexResolution {
     return a
   }
 
+  /// Makes sure that there is memory for some more numbers.
+  static func require(_ count: Int) throws(TensorError) {
+    try requireMemory(numbers: count, "subscript")
+  }
+
   /// Where the last of equal numbers are in a list, in order; nil where no two are equal.
   ///
+  /// - Throws: where there is no memory to find out.
   /// - Complexity: O(length of the list), however large the numbers are.
-  static func lastOfEach(_ numbers: [Int]) -> [Int]? {
+  static func lastOfEach(_ numbers: [Int]) throws(TensorError) -> [Int]? {
     // In ascending order, as those of a mask are, all differ.
     if zip(numbers, numbers.dropFirst()).allSatisfy(<) { return nil }
     // Open addressing in a table that is at most half full; from the back, so that the last is found
     // first.
     let bits = Int.bitWidth - (numbers.count * 2).leadingZeroBitCount
+    try require((1 << bits) + 2 * numbers.count)
     var table = [Int](repeating: -1, count: 1 << bits)
     var kept: [Int] = []
     kept.reserveCapacity(numbers.count)
@@ -279,7 +296,8 @@ private struct IndexResolver {
     case .float32, .float64:
       throw Self.error("expected an index array of integers or bools, got \(array.dtype)")
     default:
-      try lookUp(array.elements(as: Int.self), dims: array.shape)
+      try lookUp(
+        array.copiedElements(as: Int.self, operation: "subscript"), dims: array.shape)
     }
   }
 
@@ -298,6 +316,7 @@ private struct IndexResolver {
     var inner = covered.reduce(1, *)
     for length in covered {
       if length > 0 { inner /= length }
+      try IndexResolution.require(2 * hits.count)
       try lookUp(hits.map { $0 / inner % length }, dims: [hits.count])
     }
   }
@@ -318,14 +337,25 @@ private struct IndexResolver {
       }
       let end = min(i + 8, bytes.count)
       while i < end {
-        if bytes[i] != 0 { hits.append(i) }
+        if bytes[i] != 0 {
+          if hits.count == hits.capacity { try makeRoom(&hits, atMost: bytes.count) }
+          hits.append(i)
+        }
         i += 1
       }
     }
     return hits
   }
 
+  /// Room for twice as many numbers, of which there will not be more than some number.
+  private static func makeRoom(_ numbers: inout [Int], atMost limit: Int) throws(TensorError) {
+    let capacity = min(max(2 * numbers.capacity, 64), limit)
+    try IndexResolution.require(capacity)
+    numbers.reserveCapacity(capacity)
+  }
+
   private mutating func lookUp(_ values: [Int], dims: [Int]) throws(TensorError) {
+    try IndexResolution.require(values.count)
     var offsets: [Int] = []
     offsets.reserveCapacity(values.count)
     for value in values { offsets.append(try place(value)) }
@@ -361,7 +391,9 @@ private struct IndexResolver {
     else {
       throw Self.error("the result would have more elements than memory can hold")
     }
-    // Where the result is empty nothing is looked up, however long the index arrays are.
+    // Where the result is empty nothing is looked up, however long the index arrays are. Else there are
+    // the sums, and the places of one index array while they are being made out.
+    if count > 0 { try IndexResolution.require(common.reduce(3) { $0 * $1 }) }
     var offsets = [Int](repeating: 0, count: count == 0 ? 0 : common.reduce(1, *))
     if count > 0 {
       for lookup in lookups {

@@ -10,7 +10,8 @@ extension NDArray {
   ///     NDArray([1, 2, 3], dtype: .float32)     // shape [3], float32
   ///     NDArray(true)                           // shape [], bool
   ///
-  /// The arrays of one level must have equal lengths.
+  /// The arrays of one level must have equal lengths, and `dtype` must be able to hold whole numbers that
+  /// are given: 300 is no `uint8`. (`astype(_:)` wraps them around.)
   ///
   /// - Parameter dtype: the element type; by default that of the Swift type.
   /// - Complexity: copies every element once.
@@ -22,12 +23,12 @@ extension NDArray {
 
   /// An array from nested Swift arrays that are not ragged.
   static func make<Values: NestedArray>(
-    _ values: Values, dtype: DType
+    _ values: Values, dtype: DType, operation: String = "NDArray"
   ) throws(TensorError) -> NDArray {
     var shape: [Int] = []
     values._appendShape(to: &shape)
     try values._check(shape: shape, axis: 0)
-    return try make(shape, dtype, from: Values.Scalar.dtype, operation: "NDArray") {
+    return try make(shape, dtype, from: Values.Scalar.dtype, operation: operation) {
       var cursor = $0
       Values._store([values], to: &cursor)
     }
@@ -35,7 +36,7 @@ extension NDArray {
 
   /// Makes an array from elements in C order and a shape.
   ///
-  /// The number of elements must be that of the shape.
+  /// The number of elements must be that of the shape, and `dtype` must be able to hold whole numbers.
   ///
   /// - Parameter dtype: the element type; by default that of the Swift type.
   /// - Complexity: copies every element once.
@@ -67,8 +68,10 @@ extension NDArray {
   }
 
   /// Memory of `dtype`, filled through a temporary of `source` if the two differ.
+  ///
+  /// Whole numbers that integers of the type can't hold are an error, unless they shall wrap around.
   private static func make(
-    _ shape: [Int], _ dtype: DType, from source: DType, operation: String,
+    _ shape: [Int], _ dtype: DType, from source: DType, operation: String, wraps: Bool = false,
     fill: (UnsafeMutableRawPointer) -> Void
   ) throws(TensorError) -> NDArray {
     let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
@@ -77,6 +80,9 @@ extension NDArray {
     } else {
       let values = try NDArray(uninitialized: shape, dtype: source, operation: operation)
       fill(values.pointer)
+      if !wraps, let number = values.misfit(dtype) {
+        throw TensorError(operation: operation, message: number)
+      }
       ElementConversion.convert(
         from: values.pointer, source, to: result.pointer, dtype, count: result.count)
     }
@@ -116,7 +122,7 @@ extension NDArray {
   ) -> NDArray {
     made(dtype) { () throws(TensorError) in
       let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
-      try result.overwrite(with: make(value, dtype: dtype))
+      try result.overwrite(with: make(value, dtype: dtype, operation: operation))
       return result
     }
   }
@@ -143,7 +149,8 @@ extension NDArray {
       dtype: dtype ?? Scalar.dtype)
   }
 
-  /// The numbers `start`, `start + 1`, ... before `stop`.
+  /// The numbers `start`, `start + 1`, ... before `stop`. Those that integers of `dtype` can't hold wrap
+  /// around, but `start` must be one that they can.
   public static func arange<Scalar: TensorScalar>(
     _ start: Scalar, _ stop: Scalar, dtype: DType? = nil
   ) -> NDArray {
@@ -168,6 +175,10 @@ extension NDArray {
       throw TensorError(operation: "arange", message: "expected a step other than 0")
     }
     guard Scalar.dtype.isFloating else {
+      let first = WeakScalar(kind: .int, double: start, int: intStart)
+      if let message = first.misfit(dtype) {
+        throw TensorError(operation: "arange", message: message)
+      }
       let length = integerLength(from: intStart, to: end._int64, by: intStep)
       return try evenlySpaced(length, Int64.self, dtype) { intStart &+ Int64($0) &* intStep }
     }
@@ -267,10 +278,21 @@ extension NDArray {
   private static func evenlySpaced<Scalar: TensorScalar>(
     _ count: Int, _: Scalar.Type, _ dtype: DType, _ element: (Int) -> Scalar
   ) throws(TensorError) -> NDArray {
-    try make([count], dtype, from: Scalar.dtype, operation: "arange") {
+    try make([count], dtype, from: Scalar.dtype, operation: "arange", wraps: true) {
       let target = $0.assumingMemoryBound(to: Scalar.self)
       for i in 0..<count { target[i] = element(i) }
     }
+  }
+}
+
+extension NDArray {
+  /// What is wrong with the elements, integers, as integers of another type; nil if nothing is.
+  fileprivate func misfit(_ dtype: DType) -> String? {
+    guard let range = dtype.scalarType.range, let own = self.dtype.scalarType.range,
+      own.clamped(to: range) != own
+    else { return nil }
+    let misfit = elements(as: Int64.self).first { !range.contains($0) }
+    return misfit.map { "expected \(dtype.rangeText), got \($0)" }
   }
 }
 

@@ -25,28 +25,56 @@ extension NDArray {
 
   /// The elements in C order, converted as `astype(_:)` does.
   ///
+  /// Where there is no memory for them the program stops, or gets one not-a-number or 0 in a
+  /// `catchingTensorErrors` scope, which throws the error.
   /// - Complexity: copies every element once.
   public func elements<Scalar: TensorScalar>(as type: Scalar.Type) -> [Scalar] {
-    [Scalar](unsafeUninitializedCapacity: count) { buffer, initialized in
+    do throws(TensorError) { return try copiedElements(as: type, operation: "elements") } catch {
+      return NDArray.placeholder(dtype, LazyGrad.poison(error)).elements(as: type)
+    }
+  }
+
+  /// `elements(as:)` for who can go on without memory.
+  func copiedElements<Scalar: TensorScalar>(
+    as type: Scalar.Type, operation: String
+  ) throws(TensorError) -> [Scalar] {
+    try requireMemory(for: type.dtype, operation)
+    return [Scalar](unsafeUninitializedCapacity: count) { buffer, initialized in
       if let target = buffer.baseAddress { copyElements(to: target, as: Scalar.dtype) }
       initialized = count
     }
   }
 
+  /// Makes sure that there is memory for a Swift array of the elements in another type.
+  func requireMemory(for dtype: DType, _ operation: String) throws(TensorError) {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: dtype.size)
+    if overflow { throw Self.tooLarge(shape, operation) }
+    try LazyGrad.requireMemory(bytes, operation)
+  }
+
   /// Gives read access to the elements in C order, in place if they lie in memory that way.
   ///
   /// The pointer must not be used after `body` has returned. Stops the program if `Scalar` is not
-  /// the element type of the array: `elements(as:)` converts.
+  /// the element type of the array: `elements(as:)` converts. Stops it also where the elements have to
+  /// be copied and there is no memory for that.
   ///
   /// - Complexity: free for a contiguous array, otherwise copies every element once.
   public func withUnsafeElements<Scalar: TensorScalar, Result>(
     as type: Scalar.Type, _ body: (UnsafeBufferPointer<Scalar>) throws -> Result
   ) rethrows -> Result {
     requireElements(of: type, operation: "withUnsafeElements")
-    if !isContiguous { return try elements(as: type).withUnsafeBufferPointer(body) }
+    if !isContiguous { return try orderedElements(type).withUnsafeBufferPointer(body) }
     defer { withExtendedLifetime(self) {} }
     return try body(
       UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Scalar.self), count: count))
+  }
+
+  /// Nothing shorter will do where the caller counts on `count` elements: without memory for a copy the
+  /// program ends.
+  private func orderedElements<Scalar: TensorScalar>(_ type: Scalar.Type) -> [Scalar] {
+    do throws(TensorError) {
+      return try copiedElements(as: type, operation: "withUnsafeElements")
+    } catch { stop(error.operation, error.message) }
   }
 
   /// A new, writeable array with the same elements in C order.

@@ -41,8 +41,9 @@ extension NDArray {
         case .gather(let selected):
           let source = try assignable(newValue, to: selected.dims, operation: "subscript")
             .broadcast(to: selected.dims).converted(to: dtype, operation: "subscript")
+          let places = try selected.positions()
           try prepareForWriting()
-          store(source, at: selected.positions())
+          store(source, at: places)
         }
       } catch let error as TensorError {
         report(error)

@@ -20,11 +20,12 @@ extension NDArray {
 
   /// Sets every element to a value, converted as `astype(_:)` does.
   ///
-  /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if there is no
-  ///   memory for pending results that need the old values; nothing is written then.
+  /// - Throws: `MemoryGuardError` if the array is read-only or locked, `TensorError` if the value is a
+  ///   whole number that integers of the array's type can't hold, or if there is no memory for pending
+  ///   results that need the old values; nothing is written then.
   public func fill<Scalar: TensorScalar>(_ value: Scalar) throws {
     try prepareForWriting()
-    try overwrite(with: Self.make(value, dtype: dtype))
+    try overwrite(with: Self.make(value, dtype: dtype, operation: "fill"))
   }
 
   /// Sets the elements to those of another array, which is broadcast and converted as needed.

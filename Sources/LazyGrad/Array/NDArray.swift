@@ -90,7 +90,7 @@ public final class NDArray {
     return LayoutTable.shared.intern(dims: dims)
   }
 
-  private static func tooLarge(_ dims: [Int], _ operation: String) -> TensorError {
+  static func tooLarge(_ dims: [Int], _ operation: String) -> TensorError {
     TensorError(
       operation: operation, message: "shape \(dims) has more elements than memory can hold")
   }
@@ -165,13 +165,13 @@ extension NDArray {
   /// nothing.
   ///
   /// - Complexity: O(1) for different memory, disjoint ranges and two contiguous arrays, otherwise
-  ///   O(`count + other.count`).
+  ///   O(the smaller number of elements); takes no memory.
   public func sharesMemory(with other: NDArray) -> Bool {
     guard let common = commonExtent(with: other) else { return false }
     if isContiguous, other.isContiguous { return true }
-    var isMine = [Bool](repeating: false, count: common.count)
-    for place in places() where common.contains(place) { isMine[place - common.lowerBound] = true }
-    return other.places().contains { common.contains($0) && isMine[$0 - common.lowerBound] }
+    let (mine, others) = (Places(self), Places(other))
+    let (walked, asked) = mine.count <= others.count ? (mine, others) : (others, mine)
+    return walked.contains { common.contains($0) && asked.contains($0) }
   }
 
   /// The places of the storage between the first and the last element of both arrays.
@@ -182,13 +182,6 @@ extension NDArray {
     let low = max(offset + a.lowerBound, other.offset + b.lowerBound)
     let high = min(offset + a.upperBound, other.offset + b.upperBound)
     return low <= high ? low..<(high + 1) : nil
-  }
-
-  /// The places of the storage that the array shows, each once however often it is repeated.
-  private func places() -> [Int] {
-    let axes = (0..<rank).filter { strides[$0] != 0 }
-    return IndexResolution.positions(
-      dims: axes.map { shape[$0] }, strides: axes.map { strides[$0] }, start: offset)
   }
 }
 

@@ -21,7 +21,14 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
   public let bytes: [UInt8]
 
   /// Copies the elements of an array.
-  public init(_ array: NDArray) {
+  ///
+  /// Where there is no memory for them the program stops, or the snapshot is that of a not-a-number or 0
+  /// in a `catchingTensorErrors` scope, which throws the error.
+  public init(_ given: NDArray) {
+    let array = NDArray.made(given.dtype) { () throws(TensorError) in
+      try given.requireMemory(for: given.dtype, "snapshot")
+      return given
+    }
     shape = array.shape
     dtype = array.dtype
     let byteCount = array.count * array.dtype.size

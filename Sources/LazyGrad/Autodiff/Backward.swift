@@ -1,6 +1,7 @@
 // Gradients as a program asks for them; GraphWalk.swift finds them.
 
 internal import LazyGradJIT
+import Synchronization
 
 /// Why there is no gradient.
 public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
@@ -42,7 +43,15 @@ extension Tensor {
   ///   - seed: The gradient with respect to this tensor; ones where nil. Must broadcast to its shape.
   ///   - retainGraph: Keeps the graph, so that it can be differentiated again. Otherwise it is cleared
   ///     and the arrays that it locked are free again.
-  ///   - accumulate: Adds to gradients that are there instead of replacing them.
+  ///   - accumulate: Adds to gradients that are there instead of replacing them, over any number of
+  ///     forward and backward passes: those of a batch that does not fit into memory at once add up,
+  ///
+  ///         for part in parts { loss(w, part).backward(accumulate: true) }
+  ///         noAutodiff { w -= rate * w.grad! }       // the update drops the gradient
+  ///
+  ///     A gradient that such a pass has left stays when the tensor is used again, until a pass without
+  ///     `accumulate` replaces it, an update in place gives the tensor another value, or
+  ///     `nullGradient()` drops it.
   ///
   /// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text
   /// where part of the graph was cleared before; nothing is changed then. Inside `noAutodiff`
@@ -59,6 +68,10 @@ extension Tensor {
     }
     // No graph hangs on it, and a view has no gradient but its base's.
     if isUntracked { return }
+    // Looked at first: a store would take the line away from threads that run passes as well.
+    if !Differentiation.hasRun.load(ordering: .relaxed) {
+      Differentiation.hasRun.store(true, ordering: .relaxed)
+    }
     do throws(InvalidBackprop) {
       try Differentiation.run(
         [self], seeds: [seed], retainsGraph: retainGraph, createsGraph: false,
@@ -67,13 +80,50 @@ extension Tensor {
   }
 
   /// The gradient that the last backward pass left, a constant of this tensor's shape and type; nil
-  /// if there was none, or if the tensor has been used in an operation since.
+  /// if there was none, or if the tensor has been used in an operation since (which passes with
+  /// `accumulate: true` don't mind).
   ///
-  /// For a view it is a view of its base's gradient.
+  /// For a view it is a view of its base's gradient. Where there is none because of an error that
+  /// `catchingTensorErrors` will throw, it is poisoned rather than nil: so are the gradients of a
+  /// poisoned tensor, and after an error in the scope all that are missing. `gradient` says why there is
+  /// none.
   public var grad: Tensor? {
+    if let recordedGradient { return recordedGradient }
+    if kind == .poisoned { return self }
+    return Scope.errors?.error.map { Tensor(poison: Poison($0)) }
+  }
+
+  /// The gradient that the last backward pass left, as `grad`, for who knows that there is one.
+  ///
+  ///     loss.backward()
+  ///     w -= 0.1 * w.gradient
+  ///
+  /// Where there is none the program stops with the reason: the tensor is a constant, an operation has
+  /// used it since the backward pass, or no backward pass has reached it. Inside `catchingTensorErrors`
+  /// that is an error, and the gradient is poisoned.
+  public var gradient: Tensor {
+    grad ?? fail("gradient", whyThereIsNoGradient, [self])
+  }
+
+  private var whyThereIsNoGradient: String {
+    if let base = baseTensor { return base.whyThereIsNoGradient }
+    if isConstant { return "the tensor is a constant, which has none" }
+    if Tape.hasUsedUpGradient(slot) {
+      return "an operation has used the tensor since the backward pass, which ends its gradient;"
+        + " read it before the next use"
+    }
+    return Differentiation.hasRun.load(ordering: .relaxed)
+      ? "no backward pass has reached the tensor: what was differentiated does not depend on it, or"
+        + " only through noAutodiff or a cleared graph, or an update in place or nullGradient() has"
+        + " dropped the gradient"
+      : "no backward pass has been run yet"
+  }
+
+  /// The gradient, if a pass has left one.
+  var recordedGradient: Tensor? {
     if let base = baseTensor {
       // Reading a gradient is no operation: it locks nothing.
-      return base.grad.map {
+      return base.recordedGradient.map {
         Tensor(
           $0.recordView(viewLayout, viewOffset, .plain), base: $0, layout: viewLayout,
           offset: viewOffset)
@@ -87,6 +137,7 @@ extension Tensor {
   /// Drops the gradient.
   public func nullGradient() {
     Tape.nullGradient(slot)
+    Tape.forgetUses(slot)
   }
 
   /// Forgets how this tensor and everything that it depends on were computed.
@@ -131,6 +182,9 @@ public func gradients(
 
 /// One differentiation: seeds in, gradients out.
 enum Differentiation {
+  /// Whether any backward pass has been run in the process.
+  static let hasRun = Atomic<Bool>(false)
+
   enum Collect {
     case replace
     case accumulate

@@ -18,6 +18,7 @@ struct GraphWalk {
     var results: [Tensor] = []
     let remains = try record(heads, seeds, collect, &results)
     tape.finishPass(remains, since: start)
+    tape.forceLate(remains.late)
     return results
   }
 
@@ -71,10 +72,10 @@ struct GraphWalk {
                 tape.retainNode(g)
               }
             } else {
-              attach(id, g, accumulate: true)
+              attach(id, g, accumulate: true, &remains)
             }
           } else if tape[id].slot != nil {
-            if g == ones { markUnit(id) } else { attach(id, g, accumulate: false) }
+            if g == ones { markUnit(id) } else { attach(id, g, accumulate: false, &remains) }
           }
           visit(id, g)
         }
@@ -176,17 +177,26 @@ struct GraphWalk {
   }
 
   @inline(never)
-  private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool) {
+  private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool, _ remains: inout PassRemains) {
     guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
+    // Nobody could read the sum and so end it.
+    if accumulate, slot.pointee.isView { return }
     var result = g
+    var isLate = false
     if slot.pointee.hasUnitGradient {
       if accumulate { result = pass.emit(.add, pass.number(1, id), g) }
       slot.pointee.hasUnitGradient = false
     } else if let old = slot.pointee.gradient {
-      if accumulate { result = pass.emit(.add, tape.operand(old), g) }
+      if accumulate {
+        isLate = tape.isLate(old)
+        result = pass.emit(.add, tape.operand(old), g)
+      }
       tape.dropGradient(slot)
     }
-    tape.setGradient(slot, handle(result))
+    let gradient = handle(result)
+    tape.setGradient(slot, gradient)
+    slot.pointee.addsUpGradients = accumulate
+    if isLate { remains.late.append(gradient) }
   }
 
   private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {

@@ -27,7 +27,10 @@ struct PassCheck {
       reach(tape.nodeOrLeaf(head.slot), .leaf, &reached)
     }
     while let id = work.popLast() {
-      if let slot = tape[id].slot, slot.pointee.isVariable { handles.append((slot, id)) }
+      // The gradient of a view is seen in that of its base.
+      if let slot = tape[id].slot, slot.pointee.isVariable, !slot.pointee.isView {
+        handles.append((slot, id))
+      }
       for operand in Self.receivers(tape, id) { reach(operand, tape[id].opcode, &reached) }
     }
   }
@@ -42,6 +45,7 @@ struct PassCheck {
       let composite = Composite(rawValue: tape[id].attribute & Composite.mask)
       return composite == .custom ? [] : [tape.a(id)]
     }
+    if tape[id].opcode == .view, tape.b(id) != id { return [tape.b(id)] }
     return [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
   }
 

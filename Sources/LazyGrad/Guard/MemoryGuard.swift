@@ -9,7 +9,8 @@ import Synchronization
 /// With guarding off, a host array may be written while a graph still needs it. A result that is
 /// pending is not changed by that (it is computed first), but a gradient that is computed later
 /// uses what the array holds then. Scopes nest, the innermost wins, and the state before is
-/// restored also when `body` throws. Other tasks are not affected.
+/// restored also when `body` throws. Child tasks and a `Task { }` that `body` starts are in the scope as
+/// long as they run; detached tasks and other threads are not.
 public func memGuardOff<R>(_ body: () throws -> R) rethrows -> R {
   try Scope.with({ $0.isGuarding = false }, body)
 }

@@ -39,7 +39,8 @@ extension Tensor {
     if inputs.isEmpty || !value.dtype.isFloating { return Composite.constant(value) }
     let rule = CustomRule.makeSlot(CustomRule(gradient))
     defer { Tape.release(rule) }
-    var result = Composite.constant(value)
+    // An alias shows memory in C order.
+    var result = Composite.constant(Tape.isInOrder(value.slot) ? value : noAutodiff { +value })
     for (k, input) in inputs.enumerated() {
       input.use()
       result = Tensor(

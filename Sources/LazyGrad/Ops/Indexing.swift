@@ -183,7 +183,7 @@ extension Tensor {
         }
       case .gather(let gather): try setGathered(gather, value)
       }
-    } catch { _ = fail(error.operation, error.message, [self]) }
+    } catch { _ = fail(error, [self]) }
   }
 
   /// Index arrays: rows of the base, or of this tensor where it is none, are replaced. Of several
@@ -195,8 +195,8 @@ extension Tensor {
         operation: "subscript", message: "shape \(value.shape) does not fit into shape \(dims)")
     }
     if !canBeUpdated("subscript", shape: []) { return }
-    var (width, numbers) = gather.rows(of: (baseTensor ?? self).count)
-    let kept = IndexResolution.lastOfEach(numbers)
+    var (width, numbers) = try gather.rows(of: (baseTensor ?? self).count)
+    let kept = try IndexResolution.lastOfEach(numbers)
     if let kept { numbers = kept.map { numbers[$0] } }
     let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
     let picks = try kept.map { (kept) throws(TensorError) in

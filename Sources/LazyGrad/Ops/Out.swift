@@ -118,7 +118,9 @@ public func stack(_ tensors: [Tensor], axis: Int = 0, out: some TensorOutput) ->
 extension Tensor {
   /// `clip(lower, upper)`, stored in `out`.
   @discardableResult
-  public func clip(_ lower: Double?, _ upper: Double?, out: some TensorOutput) -> Tensor {
+  public func clip(
+    _ lower: (any TensorScalar)?, _ upper: (any TensorScalar)?, out: some TensorOutput
+  ) -> Tensor {
     out._store("clip", [self]) { clip(lower, upper) }
   }
 }

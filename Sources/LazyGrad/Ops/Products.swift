@@ -40,6 +40,10 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   if !fitsMemory(batch + [m, n]) {
     return fail("matmul", "the result of \(a.shape) x \(b.shape) has too many elements", [a, b])
   }
+  // Planning notes where the operands of every product of the batch begin, for both.
+  do throws(TensorError) {
+    try requireMemory(numbers: 8 * batch.reduce(1, *), "matmul")
+  } catch { return fail(error, [a, b]) }
   a.rejoin()
   b.rejoin()
   let left = a.rank == 1 ? a.reshaped(rows) : a
@@ -53,7 +57,7 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
       .matmul, x.slot, y.slot, type: type.scalarType,
       shape: LayoutTable.shared.intern(dims: batch + [m, n]), mode: Scope.mode))
   if a.rank > 1, b.rank > 1 { return product }
-  return product.reshaped(batch + (a.rank > 1 ? [m] : []) + (b.rank > 1 ? [n] : []))
+  return product.turned(into: batch + (a.rank > 1 ? [m] : []) + (b.rank > 1 ? [n] : []))
 }
 
 enum ProductRules {

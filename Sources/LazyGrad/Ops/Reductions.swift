@@ -47,19 +47,19 @@ extension Tensor {
     if let poison = poisoned(self) { return poison }
     let axes: [Int]?
     do throws(TensorError) { axes = try checkedAxes(axis.map { [$0] }, "var") } catch {
-      return fail(error.operation, error.message, [self])
+      return fail(error, [self])
     }
     let n = (axes ?? Array(0..<rank)).reduce(1) { $0 * shape[$1] }
     let centred = self - mean(axes: axes, true)
     let sum = square(centred).reduced(.sum, axes, keepDims)
-    return sum / Double(Swift.max(n - ddof, 0))
+    return sum / Swift.max(Double(n) - Double(ddof), 0)
   }
 
   private func mean(axes: [Int]?, _ keepDims: Bool) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let checked: [Int]?
     do throws(TensorError) { checked = try checkedAxes(axes, "mean") } catch {
-      return fail(error.operation, error.message, [self])
+      return fail(error, [self])
     }
     let n = (checked ?? Array(0..<rank)).reduce(1) { $0 * shape[$1] }
     let sum = (dtype.isFloating ? self : cast(to: .float64)).reduced(.sum, axes, keepDims)
@@ -93,7 +93,7 @@ extension Tensor {
     let name = opcode.info.name
     let chosen: [Int]
     do throws(TensorError) { chosen = try checkedAxes(axes, name) ?? Array(0..<rank) } catch {
-      return fail(error.operation, error.message, [self])
+      return fail(error, [self])
     }
     let dims = shape
     if opcode != .sum, chosen.contains(where: { dims[$0] == 0 }) || (rank == 0 && count == 0) {

@@ -52,13 +52,26 @@ extension Tensor {
     if unknown > 1 || dims.contains(-1) || known.1 || dims.reduce(1, *) != count {
       return fail("reshaped", "\(count) elements of shape \(self.shape) don't fit \(shape)", [self])
     }
+    if !fitsMemory(dims) {
+      return fail("reshaped", "shape \(dims) has more elements than memory can hold", [self])
+    }
     if dims.count > LayoutTable.maxRank {
       return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
     }
-    if let strides = ownLayout.layout.reshapedStrides(to: dims) {
-      return view(dims: dims, strides: strides)
+    let own = ownLayout
+    if let strides = own.layout.reshapedStrides(to: dims) {
+      let layout = LayoutTable.shared.intern(dims: dims, strides: strides)
+      if Tape.canView((baseTensor ?? self).slot, layout: layout, offset: own.offset) {
+        return view(layout: layout, offset: own.offset)
+      }
     }
-    return (+self).reshaped(dims)
+    return (+self).turned(into: dims)
+  }
+
+  /// The same elements in C order under another shape, as a tensor that is a view of nothing: of results
+  /// of which the program knows nothing but that shape.
+  func turned(into shape: [Int]) -> Tensor {
+    Tensor(recordView(LayoutTable.shared.intern(dims: shape), 0))
   }
 
   /// All elements along one axis.
@@ -172,13 +185,13 @@ extension Tensor {
       case .gather(let gather):
         // Index arrays pick rows of the base, whatever lies between it and this tensor.
         let count = (baseTensor ?? self).count
-        let (width, numbers) = gather.rows(of: count)
+        let (width, numbers) = try gather.rows(of: count)
         let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
         clearOldGradient()
         let table = LayoutTable.shared.intern(dims: [count / width, width])
         return view(layout: table, offset: 0).taking(rows, dims: gather.dims)
       }
-    } catch { return fail(error.operation, error.message, [self]) }
+    } catch { return fail(error, [self]) }
   }
 
   /// Rows (entries along the first axis) by number; negative numbers count from the end.
@@ -193,7 +206,11 @@ extension Tensor {
       return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
     }
     let rows = shape[0]
-    for index in indices.elements(as: Int.self) where index < -rows || index >= rows {
+    let given: [Int]
+    do throws(TensorError) {
+      given = try indices.copiedElements(as: Int.self, operation: "takeRows")
+    } catch { return fail(error, [self]) }
+    for index in given where index < -rows || index >= rows {
       return fail(
         "takeRows", "row \(index) is out of range for axis 0 with length \(rows)", [self])
     }
@@ -293,6 +310,8 @@ public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
 enum ShapeRules {
   /// A view's gradient goes where the view looks.
   static func view(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let route = p.b(n)
+    if route != n { return p.add(route, g) }
     let source = p.a(n)
     if !p.wants(source) { return }
     let layout = LayoutTable.shared[p.tape[n].attribute]

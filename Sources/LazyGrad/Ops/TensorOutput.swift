@@ -44,7 +44,7 @@ extension TensorOutput {
   fileprivate func refusal(
     _ operation: String, fillsExactly: Bool, _ result: () -> Tensor
   ) -> Tensor? {
-    let trial = noAutodiff(result)
+    let trial = Scope.untracked(result)
     if let poison = poisoned(trial) { return poison }
     let fits =
       fillsExactly ? trial.shape == shape : Layout.broadcast(trial.shape, shape) == shape

@@ -46,7 +46,9 @@ public enum LazyGradEngine {
       nativeRefusals: code.refusals)
   }
 
-  /// Threads that one evaluation may use; results do not depend on it.
+  /// Threads that one evaluation may use, 1 to 1024; results do not depend on it. A number beyond is
+  /// brought into that range. The process begins with the cores that it may run on, or with the
+  /// environment's `LAZYGRAD_THREADS`.
   public static var threads: Int {
     get { Engine.threads }
     set { Engine.threads = newValue }
@@ -88,7 +90,10 @@ public enum LazyGradEngine {
   }
 
   /// The number of bytes that arrays may hold together.
-  public static func setMemoryLimit(_ bytes: Int) { StoragePool.shared.setLimit(bytes) }
+  public static func setMemoryLimit(_ bytes: Int) { StoragePool.shared.setLimit(max(bytes, 0)) }
+
+  /// The number of bytes that arrays may hold together now.
+  public static var memoryLimit: Int { StoragePool.shared.bytesAllowed }
 
   /// Bytes held by arrays now.
   public static var bytesInUse: Int {
@@ -112,4 +117,15 @@ public enum LazyGradEngine {
 
   /// The environment variables that LazyGrad reads, and what they do.
   public static var environmentVariables: [(name: String, meaning: String)] { Settings.variables }
+
+  /// The environment variables whose values can't be used, and why; the defaults hold instead. Each is
+  /// also said on standard error, once, when it is read.
+  public static var environmentProblems: [(name: String, problem: String)] {
+    Settings.readAll()
+    _ = NativeCode.reason
+    return Settings.problems.map { ($0.name, $0.text) }
+  }
+
+  /// How many scopes there are in the process, those that tasks took along included: for tests.
+  package static var openScopes: Int { Scope.count }
 }

@@ -11,7 +11,8 @@ extension Tensor {
   ///   - constant: Whether gradients stay away; nil: floats are variables, all else constants.
   ///     Integers and bools can't be variables.
   ///   - copy: Whether the tensor gets memory of its own. Without a copy it shares the array's
-  ///     memory: the memory guard then locks the array while a graph needs it.
+  ///     memory, whatever its strides are, unless the type differs: the memory guard then locks the
+  ///     array while a graph needs it. A tensor over a read-only array can't be updated in place.
   public convenience init(
     _ array: NDArray, dtype: DType? = nil, constant: Bool? = nil, copy: Bool = true
   ) {
@@ -30,19 +31,15 @@ extension Tensor {
       self.init(poison: LazyGrad.poison(TensorError(operation: "Tensor", message: message)))
       return
     }
-    let isVariable = !(constant ?? !type.isFloating)
     let source: NDArray
     do throws(TensorError) {
-      // Gradients are laid out in C order, so a variable is as well.
       source =
-        type != array.dtype || copy
-        ? try array.converted(to: type, operation: "Tensor")
-        : isVariable ? try array.contiguous("Tensor") : array
+        type != array.dtype || copy ? try array.converted(to: type, operation: "Tensor") : array
     } catch {
       self.init(poison: LazyGrad.poison(error))
       return
     }
-    self.init(adopting: source, isVariable: isVariable)
+    self.init(adopting: source, isVariable: !(constant ?? !type.isFloating))
   }
 
   /// A tensor with the values of nested Swift arrays: `Tensor([[1.0, 2], [3, 4]])`.
@@ -115,11 +112,12 @@ extension Tensor {
   ) -> Tensor {
     let layout: LayoutID
     do { layout = try NDArray.checkedLayout(shape, operation: operation) } catch {
-      return fail(error.operation, error.message)
+      return fail(error)
     }
     if !fitsMemory(shape) {
       return fail(operation, "shape \(shape) has more elements than memory can hold")
     }
+    if let message = value.weak.misfit(dtype) { return fail(operation, message) }
     if constant == false, !dtype.isFloating {
       return fail(
         operation, "integer and bool tensors are constants, got constant: false for \(dtype)")
@@ -141,12 +139,15 @@ extension Tensor {
   /// - Complexity: forces evaluation.
   public func copy(constant: Bool? = nil) -> Tensor {
     let result = detached(constant: constant)
-    guard let gradient = grad, !result.isConstant, poisoned(result) == nil else { return result }
+    guard let gradient = recordedGradient, !result.isConstant, poisoned(result) == nil else {
+      return result
+    }
     let tape = Tape.hold(all: [result.slot, gradient.slot])
     defer { tape.unlock() }
     let value = tape.append(
       .copy, gradient.slot.pointee.type, shape: gradient.shapeID, a: tape.operand(gradient.slot))
     tape.setGradient(result.slot, value)
+    result.slot.pointee.addsUpGradients = (baseTensor ?? self).slot.pointee.addsUpGradients
     return result
   }
 
@@ -157,6 +158,22 @@ extension Tensor {
   public func detached(constant: Bool? = nil) -> Tensor {
     if let poison = poisoned(self) { return poison }
     return Tensor(array, constant: constant ?? isConstant)
+  }
+}
+
+extension WeakScalar {
+  /// What is wrong with the number as an element of a type; nil if nothing is.
+  func misfit(_ dtype: DType) -> String? {
+    if fits(dtype.scalarType) { return nil }
+    return "expected \(dtype.rangeText), got \(int)"
+  }
+}
+
+extension DType {
+  /// For messages: what integers of this type can be.
+  var rangeText: String {
+    guard let range = scalarType.range else { return "\(self)" }
+    return "a number from \(range.lowerBound) to \(range.upperBound), as \(self) is"
   }
 }
 

@@ -4,8 +4,10 @@
 internal import LazyGradJIT
 
 extension Tensor {
-  /// The negative of every element.
-  public static prefix func - (x: Tensor) -> Tensor { unary(.neg, x) }
+  /// The negative of every element. Truth values have none.
+  public static prefix func - (x: Tensor) -> Tensor {
+    x.slot.pointee.type == .bool ? refusedNegative(x) : unary(.neg, x)
+  }
 
   /// A copy of every element.
   public static prefix func + (x: Tensor) -> Tensor { unary(.copy, x) }
@@ -17,7 +19,8 @@ extension Tensor {
   /// Adds a number, which takes the tensor's type.
   public static func + (a: some TensorScalar, b: Tensor) -> Tensor { binary(.add, a, b) }
 
-  /// Subtracts elementwise, with broadcasting.
+  /// Subtracts elementwise, with broadcasting. Truth values have no difference; `.!=` tells where they
+  /// differ.
   public static func - (a: Tensor, b: Tensor) -> Tensor { binary(.sub, a, b) }
   /// Subtracts a number.
   public static func - (a: Tensor, b: some TensorScalar) -> Tensor { binary(.sub, a, b) }
@@ -91,21 +94,32 @@ extension Tensor {
   ///
   /// Gradients as in MyGrad: with respect to the base `y * x^(y - 1)`, and 0 where `y` is 0; with
   /// respect to the exponent `x^y * log(x)`, and 0 where `x` is 0.
-  public static func ** (a: Tensor, b: Tensor) -> Tensor { binary(.pow, a, b) }
+  ///
+  /// Integers to a negative power are not integers, so that is an error; make one of the two floats.
+  /// - Complexity: records one node; of an integer to the power of int32 or int64 the exponents are
+  ///   computed and looked at.
+  public static func ** (a: Tensor, b: Tensor) -> Tensor {
+    if !a.dtype.isFloating, let refusal = negativePower(b, [a, b]) { return refusal }
+    return binary(.pow, a, b)
+  }
   /// The tensor to the power of a number; 1 and 2 are a copy and a square.
   public static func ** (a: Tensor, b: some TensorScalar) -> Tensor {
-    switch b._double {
-    case 1 where a.dtype.isFloating: return unary(.copy, a)
+    let number = b.weak
+    let isWhole = !a.dtype.isFloating && number.kind != .float
+    switch number.double {
+    case 1 where !isWhole: return a.dtype.isFloating ? unary(.copy, a) : a.cast(to: .float64)
+    case 2 where !isWhole: return unary(.square, a.dtype.isFloating ? a : a.cast(to: .float64))
     case 2 where a.dtype != .bool: return unary(.square, a)
     default:
-      if b._double < 0, !a.dtype.isFloating, !type(of: b).dtype.isFloating {
-        return fail("power", "integers to negative integer powers are not integers", [a])
-      }
-      return binary(.pow, a, b)
+      if number.double < 0, isWhole { return refusedPower([a]) }
+      return binary(.pow, a, number)
     }
   }
   /// A number to the power of the tensor.
-  public static func ** (a: some TensorScalar, b: Tensor) -> Tensor { binary(.pow, a, b) }
+  public static func ** (a: some TensorScalar, b: Tensor) -> Tensor {
+    if a.weak.kind != .float, let refusal = negativePower(b, [b]) { return refusal }
+    return binary(.pow, a, b)
+  }
 }
 
 precedencegroup PowerPrecedence {
@@ -144,20 +158,30 @@ extension Tensor {
   private static func carefulBinary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
     if let poison = poisoned(a, b) { return poison }
     if Tape.broadcast(a.slot, b.slot) == nil { return cannotBroadcast(opcode, [a, b]) }
+    if opcode == .sub, a.dtype == .bool, b.dtype == .bool { return refusedDifference([a, b]) }
     a.rejoin()
     return made(Tape.elementwise(opcode, a.slot, b.slot, mode: b.joined())!)
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
-    if let poison = poisoned(a) { return poison }
-    return made(Tape.elementwise(opcode, a.slot, b.weak, scalarFirst: false, mode: a.joined()))
+    binary(opcode, a, b.weak)
   }
 
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
-    if let poison = poisoned(b) { return poison }
-    return made(Tape.elementwise(opcode, b.slot, a.weak, scalarFirst: true, mode: b.joined()))
+    binary(opcode, b, a.weak, scalarFirst: true)
+  }
+
+  /// Records an operation of a tensor and a number.
+  @inline(__always)
+  static func binary(
+    _ opcode: Opcode, _ x: Tensor, _ number: WeakScalar, scalarFirst: Bool = false
+  ) -> Tensor {
+    if let poison = poisoned(x) { return poison }
+    if !x.slot.pointee.type.isFloating, let refusal = refusal(opcode, x, number) { return refusal }
+    return made(
+      Tape.elementwise(opcode, x.slot, number, scalarFirst: scalarFirst, mode: x.joined()))
   }
 
   /// The tensor of a handle that an operation returned: one that nobody has any more, or a new one.
@@ -165,14 +189,20 @@ extension Tensor {
   static func made(_ handle: NewHandle) -> Tensor {
     guard let object = handle.object else { return kept(handle) }
     let tensor = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
-    if handle.slot.pointee.isWindowFull { tensor.forceFullWindow() }
+    if handle.slot.pointee.isWindowFull, let poison = tensor.lackOfRecords() {
+      // The tape goes on using the object.
+      tensor.dropRecord(for: poison)
+      return Tensor(poison: poison)
+    }
     return tensor
   }
 
   @inline(never)
   private static func kept(_ handle: NewHandle) -> Tensor {
     let tensor = Tensor(handle.slot)
-    if handle.isWanted { Tape.keep(Unmanaged.passRetained(tensor).toOpaque(), handle.slot) }
+    if handle.isWanted, tensor.kind == .plain {
+      Tape.keep(Unmanaged.passRetained(tensor).toOpaque(), handle.slot)
+    }
     return tensor
   }
 

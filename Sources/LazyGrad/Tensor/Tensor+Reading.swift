@@ -16,10 +16,7 @@ extension Tensor {
   /// scope then throws at its end; elsewhere the program ends here.
   func isPoisonedRead() -> Bool {
     guard let poison else { return false }
-    guard let box = Scope.current.errors else {
-      stop(poison.error.operation, poison.error.message)
-    }
-    box.note(poison.error)
+    report(poison.error)
     return true
   }
 
@@ -59,7 +56,7 @@ extension Tensor {
         dtype: dtype, isNativelyWriteable: !isReadOnly && !repeats(value.layout))
     }
     return NDArray(
-      storage: slot.pointee.storage!.takeUnretainedValue(), layout: slot.pointee.layout,
+      storage: slot.pointee.storage.stillThere.takeUnretainedValue(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, dtype: dtype,
       isNativelyWriteable: !isReadOnly && !repeats(slot.pointee.layout))
   }

@@ -25,12 +25,13 @@ public final class Tensor {
   /// The tensor that this one is a view of, or why it is poisoned; `kind` says which.
   var relation: AnyObject? { related?.takeUnretainedValue() }
   /// Held by hand: to release nothing is a call as well, for every tensor that is no view.
-  private let related: Unmanaged<AnyObject>?
+  @exclusivity(unchecked) private var related: Unmanaged<AnyObject>?
   /// For a view: its index map over the base's elements in C order. What a tensor that is no view has
   /// none of stands together, and is zeroed together.
   let viewOffset: Int
   let viewLayout: LayoutID
-  let kind: Kind
+  /// Changes only where there was no memory to record what this object was made for.
+  @exclusivity(unchecked) private(set) var kind: Kind
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
   /// after later operations on it have. An in-place update gives it a new value, and ends that.
   var isUntracked: Bool
@@ -60,6 +61,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     isUntracked = !Scope.isTracking
+    slot.pointee.isView = true
     link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
@@ -93,9 +95,37 @@ public final class Tensor {
   /// memory.
   @inline(never)
   func forceFullWindow() {
+    guard let poison = lackOfRecords() else { return }
+    // A view stays one: the base's next operation is told.
+    if kind == .view { return }
+    dropRecord(for: poison)
+    related = Unmanaged.passRetained(poison)
+    kind = .poisoned
+  }
+
+  /// Takes this tensor's operation off the tape again.
+  func dropRecord(for poison: Poison) {
+    Tape.replace(slot, with: poison.makeSlot())
+    Tape.dropDeadEnd(of: slot)
+  }
+
+  /// Runs what fills the window.
+  ///
+  /// - Returns: Why this tensor can't be recorded, where there is no memory for more records.
+  @inline(never)
+  func lackOfRecords() -> Poison? {
     // Once there was no memory, not again for every operation that is still recorded.
-    if Scope.isAnyOpen, Scope.current.errors?.error?.cause == .outOfMemory { return }
-    do throws(StorageError) { try Engine.forceHeld(with: slot) } catch { report(error, in: "eval") }
+    if Scope.errors?.error?.cause != .outOfMemory {
+      do throws(StorageError) { try Engine.forceHeld(with: slot) } catch {
+        report(error, in: "eval")
+      }
+    }
+    return Tape.lacksRecords(for: slot).map { count in
+      LazyGrad.poison(
+        TensorError(
+          operation: "record", message: "no memory for more than \(count) recorded operations",
+          cause: .outOfMemory))
+    }
   }
 
   var poison: Poison? {

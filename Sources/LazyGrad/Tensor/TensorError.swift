@@ -44,13 +44,49 @@ func stop(_ operation: String, _ message: @autoclosure () -> String) -> Never {
 }
 
 /// Where a `catchingTensorErrors` scope keeps the first error.
+///
+/// A task that was started in the scope may outlive it. What goes wrong there afterwards goes to the
+/// scope around it that is still open, as if this one had never been.
 final class ErrorBox: Sendable {
-  private let first = Lock<TensorError?>(nil)
+  private struct State {
+    var first: TensorError?
+    var isOpen = true
+  }
+  private let state = Lock(State())
+  private let outer: ErrorBox?
 
-  var error: TensorError? { first.withLock { $0 } }
+  /// - Parameter outer: Where errors went before.
+  init(inside outer: ErrorBox?) { self.outer = outer }
 
-  func note(_ error: TensorError) {
-    first.withLock { $0 = $0 ?? error }
+  var error: TensorError? { state.withLock { $0.first } }
+
+  /// Itself while it is open, else the next around it that is.
+  var innermostOpen: ErrorBox? {
+    var box: ErrorBox? = self
+    while let next = box {
+      if next.state.withLock({ $0.isOpen }) { return next }
+      box = next.outer
+    }
+    return nil
+  }
+
+  /// Keeps an error if it is the first.
+  ///
+  /// - Returns: Whether the scope was still open.
+  fileprivate func note(_ error: TensorError) -> Bool {
+    state.withLock { state in
+      if state.isOpen { state.first = state.first ?? error }
+      return state.isOpen
+    }
+  }
+
+  /// The end of the scope.
+  fileprivate func close() throws {
+    let error = state.withLock { state in
+      state.isOpen = false
+      return state.first
+    }
+    if let error { throw error }
   }
 }
 
@@ -80,6 +116,16 @@ func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> 
       TensorError(operation: operation, message: message, shapes: operands.map(\.shape))))
 }
 
+/// The result of a call that has found out why it can't be carried out.
+func fail(_ error: TensorError, _ operands: [Tensor] = []) -> Tensor {
+  if operands.isEmpty || !error.shapes.isEmpty { return Tensor(poison: poison(error)) }
+  return Tensor(
+    poison: poison(
+      TensorError(
+        operation: error.operation, message: error.message, shapes: operands.map(\.shape),
+        cause: error.cause)))
+}
+
 /// Reports that there is no memory for a value: to `catchingTensorErrors`, elsewhere it is the end of
 /// the program.
 @inline(never)
@@ -89,10 +135,10 @@ func report(_ error: StorageError, in operation: String) {
 
 /// Tells an error to `catchingTensorErrors`; elsewhere it is the end of the program.
 func report(_ error: TensorError) {
-  guard let box = Scope.isAnyOpen ? Scope.current.errors : nil else {
-    stop(error.operation, error.message)
+  while let box = Scope.errors {
+    if box.note(error) { return }
   }
-  box.note(error)
+  stop(error.operation, error.message)
 }
 
 func tensorError(_ error: StorageError, in operation: String) -> TensorError {
@@ -101,6 +147,20 @@ func tensorError(_ error: StorageError, in operation: String) -> TensorError {
     TensorError(
       operation: operation, message: "no memory for \(bytes) bytes (limit \(limit))",
       cause: .outOfMemory)
+  }
+}
+
+/// Makes sure that there is memory for a Swift array, which would end the program where there is none.
+func requireMemory(_ byteCount: Int, _ operation: String) throws(TensorError) {
+  do throws(StorageError) { try SystemMemory.require(byteCount) } catch {
+    throw tensorError(error, in: operation)
+  }
+}
+
+/// The same for numbers of elements or indices.
+func requireMemory(numbers count: Int, _ operation: String) throws(TensorError) {
+  do throws(StorageError) { try SystemMemory.require(count, of: MemoryLayout<Int>.stride) } catch {
+    throw tensorError(error, in: operation)
   }
 }
 
@@ -130,11 +190,15 @@ func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
 ///     let x = try catchingTensorErrors { NDArray.zeros([rows, columns]) }
 ///
+/// The scope ends with `body`. A task that was started in it and runs on is then as if there were none:
+/// until then its errors are among those that are thrown, afterwards an error there stops the program,
+/// or goes to a scope further out that is still open.
+///
 /// - Throws: The first `TensorError`, or what `body` throws if there was none.
 public func catchingTensorErrors<R>(_ body: () throws -> R) throws -> R {
-  let box = ErrorBox()
+  let box = ErrorBox(inside: Scope.errors)
   let result = Result { try Scope.with({ $0.errors = box }, body) }
-  if let error = box.error { throw error }
+  try box.close()
   return try result.get()
 }
 
@@ -142,12 +206,12 @@ public func catchingTensorErrors<R>(_ body: () throws -> R) throws -> R {
 public func catchingTensorErrors<R>(
   isolation: isolated (any Actor)? = #isolation, _ body: () async throws -> R
 ) async throws -> R {
-  let box = ErrorBox()
+  let box = ErrorBox(inside: Scope.errors)
   let result: Result<R, any Error>
   do {
     result = .success(
       try await Scope.with(isolation: isolation, { $0.errors = box }, body))
   } catch { result = .failure(error) }
-  if let error = box.error { throw error }
+  try box.close()
   return try result.get()
 }

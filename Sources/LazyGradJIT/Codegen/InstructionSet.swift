@@ -36,6 +36,8 @@ package enum NativeCode {
     package var initial: InstructionSet
     /// Why `initial`, as one sentence.
     package var reason: String
+    /// The settings that can't be used.
+    package var problems: [Settings.Problem] = []
 
     package init(available: [InstructionSet], initial: InstructionSet, reason: String) {
       self.available = available
@@ -62,6 +64,7 @@ package enum NativeCode {
       caches = query.caches
       return .runs(query.features)
     }
+    choice.problems.forEach(Settings.complain)
     return Start(choice: choice, caches: caches)
   }()
 
@@ -106,16 +109,25 @@ package enum NativeCode {
   /// what the process begins with; where that is unknown or does not run here, it begins with the
   /// best that does and the reason says so.
   package static func choose(jit: String?, isa: String?, probe: () -> Probe) -> Choice {
-    if let jit, ["0", "false", "off"].contains(jit.lowercased()) {
-      return Choice(available: [.portable], initial: .portable, reason: "LAZYGRAD_JIT=\(jit)")
-    }
+    let isOn = jit.map { $0.isEmpty ? true : Settings.isOn($0) } ?? true
     var choice: Choice
+    if isOn == false {
+      choice = Choice(
+        available: [.portable], initial: .portable, reason: "LAZYGRAD_JIT=\(jit ?? "")")
+      choice.problems = Self.problem(isa)
+      return choice
+    }
     switch probe() {
     case .refused(let why):
       choice = Choice(available: [.portable], initial: .portable, reason: why)
     case .runs(let features):
       choice = best(features)
     }
+    if isOn == nil, let jit {
+      choice.problems.append(
+        Settings.Problem(name: "LAZYGRAD_JIT", text: "expected 0 or 1, got '\(jit)'"))
+    }
+    choice.problems += Self.problem(isa)
     guard let isa, isa != "", isa.lowercased() != "auto" else { return choice }
     let known = InstructionSet.allCases.map(\.name).joined(separator: ", ")
     if let wanted = InstructionSet(name: isa.lowercased()) {
@@ -124,11 +136,26 @@ package enum NativeCode {
         choice.reason = "LAZYGRAD_ISA=\(isa)"
       } else {
         choice.reason = "LAZYGRAD_ISA=\(isa) does not run here: \(choice.reason)"
+        let known = choice.available.map(\.name).joined(separator: ", ")
+        choice.problems.append(
+          Settings.Problem(
+            name: "LAZYGRAD_ISA", text: "expected one that runs here (\(known)), got '\(isa)'"))
       }
     } else {
       choice.reason = "LAZYGRAD_ISA: expected auto, \(known), got '\(isa)': \(choice.reason)"
     }
     return choice
+  }
+
+  /// What is wrong with the name of an instruction set, on whatever machine.
+  private static func problem(_ isa: String?) -> [Settings.Problem] {
+    guard let isa, isa != "", isa.lowercased() != "auto",
+      InstructionSet(name: isa.lowercased()) == nil
+    else { return [] }
+    let known = InstructionSet.allCases.map(\.name).joined(separator: ", ")
+    return [
+      Settings.Problem(name: "LAZYGRAD_ISA", text: "expected auto, \(known), got '\(isa)'")
+    ]
   }
 
   private static func best(_ features: CPUFeatures) -> Choice {

@@ -5,7 +5,9 @@
 enum LoopCompiler {
   /// The code of a kernel; nil where it stays with the portable kernels.
   static func compile(_ kernel: LoopKernel, _ set: InstructionSet) -> NativeLoop? {
-    guard let shape = LoopShape(kernel) else { return nil }
+    guard let shape = LoopShape(kernel), shape.isInReach(rows: 1, elementSize: 1) else {
+      return nil
+    }
     let key = KernelKey(.loop, set, shape.descriptor)
     guard
       let routine = KernelCache.shared.routine(
@@ -30,6 +32,14 @@ enum LoopCompiler {
 }
 
 extension LoopShape {
+  /// Whether the length of so many rows, and the way over them, fits into the 32 bits that instructions
+  /// have for a number. Rows that are longer are computed by the portable kernels.
+  func isInReach(rows: Int, elementSize: Int) -> Bool {
+    let limit = Int(Int32.max) / rows
+    return (rowLength == Self.flat || rowLength <= limit / elementSize)
+      && advances.allSatisfy { abs($0) <= limit }
+  }
+
   /// Whether every call has whole rows of the code's loop, all of the same length.
   var hasWholeRows: Bool {
     isRowWise || (terminals.contains(.columns) && kernel.panelColumns == 0)

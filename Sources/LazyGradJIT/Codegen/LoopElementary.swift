@@ -4,7 +4,7 @@
 
 extension LoopBody {
   /// A polynomial by Horner's rule, the highest coefficient first.
-  fileprivate mutating func polynomial(_ x: Value, _ coefficients: [Double]) -> Value {
+  mutating func polynomial(_ x: Value, _ coefficients: [Double]) -> Value {
     let type = lane(x)
     var p = number(type, coefficients[0])
     for c in coefficients.dropFirst() { p = fma(p, x, number(type, c)) }
@@ -17,7 +17,7 @@ extension LoopBody {
   }
 
   /// The sign bit alone.
-  fileprivate mutating func sign(_ x: Value) -> Value {
+  mutating func sign(_ x: Value) -> Value {
     lane(x) == .f32
       ? and(x, constant(.f32, bits: 0x8000_0000)) : and(x, constant(.f64, bits: 1 << 63))
   }
@@ -41,7 +41,7 @@ extension LoopBody {
   // MARK: Exponentials
 
   /// `x` as `k ln 2 + r`: `k`, and `e^r - 1` as a sum `high + low` of which `low` is small.
-  fileprivate mutating func reducedExp(_ x: Value) -> (k: Value, expm1: Value) {
+  fileprivate mutating func reducedExp(_ x: Value) -> (k: Value, high: Value, low: Value) {
     let type = lane(x)
     let k = round(mul(x, number(type, type == .f32 ? 1.442695 : 1.4426950408889634)), down: false)
     let single = type == .f32
@@ -59,7 +59,7 @@ extension LoopBody {
           0.0013888888889114408, 0.008333333333317025, 0.041666666666666095, 0.16666666666666682,
           0.5,
         ])
-    return (k, add(high, fms(mul(r, r), q, lo)))
+    return (k, high, fms(mul(r, r), q, lo))
   }
 
   /// `2^k` for whole `k` in the range of normal numbers.
@@ -92,18 +92,18 @@ extension LoopBody {
   mutating func exp(_ x: Value) -> Value {
     let type = lane(x)
     let single = type == .f32
-    let (k, m) = reducedExp(atMost(atLeast(x, single ? -104 : -746), single ? 89 : 710))
-    return scaled(add(m, number(type, 1)), k)
+    let (k, high, low) = reducedExp(atMost(atLeast(x, single ? -104 : -746), single ? 89 : 710))
+    return scaled(add(add(high, low), number(type, 1)), k)
   }
 
   mutating func expm1(_ x: Value) -> Value {
     let type = lane(x)
     let single = type == .f32
-    let (k, m) = reducedExp(atMost(atLeast(x, single ? -20 : -40), single ? 89 : 710))
+    let (k, high, low) = reducedExp(atMost(atLeast(x, single ? -20 : -40), single ? 89 : 710))
     let scale = power2(sub(k, number(type, 1)))
-    let half = fma(scale, m, sub(scale, number(type, 0.5)))
+    let half = fma(scale, low, fma(scale, high, sub(scale, number(type, 0.5))))
     let isNear = compare(.equal, k, number(type, 0))
-    return withSign(select(isNear, m, add(half, half)), of: x)
+    return withSign(select(isNear, add(high, low), add(half, half)), of: x)
   }
 
   mutating func tanh(_ x: Value) -> Value {
@@ -122,10 +122,10 @@ extension LoopBody {
           -0.33333333333332865,
         ])
     let near = fma(a, mul(z, p), a)
-    let (k, m) = reducedExp(add(a, a))
+    let (k, high, low) = reducedExp(add(a, a))
     let one = number(type, 1)
-    let power = hasMasks ? binary(.scale, add(m, one), k) : mul(add(m, one), power2(k))
-    let far = sub(one, div(number(type, 2), add(power, one)))
+    let scale = power2(k)
+    let far = sub(one, div(number(type, 2), fma(scale, add(high, low), add(scale, one))))
     let isNear = compare(.less, a, number(type, 0.625))
     return withSign(select(isNear, near, far), of: x)
   }
@@ -133,13 +133,20 @@ extension LoopBody {
   mutating func sigmoid(_ x: Value) -> Value {
     let type = lane(x)
     let one = number(type, 1)
-    let e = exp(negated(magnitude(x)))
+    let zero = number(type, 0)
+    let single = type == .f32
+    let below = or(x, single ? constant(type, bits: 0x8000_0000) : constant(type, bits: 1 << 63))
+    let (k, high, low) = reducedExp(atLeast(below, single ? -104 : -746))
+    let m = add(high, low)
+    let scale = scaled(one, k)
+    let e = mul(scale, add(m, one))
+    let rest = fma(scale, m, sub(scale, e))
     let sum = add(e, one)
-    let isPositive = compare(.lessEqual, number(type, 0), x)
+    let error = add(add(sub(one, sum), e), rest)
+    let isPositive = compare(.lessEqual, zero, x)
     let quotient = div(select(isPositive, one, e), sum)
-    if type == .f64 { return quotient }
-    let error = mul(sub(e, sub(sum, one)), fnma(e, number(type, 0.5), one))
-    return fnma(quotient, error, quotient)
+    let missing = fnma(quotient, error, select(isPositive, zero, rest))
+    return fma(missing, fnma(e, number(type, 0.5), one), quotient)
   }
 
   // MARK: Logarithms
@@ -233,83 +240,6 @@ extension LoopBody {
     return withLogSpecials(withSign(sum, of: x), x, zero: -1)
   }
 
-  // MARK: Trigonometry
-
-  mutating func sine(_ x: Value, isCosine: Bool) -> Value {
-    let type = lane(x)
-    let a = magnitude(x)
-    let limit = number(type, type == .f32 ? 1e5 : 1e6)
-    let isLarge = not(compare(.lessEqual, a, limit))
-    let (k, r) = type == .f32 ? reducedAngle32(a) : reducedAngle64(a)
-    let bits: LoopLane = type == .f32 ? .i32 : .i64
-    let quadrant = isCosine ? binary(.add, k, integer(bits, 1), as: bits) : k
-    var result =
-      type == .f32 ? quadrantSine32(quadrant, r) : quadrantSine64(quadrant, r)
-    if !isCosine { result = xor(result, sign(x)) }
-    let help = LoopHelp(
-      opcode: isCosine ? .cos : .sin, type: type == .f32 ? .float32 : .float64)
-    return self.help(help, where: isLarge, x, Self.none, fast: result)
-  }
-
-  /// The quadrant's number stands in the low bits of the sum with the rounding constant. The angle
-  /// is reduced in double precision: it may be next to a multiple of pi/2.
-  private mutating func reducedAngle32(_ a: Value) -> (k: Value, r: Value) {
-    let shift = number(.f32, 12_582_912)
-    let shifted = fma(a, number(.f32, 0.63661975), shift)
-    let k = convert(sub(shifted, shift), to: .f64)
-    let high = fnma(k, number(.f64, 1.57079632673412561417), convert(a, to: .f64))
-    return (shifted, convert(fnma(k, number(.f64, 6.07710050650619224932e-11), high), to: .f32))
-  }
-
-  private mutating func reducedAngle64(_ a: Value) -> (k: Value, r: Value) {
-    let shift = number(.f64, 6_755_399_441_055_744)
-    let shifted = fma(a, number(.f64, 0.6366197723675814), shift)
-    let k = sub(shifted, shift)
-    var r = fnma(k, number(.f64, 1.57079632673412561417), a)
-    r = fnma(k, number(.f64, 6.07710050630396597660e-11), r)
-    r = fnma(k, number(.f64, 2.02226624879595063154e-21), r)
-    return (shifted, r)
-  }
-
-  private mutating func quadrantSine32(_ k: Value, _ r: Value) -> Value {
-    let z = mul(r, r)
-    let s = polynomial(z, [-1.9506604e-4, 0.008332101, -0.16666654])
-    let sine = fma(mul(r, z), s, r)
-    let c = polynomial(z, [2.443067e-5, -0.0013887301, 0.041666646])
-    let cosine = fma(mul(z, z), c, fnma(z, number(.f32, 0.5), number(.f32, 1)))
-    return oriented(.i32, k, sine, cosine)
-  }
-
-  private mutating func quadrantSine64(_ k: Value, _ r: Value) -> Value {
-    let z = mul(r, r)
-    let s = polynomial(
-      z,
-      [
-        1.589688647504889e-10, -2.5050759890218664e-08, 2.755731370507332e-06,
-        -0.0001984126982985339, 0.008333333333322486, -0.16666666666666632,
-      ])
-    let sine = fma(mul(r, z), s, r)
-    let c = polynomial(
-      z,
-      [
-        -1.135991735862497e-11, 2.087572899354335e-09, -2.755731439925887e-07,
-        2.4801587289666895e-05, -0.001388888888887447, 0.0416666666666666,
-      ])
-    let cosine = fma(mul(z, z), c, fnma(z, number(.f64, 0.5), number(.f64, 1)))
-    return oriented(.i64, k, sine, cosine)
-  }
-
-  /// The sine or the cosine with the sign of quadrant `k`.
-  private mutating func oriented(
-    _ type: LoopLane, _ k: Value, _ sine: Value, _ cosine: Value
-  ) -> Value {
-    let parity = binary(.and, k, integer(type, 1), as: type)
-    let half = binary(.and, k, integer(type, 2), as: type)
-    let isEven = compare(.equal, parity, integer(type, 0))
-    let flip = shift(.shiftLeft, half, type == .i32 ? 30 : 62)
-    return xor(select(isEven, sine, cosine), flip)
-  }
-
   // MARK: Error function and powers
 
   mutating func erf(_ x: Value) -> Value {
@@ -331,8 +261,8 @@ extension LoopBody {
           1.8796789e-4, -0.0029639741, 0.021906368, -0.10325601, -0.6379652, -1.1272022,
           -3.1250349e-4,
         ])
-      let (k, m) = reducedExp(g)
-      let far = fnma(add(m, one), power2(k), one)
+      let (k, high, low) = reducedExp(g)
+      let far = fnma(add(add(high, low), one), power2(k), one)
       return withSign(select(compare(.less, a, one), near, far), of: x)
     }
     let a = atMost(magnitude(x), 6)
@@ -346,18 +276,21 @@ extension LoopBody {
         -0.026866170648280275, 0.11283791670972064, -0.3761263890318411, 0.1283791670955126,
       ])
     let near = fma(a, p, a)
-    let t = div(one, add(a, number(type, 2)))
+    let two = number(type, 2)
     let h = polynomial(
-      t,
+      div(sub(a, two), add(a, two)),
       [
-        50.005253686544286, -103.1696854258458, 40.396288764370595, 73.17415496745707,
-        -92.16669421600865, 38.8173675103503, -8.58342901541741, 5.000366030670162,
-        1.68898216020769, 1.1528743206647127, 0.5629441041634071, 2.856577304203225e-05,
+        -1.1959799050474521e-05, -2.5814180247141926e-05, 2.78992141839782e-05,
+        0.00017427435840475084, 4.350854242462059e-05, -0.0009819806965891936,
+        -0.0008471421193755734, 0.00699746194093891, 0.0037328924032330253, -0.07897858101766606,
+        0.24165819424239252, -0.4271858474139556, 0.25539567631050586,
       ])
-    let (k, m) = reducedExp(negated(z))
-    let far = fnma(mul(add(m, one), power2(k)), h, one)
-    return withSign(select(compare(.less, a, one), near, far), of: x)
+    let (k, high, low) = reducedExp(negated(z))
+    let whole = mul(h, power2(k))
+    let far = sub(one, fma(whole, add(high, low), whole))
+    return withSign(select(compare(.less, a, number(type, 0.93)), near, far), of: x)
   }
+
   /// Any power: the caller computes every lane.
   mutating func slowPower(_ x: Value, _ y: Value, _ type: ScalarType) -> Value {
     help(

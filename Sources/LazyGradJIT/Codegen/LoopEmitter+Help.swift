@@ -16,10 +16,12 @@ extension LoopEmitter {
     let y = node.c >= 0 ? register(node.c) : 0
     let fast = register(node.d)
     let (away, back) = (code.label(), code.label())
+    var missing = LoopRequest.Lanes.all
     if node.a < 0 {
       code.jump(away)
     } else {
       let mask = register(node.a)
+      missing = hasMasks ? .maskRegister(mask) : .vectorRegister(mask)
       if hasMasks {
         // A mask register has bits beyond the lanes, which "not" switches on.
         code.vector(.kmovwToGPR, .x, LoopRegister.scratch.rawValue, .register(mask))
@@ -30,8 +32,9 @@ extension LoopEmitter {
       code.jump(.notEqual, away)
     }
     code.bind(back)
-    let request = body.helps[Int(node.number)].request(x: x, y: y, result: fast)
-    stubs.append(Stub(label: away, resume: back, request: request))
+    let request = body.helps[Int(node.number)].request(
+      x: x, y: y, result: fast, missing, of: lanes)
+    stubs.append(Stub(label: away, resume: back, request: request.bits))
     release(node.a)
     release(node.b)
     release(node.c)

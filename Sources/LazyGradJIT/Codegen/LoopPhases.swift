@@ -157,7 +157,7 @@ struct LoopPhases {
       reductions[p] = found
     }
     if count == 1, shape.terminals.contains(.columns), shape.hasWholeRows,
-      LoopSteps.isCheap(bodies[0])
+      LoopSteps.isCheap(bodies[0]), shape.isInReach(rows: Self.tallRows, elementSize: 8)
     {
       tallBody = fullBody(0, masked: false, rows: Self.tallRows)
       tallTailBody = fullBody(0, masked: true, rows: Self.tallRows)

@@ -2,13 +2,19 @@
 
 package enum NativeCompiler {
   /// Sets the routines of a plan's kernels, as far as this machine and the kernels allow it; what
-  /// has none runs on the portable kernels. Called once per plan, before anybody else knows it.
+  /// has none runs on the portable kernels, with the same bits. Called once per plan, before anybody else knows it.
   package static func prepare(_ plan: Plan) { prepare(plan, for: NativeCode.instructionSet) }
 
   /// As above for an instruction set that this machine has.
-  package static func prepare(_ plan: Plan, for instructionSet: InstructionSet) {
+  ///
+  /// - Parameter refusesCode: sets no routine, as where the memory for code is refused: for tests.
+  package static func prepare(
+    _ plan: Plan, for instructionSet: InstructionSet, refusesCode: Bool = false
+  ) {
     if instructionSet == .portable { return }
     for kernel in plan.kernels {
+      kernel.fusesMultiplyAdds = true
+      if refusesCode { continue }
       kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
       if kernel.hasProduct { ProductCompiler.prepare(kernel, instructionSet) }
     }

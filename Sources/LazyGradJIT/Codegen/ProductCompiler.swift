@@ -7,8 +7,15 @@ package enum ProductCompiler {
   /// the usual way and past the caches, with AVX-512 and with AVX2: of 12 MiB 0.7 and 0.9 ms, 1.0 and
   /// 1.2; of 32 MiB 3.0 and 2.5, 3.1 and 2.7; of 64 MiB 9.2 and 4.9, 6.2 and 5.9.
   package static let streamingBytes = 32 << 20
-  /// Most numbers of rows that one function serves.
+  /// Most numbers of rows that one function serves. What is asked for more goes piece by piece, in
+  /// numbers of rows that are powers of two: the portable kernels, which give the same bits, would
+  /// take ten times as long.
   private static let heightLimit = 8
+
+  /// Elements of a row of C whose bytes an instruction can count.
+  private static let longestRow = Int(Int32.max) / 8
+  /// Most rows that are looked through for the numbers of rows in which they come.
+  private static let mostRows = 1 << 32
 
   /// Most calls that are kept ready for one kernel.
   private static let callLimit = 8
@@ -16,8 +23,8 @@ package enum ProductCompiler {
   /// Gives a kernel the code for its product, where there is any.
   static func prepare(_ kernel: LoopKernel, _ instructionSet: InstructionSet) {
     let product = kernel.product
-    guard product.type.isFloating, product.n > 0, kernel.terms.count > 0,
-      let heights = heights(kernel)
+    guard product.type.isFloating, product.n > 0, product.n <= longestRow, kernel.terms.count > 0,
+      let (heights, isPieced) = heights(kernel)
     else { return }
     let width = kernel.chunkColumns > 0 ? min(kernel.chunkColumns, product.n) : product.n
     let edge = kernel.chunkColumns > 0 ? product.n - (kernel.chunkCount - 1) * width : width
@@ -28,9 +35,10 @@ package enum ProductCompiler {
         prefetches: kernel.chunkColumns > 0, streams: streams(kernel)
       ).turned
     }
-    guard let main = part(shape(width), kernel),
+    guard var main = part(shape(width), kernel),
       let last = edge == width ? main : part(shape(edge), kernel)
     else { return }
+    main.isPieced = isPieced
     kernel.nativeProduct = NativeProduct(main: main, last: last)
   }
 
@@ -52,7 +60,7 @@ package enum ProductCompiler {
   /// The calls that a kernel amounts to, where it is nothing but a product and these are few.
   static func calls(_ kernel: LoopKernel) -> [ProductCall]? {
     guard kernel.isLoneProduct, !kernel.hasStretches, let native = kernel.nativeProduct?.main,
-      !native.streams
+      !native.streams, !native.isPieced
     else { return nil }
     let product = kernel.product
     let size = product.type.size
@@ -125,10 +133,10 @@ package enum ProductCompiler {
     return .strided
   }
 
-  /// The numbers of rows for which the product is asked, ascending; nil where there are too many
-  /// different ones, or none.
-  private static func heights(_ kernel: LoopKernel) -> [Int]? {
-    if kernel.rows == 0 { return nil }
+  /// The numbers of rows for which the code is made, ascending, and whether the product is asked for
+  /// others as well; nil where there are no rows.
+  private static func heights(_ kernel: LoopKernel) -> (heights: [Int], isPieced: Bool)? {
+    if kernel.rows == 0 || kernel.rows > mostRows { return nil }
     var found: Set<Int> = []
     let step: Int
     if kernel.chunkColumns > 0 {
@@ -147,13 +155,15 @@ package enum ProductCompiler {
           let left = kernel.product.m - row % kernel.product.m
           let n = min(blockEnd - row, left)
           found.insert(n)
-          if found.count > heightLimit { return nil }
+          if found.count > heightLimit {
+            return ((0..<heightLimit).map { 1 << $0 }, true)
+          }
           row += n
         }
         block = blockEnd
       }
       chunk = end
     }
-    return found.sorted()
+    return (found.sorted(), false)
   }
 }

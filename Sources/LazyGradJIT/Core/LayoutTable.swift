@@ -149,8 +149,11 @@ public final class LayoutTable: Sendable {
   private static let cutLimit = 4096
 
   /// Whether a value of a shape can be computed at all.
+  ///
+  /// Of a shape without elements the other axes count as well: a sum over the axis of length 0 has their
+  /// shape.
   package static func isComputable(_ dims: [Int]) -> Bool {
-    contiguousStrides(dims).map { $0.count <= maxCount } ?? false
+    contiguousStrides(dims.map { max($0, 1) }).map { $0.count <= maxCount } ?? false
   }
 
   /// C-order strides of `dims`; nil where the element count overflows.

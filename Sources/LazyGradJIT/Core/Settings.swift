@@ -1,4 +1,5 @@
-// What the environment says, read once per process.
+// What the environment says, read once per process. A value that can't be used is said on standard error,
+// in one line, and the default holds.
 
 import Foundation
 
@@ -7,8 +8,11 @@ package enum Settings {
   /// Every variable that LazyGrad reads, with what it does.
   package static let variables: [(name: String, meaning: String)] = [
     ("LAZYGRAD_MEM_GUARD", "0 turns memory guarding off at start-up"),
-    ("LAZYGRAD_THREADS", "threads that a plan may use (default: the number of cores)"),
-    ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together"),
+    (
+      "LAZYGRAD_THREADS",
+      "threads that a plan may use (default: the cores that the process may run on)"
+    ),
+    ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together; K, M, G or T may follow"),
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
@@ -16,32 +20,108 @@ package enum Settings {
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 
-  private static func value(_ name: String) -> String? {
-    ProcessInfo.processInfo.environment[name]
+  // MARK: What can't be used
+
+  /// A variable whose value can't be used, and why.
+  package struct Problem: Sendable, Equatable {
+    package let name: String
+    /// What was expected and what came.
+    package let text: String
+
+    package init(name: String, text: String) {
+      self.name = name
+      self.text = text
+    }
   }
 
-  private static func number(_ name: String) -> Int? { value(name).flatMap { Int($0) } }
+  private static let found = Lock<[Problem]>([])
 
-  package static let isGuardOnAtStart: Bool = {
-    switch value("LAZYGRAD_MEM_GUARD")?.lowercased() {
+  /// What can't be used of the variables that have been read so far.
+  package static var problems: [Problem] { found.withLock { $0 } }
+
+  /// Says that a value can't be used.
+  package static func complain(_ problem: Problem) {
+    found.withLock { $0.append(problem) }
+    let line = "LazyGrad: \(problem.name): \(problem.text); the default is used\n"
+    try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
+  }
+
+  /// Reads all variables but those that only who knows the machine understands.
+  package static func readAll() {
+    _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, checksPasses)
+  }
+
+  // MARK: Reading
+
+  /// The value of a variable; an empty one counts as none.
+  private static func text(_ name: String) -> String? {
+    ProcessInfo.processInfo.environment[name].flatMap { $0.isEmpty ? nil : $0 }
+  }
+
+  /// What `parse` makes of a variable; nil where it is not set, or can't be used.
+  private static func value<Value>(
+    _ name: String, _ expected: String, _ parse: (String) -> Value?
+  ) -> Value? {
+    guard let text = text(name) else { return nil }
+    if let value = parse(text) { return value }
+    complain(Problem(name: name, text: "expected \(expected), got '\(text)'"))
+    return nil
+  }
+
+  /// Whether a switch is on; nil where it is neither that nor off.
+  package static func isOn(_ text: String) -> Bool? {
+    switch text.lowercased() {
     case "0", "false", "off": false
-    default: true
+    case "1", "true", "on": true
+    default: nil
     }
-  }()
+  }
+
+  /// A number of bytes: `K`, `M`, `G` and `T`, or `KiB` and so on, stand for powers of 1024.
+  package static func byteCount(_ text: String) -> Int? {
+    var digits = text[...]
+    if digits.lowercased().hasSuffix("ib") { digits = digits.dropLast(2) }
+    let hasUnit = digits.count < text.count
+    let exponent = digits.last.flatMap { "KMGT".firstIndex(of: Character($0.uppercased())) }
+      .map { "KMGT".distance(from: "KMGT".startIndex, to: $0) + 1 }
+    if exponent != nil { digits = digits.dropLast() }
+    if hasUnit, exponent == nil { return nil }
+    guard let number = Int(digits), number >= 0, digits.first != "+" else { return nil }
+    let (bytes, overflow) = number.multipliedReportingOverflow(by: 1 << (10 * (exponent ?? 0)))
+    return overflow ? nil : bytes
+  }
+
+  // MARK: The settings
+
+  package static let isGuardOnAtStart = value("LAZYGRAD_MEM_GUARD", "0 or 1", isOn) ?? true
+
+  /// More threads than this are no use to a plan, and their stacks a burden.
+  package static let maxThreads = 1024
 
   package static let threads: Int =
-    max(1, number("LAZYGRAD_THREADS") ?? ProcessInfo.processInfo.activeProcessorCount)
+    value("LAZYGRAD_THREADS", "a whole number from 1 to \(maxThreads)") { text in
+      Int(text).flatMap { 1...maxThreads ~= $0 ? $0 : nil }
+    } ?? min(allowedCores, maxThreads)
 
   package static let memoryLimit: Int =
-    number("LAZYGRAD_MEMORY_LIMIT").map { max($0, 0) } ?? 1 << 46
+    value("LAZYGRAD_MEMORY_LIMIT", "a number of bytes, such as 500000000, 512M or 2G", byteCount)
+    ?? 1 << 46
 
   /// As written: what the values mean is decided where the machine is known.
-  package static let jit: String? = value("LAZYGRAD_JIT")
-  package static let instructionSet: String? = value("LAZYGRAD_ISA")
+  package static let jit: String? = text("LAZYGRAD_JIT")
+  package static let instructionSet: String? = text("LAZYGRAD_ISA")
 
   /// No operation of the library records more than a few records before it looks at the window.
-  package static let windowRecords: Int = min(max(number("LAZYGRAD_WINDOW") ?? 1 << 15, 8), 1 << 24)
-  package static let checksPasses: Bool = number("LAZYGRAD_CHECK") == 1
+  package static let windowRecords: Int =
+    value("LAZYGRAD_WINDOW", "a whole number from 8 to 16777216") { text in
+      Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }
+    } ?? usualWindowRecords
+  package static let usualWindowRecords = 1 << 15
 
-  package static let debugLevel: Int = number("LAZYGRAD_DEBUG") ?? 0
+  package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
+
+  package static let debugLevel: Int =
+    value("LAZYGRAD_DEBUG", "0, 1 or 2") { text in
+      Int(text).flatMap { 0...2 ~= $0 ? $0 : nil }
+    } ?? 0
 }

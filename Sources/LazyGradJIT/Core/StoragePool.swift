@@ -213,6 +213,9 @@ package final class StoragePool: Sendable {
   /// Bytes kept for reuse.
   package var bytesCached: Int { sum({ $0.free.count * $1 }, \.byteCount) }
 
+  /// The number of bytes that arrays may hold together.
+  package var bytesAllowed: Int { limit.load(ordering: .relaxed) }
+
   /// Sets the number of bytes that arrays may hold together.
   package func setLimit(_ bytes: Int) {
     limit.store(bytes, ordering: .relaxed)

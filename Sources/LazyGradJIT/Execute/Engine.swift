@@ -14,10 +14,10 @@ extension Engine {
   private static let threadCount = Atomic<Int>(Settings.threads)
   private static let measuring = Atomic<Bool>(false)
 
-  /// Threads that a plan may use.
+  /// Threads that a plan may use: 1 to `Settings.maxThreads`.
   package static var threads: Int {
     get { threadCount.load(ordering: .relaxed) }
-    set { threadCount.store(max(1, newValue), ordering: .relaxed) }
+    set { threadCount.store(min(max(1, newValue), Settings.maxThreads), ordering: .relaxed) }
   }
 
   /// Whether forcing reads the clock to tell its own time from the kernels'.
@@ -111,6 +111,13 @@ extension Engine {
 }
 
 extension Tape {
+  /// Computes values that were left out when others were read. Where there is no memory for them they stay
+  /// pending, and who reads them is told. The caller holds the lock.
+  package func forceLate(_ ids: [UInt32]) {
+    let pending = ids.filter { !isGiven($0) }
+    if !pending.isEmpty { try? force(pending) }
+  }
+
   /// The tapes with records over a storage: usually the one that read it first, and no other thread is
   /// kept waiting.
   fileprivate static func readers(of storage: Storage) -> [Tape] {

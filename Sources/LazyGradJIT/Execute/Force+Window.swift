@@ -25,12 +25,17 @@ extension Tape {
 
   /// The work that this window takes, if an equal window was forced before.
   func knownWindow(_ ids: [UInt32]) -> Work? {
-    let start = state.pointee.windowStart
-    if state.pointee.readsPending { return nil }
-    for id in ids where id < start { return nil }
+    if !isSelfContained(ids) { return nil }
     let (key, held) = windowKey(ids)
     return PlanCache.shared.window(key, { self.matches($0, ids, held) })
-      .map { Work(nodes: $0.nodes, base: start) }
+      .map { Work(nodes: $0.nodes, base: state.pointee.windowStart) }
+  }
+
+  /// Whether all that decides what a force does lies in the window.
+  func isSelfContained(_ ids: [UInt32]) -> Bool {
+    if state.pointee.readsPending || state.pointee.suspendedPasses != 0 { return false }
+    for id in ids where id < state.pointee.windowStart { return false }
+    return true
   }
 
   /// Compares the words themselves: a hash alone would be a wrong answer waiting.

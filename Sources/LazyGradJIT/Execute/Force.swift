@@ -128,8 +128,7 @@ extension Tape {
       state.pointee.counters.planHits += 1
       return try run(work, &kernelTime)
     }
-    let isWhole = ids.allSatisfy { $0 >= state.pointee.windowStart }
-    let windowKey = isWhole && !state.pointee.readsPending ? self.windowKey(ids).key : nil
+    let windowKey = isSelfContained(ids) ? self.windowKey(ids).key : nil
     let extraction = extract(ids)
     let (plan, isHit) = PlanCache.shared.plan(
       for: extraction.graph, prepare: NativeCompiler.prepare)
@@ -152,8 +151,8 @@ extension Tape {
   ///
   /// - Returns: Whether there was memory for the values; else they stay pending.
   package func forcePiece(_ pass: PassState) -> Bool {
-    state.pointee.inFlight += 1
-    defer { state.pointee.inFlight -= 1 }
+    suspendPass()
+    defer { resumePass() }
     let pending = gathered(pass).filter { !isGiven($0) }
     if pending.isEmpty {
       finishWindow()

@@ -90,7 +90,7 @@ extension LoopKernel {
     let code = unsafeBitCast(native.routine.entry, to: Code.self)
     var request = code(frame)
     while request != 0 {
-      NativeHelp.answer(request, frame)
+      NativeHelp.answer(LoopRequest(bits: request), frame)
       request = code(frame)
     }
   }

@@ -41,8 +41,15 @@ extension LoopKernel {
       let target = c + (row &- start) &* product.n &* size
       if hasStretches {
         multiplyStretches(rows: n, batch: batch, firstRow: inner, target, context)
-      } else if nativeProduct != nil {
-        runCode(rows: n, batch: batch, firstRow: inner, target, context)
+      } else if let nativeProduct {
+        var done = 0
+        repeat {
+          let piece = nativeProduct.main.piece(of: n &- done)
+          runCode(
+            rows: piece, batch: batch, firstRow: inner &+ done,
+            target + done &* product.n &* size, context)
+          done &+= piece
+        } while done < n
       } else {
         runTiles(rows: n, batch: batch, firstRow: inner, target, context)
       }
@@ -64,7 +71,8 @@ extension LoopKernel {
     }
     Matmul.run(
       type: product.type, m: n, n: product.n, segments: segments, segmentCount: terms.count,
-      c: c, cRow: product.n, accumulate: product.start != nil)
+      c: c, cRow: product.n, accumulate: product.start != nil,
+      fused: fusesMultiplyAdds)
   }
 
   @inline(__always)
@@ -151,7 +159,8 @@ extension LoopKernel {
     }
     Matmul.run(
       type: product.type, m: rows, n: count, segments: segments, segmentCount: terms.count,
-      c: c + first &* size, cRow: columns, accumulate: product.start != nil)
+      c: c + first &* size, cRow: columns, accumulate: product.start != nil,
+      fused: fusesMultiplyAdds)
   }
 
   /// Block by block of the summed axis: packs B's rows into strips whose rows follow each other, then

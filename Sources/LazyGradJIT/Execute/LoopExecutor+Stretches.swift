@@ -145,7 +145,7 @@ extension LoopKernel {
       bRow: term.bRow)
     Matmul.run(
       type: product.type, m: block.rows, n: block.columns, segments: segments, segmentCount: 1,
-      c: block.c, cRow: block.cRow / size, accumulate: accumulates)
+      c: block.c, cRow: block.cRow / size, accumulate: accumulates, fused: fusesMultiplyAdds)
   }
 
   private func runCode(_ block: ProductBlock, accumulates: Bool) {
@@ -153,16 +153,22 @@ extension LoopKernel {
     let term = block.term
     let native = nativeProduct.unsafelyUnwrapped.main
     let function = unsafeBitCast(native.entry, to: ProductArguments.Function.self)
-    var done = 0
-    while done < block.depth {
-      let depth = min(block.depth &- done, native.depth)
-      var arguments = ProductArguments(
-        a: block.a + done &* term.aColumn &* size, b: block.b + done &* term.bRow &* size,
-        c: block.c, rows: block.rows, depth: depth, aRow: term.aRow &* size,
-        aColumn: term.aColumn &* size, bRow: term.bRow &* size, cRow: block.cRow,
-        bStrip: native.strip &* size, accumulates: accumulates || done > 0)
-      function(&arguments)
-      done &+= depth
+    var row = 0
+    while row < block.rows {
+      let piece = native.piece(of: block.rows &- row)
+      var done = 0
+      while done < block.depth {
+        let depth = min(block.depth &- done, native.depth)
+        let place = row &* term.aRow &+ done &* term.aColumn
+        var arguments = ProductArguments(
+          a: block.a + place &* size, b: block.b + done &* term.bRow &* size,
+          c: block.c + row &* block.cRow, rows: piece, depth: depth, aRow: term.aRow &* size,
+          aColumn: term.aColumn &* size, bRow: term.bRow &* size, cRow: block.cRow,
+          bStrip: native.strip &* size, accumulates: accumulates || done > 0)
+        function(&arguments)
+        done &+= depth
+      }
+      row &+= piece
     }
   }
 }

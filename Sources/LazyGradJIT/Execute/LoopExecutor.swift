@@ -130,6 +130,10 @@ extension LoopKernel {
     }
     let b = i.b == Instruction.noRegister ? nil : pointers[Int(i.b)]
     let c = i.c == Instruction.noRegister ? nil : pointers[Int(i.c)]
+    if fusesMultiplyAdds, let steps = LoopInterpreter.steps(of: i.opcode, i.type) {
+      steps.run(dst: dst, a: pointers[Int(i.a)], b: b, count: count)
+      return
+    }
     Tile.run(
       i.opcode, type: i.type, to: i.resultType, dst: dst, a: pointers[Int(i.a)], b: b, c: c,
       count: count)

@@ -1,42 +1,49 @@
 // Finishes what vector code leaves to its caller: the lanes of elementary functions outside of the
-// range that vectors compute well. Uses the tile kernels, which have the C library for them.
+// range that vectors compute well, and operations that it has no instructions for. Uses the tile
+// kernels and SlowLanes.
 
 enum NativeHelp {
   /// Writes the missing lanes of a saved result register.
-  static func answer(_ request: Int, _ frame: UnsafeMutableRawPointer) {
-    let opcode = Opcode(rawValue: UInt8(truncatingIfNeeded: request))!
-    let type = ScalarType(rawValue: UInt8(truncatingIfNeeded: request >> 8))!
-    let resultType = ScalarType(rawValue: UInt8(truncatingIfNeeded: request >> 40))!
-    func register(_ shift: Int) -> UnsafeMutableRawPointer {
-      frame + LoopFrame.vectors + 64 * (request >> shift & 255)
-    }
-    let (x, y, result) = (register(16), register(24), register(32))
-    withUnsafeTemporaryAllocation(byteCount: 64, alignment: 64) { buffer in
-      let exact = buffer.baseAddress!
-      let count = 64 / max(type.size, resultType.size)
-      Tile.run(opcode, type: type, to: resultType, dst: exact, a: x, b: y, c: nil, count: count)
-      let size = resultType.size
-      for i in 0..<count where isMissing(opcode, type, x, y, i) {
-        (result + i * size).copyMemory(from: exact + i * size, byteCount: size)
+  static func answer(_ request: LoopRequest, _ frame: UnsafeMutableRawPointer) {
+    let vectors = frame + LoopFrame.vectors
+    func register(_ number: Int) -> UnsafeMutableRawPointer { vectors + 64 * number }
+    let (x, y, result) = (register(request.x), register(request.y), register(request.result))
+    let (opcode, type, resultType) = (request.opcode, request.type, request.resultType)
+    let count = request.laneCount
+    /// Whether vector code has no result for lane `i`.
+    func isMissing(_ i: Int) -> Bool {
+      switch request.missing {
+      case .all: true
+      case .maskRegister(let k):
+        frame.load(fromByteOffset: LoopFrame.masks + 4 * Int(k), as: UInt32.self) >> i & 1 != 0
+      case .vectorRegister(let r):
+        register(Int(r)).load(fromByteOffset: type.size * (i + 1) - 1, as: Int8.self) < 0
       }
     }
-  }
-
-  /// Whether vector code has no result for lane `i`: the reverse of what it compares.
-  private static func isMissing(
-    _ opcode: Opcode, _ type: ScalarType, _ x: UnsafeRawPointer, _ y: UnsafeRawPointer, _ i: Int
-  ) -> Bool {
-    switch (opcode, type) {
-    case (.sin, .float32), (.cos, .float32):
-      return !(x.load(fromByteOffset: 4 * i, as: Float.self).magnitude <= 1e5)
-    case (.sin, .float64), (.cos, .float64):
-      return !(x.load(fromByteOffset: 8 * i, as: Double.self).magnitude <= 1e6)
-    case (.pow, .float32):
-      let base = x.load(fromByteOffset: 4 * i, as: Float.self)
-      let exponent = y.load(fromByteOffset: 4 * i, as: Float.self).magnitude
-      let isNegative = base.sign == .minus
-      return base.isNaN || !(exponent < .infinity) || (isNegative && !(exponent <= 0x1p22))
-    default: return true
+    if type.isFloating, opcode != .cast {
+      for i in 0..<count where isMissing(i) {
+        if type == .float32 {
+          let bits = SlowLanes.value(
+            opcode, type, UInt64(x.load(fromByteOffset: 4 * i, as: UInt32.self)),
+            UInt64(y.load(fromByteOffset: 4 * i, as: UInt32.self)))
+          result.storeBytes(
+            of: UInt32(truncatingIfNeeded: bits), toByteOffset: 4 * i, as: UInt32.self)
+        } else {
+          let bits = SlowLanes.value(
+            opcode, type, x.load(fromByteOffset: 8 * i, as: UInt64.self),
+            y.load(fromByteOffset: 8 * i, as: UInt64.self))
+          result.storeBytes(of: bits, toByteOffset: 8 * i, as: UInt64.self)
+        }
+      }
+      return
+    }
+    withUnsafeTemporaryAllocation(byteCount: 64, alignment: 64) { buffer in
+      let exact = buffer.baseAddress!
+      Tile.run(opcode, type: type, to: resultType, dst: exact, a: x, b: y, c: nil, count: count)
+      let size = resultType.size
+      for i in 0..<count where isMissing(i) {
+        (result + i * size).copyMemory(from: exact + i * size, byteCount: size)
+      }
     }
   }
 }

@@ -154,10 +154,13 @@ package enum PlanRunner {
     Planner.plan(graph).explain(graph, details: details)
   }
 
-  /// The plan of a graph on its own, with code for an instruction set: for tests.
-  package static func plan(_ graph: Graph, for instructionSet: InstructionSet) -> Plan {
+  /// The plan of a graph on its own, with code for an instruction set, or as where the memory for it is
+  /// refused: for tests.
+  package static func plan(
+    _ graph: Graph, for instructionSet: InstructionSet, refusesCode: Bool = false
+  ) -> Plan {
     let plan = Planner.plan(graph)
-    NativeCompiler.prepare(plan, for: instructionSet)
+    NativeCompiler.prepare(plan, for: instructionSet, refusesCode: refusesCode)
     return plan
   }
 
@@ -167,17 +170,18 @@ package enum PlanRunner {
   ///   - outputs: memory for roots by position; the others get memory of their own.
   ///   - updatesInPlace: lets every update that may have it happen in (a copy of) its leaf's memory.
   ///   - parallelThreshold: nanoseconds on one core from which the plan is split.
+  ///   - refusesCode: gives no kernel machine code.
   ///   - poisons: fills the plan's own memory with NaNs first, so that tests see what is read
   ///     before it is written.
   /// - Returns: The memory of every other root, by position.
   package static func run(
     _ graph: Graph, leaves: [UnsafeRawPointer], scalars: [Double],
     outputs given: [Int: UnsafeMutableRawPointer] = [:], threads: Int,
-    instructionSet: InstructionSet = NativeCode.instructionSet,
+    instructionSet: InstructionSet = NativeCode.instructionSet, refusesCode: Bool = false,
     parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false,
     updatesInPlace: Bool = false
   ) throws -> [Int: Storage] {
-    let plan = plan(graph, for: instructionSet)
+    let plan = plan(graph, for: instructionSet, refusesCode: refusesCode)
     let binding = try Binding(
       plan, scalarCount: scalars.count, threads: threads, parallelThreshold: parallelThreshold,
       take: { size throws(StorageError) in Unmanaged.passRetained(try Storage(byteCount: size)) })

@@ -111,10 +111,10 @@ extension Tape {
     let a = id - Int(node.a)
     let b = id - Int(node.b)
     let c = id - Int(node.c)
-    // Of an alias only the value is read; its other operands are the derivative rule's.
+    // Of an alias and of a view only the value is read; other operands are the derivative rule's.
     let isAlias = node.opcode == .attach
     if !isAlias { mark(a) }
-    if node.b != 0 { mark(b) }
+    if node.b != 0, node.opcode != .view { mark(b) }
     if node.c != 0, !isAlias { mark(c) }
     let needs = needsLater(UInt32(id))
     if needs.isEmpty { return }
@@ -169,6 +169,9 @@ extension Tape {
     for coneID in result.cone {
       let id = Int(coneID)
       let node = nodes[id]
+      if node.state.contains(.dead) {
+        Tape.confinementIsBroken("what it was computed from was dropped")
+      }
       if node.slot != nil { result.held.append(coneID) }
       if node.opcode == .view, isGiven(coneID - node.a) { continue }
       var entry = GraphNode(node.opcode, node.type, shape: node.shape, attribute: node.attribute)
@@ -179,7 +182,7 @@ extension Tape {
         entry.a =
           node.opcode == .attach
           ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))
-        if node.b != 0 { entry.b = Int32(position(id - Int(node.b))) }
+        if node.b != 0, node.opcode != .view { entry.b = Int32(position(id - Int(node.b))) }
         if node.c != 0, node.opcode != .attach { entry.c = Int32(position(id - Int(node.c))) }
         if node.opcode == .view || Node.isPayloadStatic(node.opcode, node.traits) {
           entry.offset = Int(Int64(bitPattern: node.payload))

@@ -2,6 +2,13 @@
 // for; for a node whose graph was cleared, how far that graph reached; for a view whose graph was not, the
 // view that the program made it of.
 
+extension Node {
+  /// Whether it is a view of which only the record is left, which others may have been made through.
+  var isGoneView: Bool {
+    opcode == .view && state.contains(.dead) && !state.contains(.cleared)
+  }
+}
+
 extension Tape {
   /// The node that a leaf record stands for.
   package func importedNode(_ leaf: UInt32) -> UInt32? {
@@ -22,19 +29,38 @@ extension Tape {
     }
   }
 
-  /// Whether one of the views that are gone between a view and its parent was made under the guard: it
-  /// holds a lock as long as the view does.
-  func isGuarded(_ id: UInt32, before parent: UInt32?) -> Bool {
-    var view = id
-    while nodes[Int(view)].link != 0 {
-      view = nodes[Int(view)].link &- 1
-      let node = nodes[Int(view)]
-      guard view != parent, node.opcode == .view, node.state.contains(.tracked) else {
-        return false
+  /// Readies views for the arena to be compacted: links lead past views that are gone, except those that
+  /// were made under the guard. Such a one holds a lock for all views that were made through it, until the
+  /// first of these is cleared. It stays unless all of them lead through one other that stays.
+  /// - Complexity: O(records).
+  func linkPastGoneViews() {
+    let n = Int(state.pointee.count)
+    // Newest first: what leads to a view that is gone has been counted when that is met, in `uses`, where
+    // nothing else counts any more: 2 for a view that is alive, 1 for one that stays.
+    for id in (0..<n).reversed() where nodes[id].opcode == .view {
+      let facts = nodes[id].state
+      var weight: UInt32 = 2
+      if facts.contains(.cleared) { continue }
+      if facts.contains(.dead) {
+        let uses = nodes[id].uses
+        let isPassed = uses < 2 || !facts.contains(.tracked) || !facts.contains(.guarded)
+        if isPassed { nodes[id].uses = 0 }
+        weight = isPassed ? uses : 1
       }
-      if node.state.contains(.guarded) { return true }
+      if nodes[id].link == 0 { continue }
+      let parent = nodes + Int(nodes[id].link &- 1)
+      if parent.pointee.isGoneView { parent.pointee.uses &+= weight }
     }
-    return false
+    // Oldest first, so that a way is one step long.
+    for id in 0..<n where nodes[id].opcode == .view && nodes[id].link != 0 {
+      if nodes[id].state.contains(.cleared) { continue }
+      let parent = nodes[Int(nodes[id].link &- 1)]
+      if parent.opcode != .view || parent.state.contains(.cleared) {
+        nodes[id].link = 0
+      } else if parent.state.contains(.dead), parent.uses == 0 {
+        nodes[id].link = parent.link
+      }
+    }
   }
 
   /// Marks that the graph through a node has been cleared: operations recorded before now may not
@@ -45,12 +71,32 @@ extension Tape {
     var facts = node.pointee.state
     if node.pointee.opcode != .leaf {
       if facts.isDisjoint(with: .tracked, .cleared) { facts.insert(.resumable) }
+      // That of a view, which names what it was made of.
+      let link = node.pointee.link
+      if link != 0, !facts.contains(.cleared) { clearGoneViews(link &- 1) }
       node.pointee.link = state.pointee.count
     }
     facts.remove(.tracked)
     facts.insert(.cleared)
     node.pointee.state = facts
     state.pointee.hasCleared = true
+  }
+
+  /// Marks the views that are gone between one whose graph is cleared and its parent: other views may
+  /// have been made through them as well, which lock nothing for them from now on.
+  @usableFromInline @inline(never)
+  func clearGoneViews(_ first: UInt32) {
+    var id = first
+    while true {
+      let node = nodes + Int(id)
+      if !node.pointee.isGoneView { return }
+      let next = node.pointee.link
+      node.pointee.link = 0
+      node.pointee.state.remove(.tracked)
+      node.pointee.state.insert(.cleared)
+      if next == 0 { return }
+      id = next &- 1
+    }
   }
 
   /// Whether going from a reader to a node leads into a cleared graph. A leaf that stands for a node
@@ -173,7 +219,7 @@ extension Tape {
     nodes[Int(id)].slot = slot
     nodes[Int(id)].link = 0
     slot.pointee.leaf = id &+ 1
-    countReader(slot.pointee.storage!)
+    countReader(slot.pointee.storage.stillThere)
     state.pointee.owners.append(id)
   }
 }

@@ -146,12 +146,54 @@ public struct Slot {
   package var hasUnitGradient = false
   /// The window was full when this handle was made: it is to be run before more is recorded.
   package var isWindowFull = false
+  /// What is seldom asked; one byte, so that a slot takes a cache line.
+  var facts: Facts = []
+
+  struct Facts: OptionSet {
+    let rawValue: UInt8
+    static var isReadOnly: Facts { Facts(rawValue: 1) }
+    static var isView: Facts { Facts(rawValue: 2) }
+    /// The same bit as in a node's traits.
+    static var isGradient: Facts { Facts(rawValue: Node.Traits.gradient.rawValue) }
+    static var isCleared: Facts { Facts(rawValue: 8) }
+    static var addsUpGradients: Facts { Facts(rawValue: 16) }
+    static var hasUsedUpGradient: Facts { Facts(rawValue: 32) }
+  }
+  private func has(_ fact: Facts) -> Bool { facts.contains(fact) }
+  private mutating func set(_ fact: Facts, _ isTrue: Bool) {
+    if isTrue { facts.insert(fact) } else { facts.remove(fact) }
+  }
+
   /// The value is in memory that a host array made read-only by nature.
-  package var isReadOnly = false
+  package var isReadOnly: Bool {
+    get { has(.isReadOnly) }
+    set { set(.isReadOnly, newValue) }
+  }
+  /// A view's: its gradient is seen in that of its base.
+  package var isView: Bool {
+    get { has(.isView) }
+    set { set(.isView, newValue) }
+  }
   /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
-  package var isGradient = false
+  package var isGradient: Bool {
+    get { has(.isGradient) }
+    set { set(.isGradient, newValue) }
+  }
   /// A pass has cleared the graph that the value came from.
-  package var isCleared = false
+  package var isCleared: Bool {
+    get { has(.isCleared) }
+    set { set(.isCleared, newValue) }
+  }
+  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
+  package var addsUpGradients: Bool {
+    get { has(.addsUpGradients) }
+    set { set(.addsUpGradients, newValue) }
+  }
+  /// A new use has ended the gradient: for who asks why there is none.
+  var hasUsedUpGradient: Bool {
+    get { has(.hasUsedUpGradient) }
+    set { set(.hasUsedUpGradient, newValue) }
+  }
 
   /// The traits of a record that stands for the value.
   var traits: Node.Traits {

@@ -11,7 +11,7 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   /// The position of an element along the last axis, as int64.
   case iota
   // Index maps.
-  /// Another layout over the operand's memory.
+  /// Another layout over the operand's memory; a second operand is the way that gradients take.
   case view
   // Elementwise, one operand.
   case copy, cast, neg, abs, sign, square, sqrt, reciprocal
@@ -147,7 +147,7 @@ extension Opcode {
     case .reciprocal:
       return row("reciprocal", 1, .elementwise, .floating, expensive: true, a: .output)
     case .exp: return row("exp", 1, .elementwise, .floating, expensive: true, a: .output)
-    case .expm1: return row("expm1", 1, .elementwise, .floating, expensive: true, a: .output)
+    case .expm1: return row("expm1", 1, .elementwise, .floating, expensive: true, a: .a)
     case .log: return row("log", 1, .elementwise, .floating, expensive: true, a: .a)
     case .log1p: return row("log1p", 1, .elementwise, .floating, expensive: true, a: .a)
     case .sin: return row("sin", 1, .elementwise, .floating, expensive: true, a: .a)

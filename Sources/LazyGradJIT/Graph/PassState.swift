@@ -52,8 +52,26 @@ extension Tape {
     }
     pass.fields.pointee.lowest = .max
     pass.fields.pointee.reached.removeAll()
-    pass.fields.pointee.adjoints.shrink()
     state.pointee.idlePasses.append(pass)
+  }
+
+  /// Gives back what passes over a large arena, which is empty now, have taken.
+  func shrinkPassStates() {
+    state.pointee.marks.shrink()
+    for i in 0..<state.pointee.idlePasses.count {
+      state.pointee.idlePasses[i].fields.pointee.adjoints.shrink()
+    }
+  }
+
+  /// Others may use the tape, but not move its records, until `resumePass`.
+  func suspendPass() {
+    state.pointee.inFlight += 1
+    state.pointee.suspendedPasses += 1
+  }
+
+  func resumePass() {
+    state.pointee.inFlight -= 1
+    state.pointee.suspendedPasses -= 1
   }
 
   /// Gives a node its gradient, so that the walk comes by.

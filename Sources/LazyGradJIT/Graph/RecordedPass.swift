@@ -92,6 +92,9 @@ package struct PassRemains: Sendable {
   package var cleared: [UInt32] = []
   /// Gradients that had no reader and no handle when the walk had passed them.
   package var unread: [UInt32] = []
+  /// Sums of gradients that are to be computed now, because what they add to is pending while values
+  /// were read: with every pass they would keep one more graph.
+  package var late: [UInt32] = []
 
   package init() {}
 }

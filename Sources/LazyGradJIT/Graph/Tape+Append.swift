@@ -53,22 +53,11 @@ extension Tape {
     return id
   }
 
-  /// Memory for records, each in one cache line.
-  static func makeArena(_ capacity: Int) -> UnsafeMutablePointer<Node> {
-    UnsafeMutableRawPointer.allocate(
-      byteCount: capacity * MemoryLayout<Node>.stride, alignment: MemoryLayout<Node>.stride
-    ).bindMemory(to: Node.self, capacity: capacity)
-  }
-
   @usableFromInline @inline(never)
   func grow() {
     let capacity = Int(state.pointee.capacity)
     precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
-    let larger = Tape.makeArena(capacity * 2)
-    larger.moveInitialize(from: state.pointee.nodes, count: Int(state.pointee.count))
-    UnsafeMutableRawPointer(state.pointee.nodes).deallocate()
-    state.pointee.nodes = larger
-    state.pointee.capacity = UInt32(capacity * 2)
+    if !doubleArena() { takeReserve() }
   }
 
   /// Notes that something other than a record changed what a later force of the window does.
@@ -133,7 +122,7 @@ extension Tape {
     node.pointee.slot = slot
     node.pointee.storage = s.storage
     slot.pointee.leaf = id &+ 1
-    countReader(s.storage!)
+    countReader(s.storage.stillThere)
     state.pointee.owners.append(id)
     return id
   }
@@ -203,12 +192,15 @@ extension Tape {
     let node = nodes[Int(id)]
     switch node.opcode {
     case .leaf:
-      return (node.storage!, node.attribute, Int(node.payload))
+      return (node.storage.stillThere, node.attribute, Int(node.payload))
     case .view:
       let source = value(of: id &- node.a)
-      return (source.storage, node.attribute, source.offset + Int(node.payload))
+      let start = Int(Int64(bitPattern: node.payload))
+      return (source.storage, node.attribute, source.offset + start)
     default:
-      return (node.storage!, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload))
+      return (
+        node.storage.stillThere, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload)
+      )
     }
   }
 

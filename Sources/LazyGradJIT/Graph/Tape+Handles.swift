@@ -49,11 +49,25 @@ extension Tape {
     }
     defer { tape.unlock() }
     let shared = tape.makeSlot(
-      storage: slot.pointee.storage!.retain(), layout: slot.pointee.layout,
+      storage: slot.pointee.storage.stillThere.retain(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     shared.pointee.isReadOnly = slot.pointee.isReadOnly
     shared.pointee.isGradient = slot.pointee.isGradient
     return shared
+  }
+
+  /// Whether a new use has ended the gradient of a handle that has none now.
+  package static func hasUsedUpGradient(_ slot: SlotRef) -> Bool {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    return slot.pointee.hasUsedUpGradient
+  }
+
+  /// Lets the gradient of a handle count as one that there never was.
+  package static func forgetUses(_ slot: SlotRef) {
+    let tape = hold(slot)
+    defer { tape.unlock() }
+    slot.pointee.hasUsedUpGradient = false
   }
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
@@ -67,6 +81,12 @@ extension Tape {
   package func record(of slot: SlotRef) -> UInt32 {
     if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
     return liveLeaf(slot) ?? operand(slot)
+  }
+
+  /// Whether a handle's value has not been computed, though others of its window have been.
+  package func isLate(_ slot: SlotRef) -> Bool {
+    let node = slot.pointee.node
+    return node != 0 && node <= state.pointee.windowStart && !isGiven(node &- 1)
   }
 
   /// Whether a pass has cleared the graph of a handle's value, so that it leads nowhere any more.

@@ -97,6 +97,13 @@ extension Tape {
         } else if b.state.pointee.inFlight == 0 {
           a.absorb(b)
         } else {
+          // Records can't move while a pass or kernels refer to them; that ends, unless it waits for this.
+          let me = Tape.current
+          if a.state.pointee.suspendingThread == me, b.state.pointee.suspendingThread == me {
+            fatalError(
+              "LazyGrad: custom: a rule differentiates a graph of another thread, whose rule combines "
+                + "tensors of both graphs; make both on one thread")
+          }
           isDone = false
         }
       }
@@ -153,10 +160,10 @@ extension Tape {
           slot.pointee.leaf = id + 1
         }
       }
-      if node.storage != nil {
+      if let storage = node.storage {
         if node.opcode == .leaf || node.state.contains(.handedOut) {
-          other.uncountReader(node.storage!)
-          countReader(node.storage!)
+          other.uncountReader(storage)
+          countReader(storage)
         }
         state.pointee.owners.append(id)
       }

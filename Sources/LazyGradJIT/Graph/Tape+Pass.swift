@@ -81,7 +81,7 @@ extension Tape {
         let node = nodes + Int(first &+ change.id)
         node.pointee.uses &+= change.moreUses
         node.pointee.state = change.state
-        if change.link != 0 { node.pointee.link = first &+ change.link }
+        node.pointee.link = change.link == 0 ? 0 : first &+ change.link
         if change.memo != 0 { node.pointee.memo = first &+ change.memo }
       }
     }

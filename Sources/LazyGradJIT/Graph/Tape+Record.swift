@@ -28,36 +28,6 @@ public struct RecordMode: Sendable {
   @inlinable public static var plain: RecordMode { RecordMode(tracking: false, guarding: false) }
 }
 
-/// A Swift number as an operand: weakly typed, as in NumPy 2 (NEP 50).
-package struct WeakScalar: Sendable {
-  package enum Kind: UInt8, Sendable { case bool, int, float }
-  package let kind: Kind
-  package let double: Double
-  package let int: Int64
-
-  package init(kind: Kind, double: Double, int: Int64) {
-    self.kind = kind
-    self.double = double
-    self.int = int
-  }
-
-  /// The type that a tensor of `type` and this number have in common.
-  @inline(__always)
-  package func promoted(with type: ScalarType) -> ScalarType {
-    switch kind {
-    case .float: type.isFloating ? type : .float64
-    case .int: type == .bool ? .int64 : type
-    case .bool: type
-    }
-  }
-
-  /// The payload of a scalar node of a type.
-  @inline(__always)
-  func bits(_ type: ScalarType) -> UInt64 {
-    type.isFloating ? double.bitPattern : UInt64(bitPattern: int)
-  }
-}
-
 extension Tape {
   // MARK: Elementwise
 
@@ -77,7 +47,8 @@ extension Tape {
 
   /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
   ///
-  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
+  /// - Returns: nil where the shapes don't fit, or where truth values are to be subtracted, which have no
+  ///   difference; nothing has been recorded then.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
   ) -> NewHandle? {
@@ -85,14 +56,16 @@ extension Tape {
     defer { tape.unlock() }
     guard let shape = tape.state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
     else { return nil }
+    let type = x.pointee.type
+    let isUsual = y.pointee.type == type && type.isFloating
+    if !isUsual, opcode == .sub, type == .bool, y.pointee.type == .bool { return nil }
     tape.dropOldGradient(x, mode)
     tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
-    let type = x.pointee.type
     let row = tape.recording(opcode)
-    if y.pointee.type == type, type.isFloating {
+    if isUsual {
       return tape.finish(
         opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
     }
@@ -126,7 +99,8 @@ extension Tape {
     return tape.makeSlot(tape.write(.select, type, shape, a, b, c, mode))
   }
 
-  /// Records an operation between a handle and a Swift number.
+  /// Records an operation between a handle and a Swift number. The caller has refused numbers that the
+  /// handle's type can't hold, unless the operation compares or divides.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ scalar: WeakScalar, scalarFirst: Bool, mode: RecordMode
   ) -> NewHandle {
@@ -288,8 +262,8 @@ extension Tape {
   /// - Parameters:
   ///   - parent: The view of `x` that the program makes this one of, if it does. What is recorded reads
   ///     `x`, but to clear its graph is to clear that of `parent`.
-  ///   - target: A layout over the elements of `x` in C order, which are copied where they don't lie in
-  ///     that order; nil: the one that they have.
+  ///   - target: A layout over the elements of `x` in C order, which are copied where no strides lead
+  ///     from one to the next in memory; nil: the one that they have.
   package static func view(
     _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode, layout target: LayoutID? = nil,
     offset: Int = 0
@@ -297,29 +271,12 @@ extension Tape {
     let tape = if let parent { hold(x, parent) } else { hold(x) }
     defer { tape.unlock() }
     let value = tape.operand(x)
-    var source = value
-    var start = 0
-    var layout = tape[value].shape
-    switch tape[value].opcode {
-    case .view:
-      layout = tape[value].attribute
-      start = Int(tape[value].payload)
-      source = tape.a(value)
-    case .leaf:
-      layout = tape[value].attribute
-    default: break
-    }
-    if let target {
-      if tape.facts(layout).pointee.shape != layout {
-        start = 0
-        source = tape.append(
-          .copy, x.pointee.type, shape: x.pointee.shape, a: value,
-          traits: tape[value].traits.intersection(.inherited), state: mode.state)
+    let id =
+      if let target {
+        tape.part(of: value, target, offset, mode)
+      } else {
+        tape.whole(value, mode)
       }
-      layout = target
-      start += offset
-    }
-    let id = tape.view(source, layout: layout, offset: start, state: mode.state)
     if mode.isTracking, let parent { tape[id].link = parent.pointee.node }
     return tape.makeSlot(id)
   }
@@ -333,14 +290,14 @@ extension Tape {
       state: state)
   }
 
-  private func view(
-    _ source: UInt32, layout: LayoutID, offset: Int, state: Node.State
+  func view(
+    _ source: UInt32, route: UInt32 = Tape.none, layout: LayoutID, offset: Int, state: Node.State
   ) -> UInt32 {
     var traits = self[source].traits.intersection(.inherited)
     if self[source].opcode == .leaf { traits.insert(.leafView) }
     return append(
-      .view, self[source].type, shape: facts(layout).pointee.shape, a: source, attribute: layout,
-      payload: UInt64(bitPattern: Int64(offset)), traits: traits, state: state)
+      .view, self[source].type, shape: facts(layout).pointee.shape, a: source, b: route,
+      attribute: layout, payload: UInt64(bitPattern: Int64(offset)), traits: traits, state: state)
   }
 
   /// Where the value of an evaluated node is.

@@ -32,7 +32,8 @@ extension Tape {
       to: Slot(
         tape: self, storage: nil, offset: 0, gradient: nil, owner: nil, node: id &+ 1, leaf: 0,
         layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
-        isWindowFull: isWindowFull, isGradient: traits.contains(.gradient)))
+        isWindowFull: isWindowFull,
+        facts: Slot.Facts(rawValue: traits.intersection(.gradient).rawValue)))
     state.pointee.heldNodes &+= 1
   }
 
@@ -104,6 +105,7 @@ extension Tape {
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
     slot.pointee.hasUnitGradient = false
+    slot.pointee.addsUpGradients = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       // A backward pass that does this goes on using ids: the arena must not start again.
@@ -113,14 +115,17 @@ extension Tape {
     }
   }
 
-  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it.
+  /// Drops the gradient that a backward pass has left, where a new use that is tracked ends it: not that
+  /// of passes that add up.
   ///
   /// Under the lock, as all access to what may change: the object may be dropped here and used again by
   /// another thread, whose lock comes after this one.
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
+      if slot.pointee.addsUpGradients { return }
       dropGradient(slot)
+      slot.pointee.hasUsedUpGradient = true
     }
   }
 
@@ -302,7 +307,7 @@ extension Tape {
     state.pointee.lateLimit = 0
     state.pointee.firstPending = 0
     state.pointee.clearing = 0..<0
-    state.pointee.marks.shrink()
+    shrinkPassStates()
     beginWindow()
   }
 
@@ -345,34 +350,33 @@ extension Tape {
   private func compact() {
     let n = Int(state.pointee.count)
     for id in 0..<n where nodes[id].opcode == .leaf && nodes[id].uses == 0 { retire(UInt32(id)) }
-    // Oldest first, those that are gone too: then a way over views that are gone is one step long.
-    for id in 0..<n
-    where nodes[id].opcode == .view && nodes[id].link != 0 && !nodes[id].state.contains(.cleared) {
-      let parent = viewParent(UInt32(id))
-      if isGuarded(UInt32(id), before: parent) { nodes[id].state.insert(.guarded) }
-      nodes[id].link = parent.map { $0 + 1 } ?? 0
-    }
+    linkPastGoneViews()
     let newID = UnsafeMutablePointer<UInt32>.allocate(capacity: n)
     defer { newID.deallocate() }
     var next: UInt32 = 0
     for id in 0..<n {
       newID[id] = next
-      if !nodes[id].state.contains(.dead) { next += 1 }
+      if isKept(id) { next += 1 }
     }
-    for id in 0..<n where !nodes[id].state.contains(.dead) {
+    var dead = 0
+    for id in 0..<n where isKept(id) {
       let to = newID[id]
       var node = nodes[id]
       if node.a != 0 { node.a = to - newID[id - Int(node.a)] }
       if node.b != 0 { node.b = to - newID[id - Int(node.b)] }
       if node.c != 0 { node.c = to - newID[id - Int(node.c)] }
       if node.link != 0 {
-        // What a leaf stands for is alive; the end of a cleared graph, which lies further on and
-        // has not been moved yet, stays between the same two live records.
+        // What a leaf stands for and what a view was made of are kept; the end of a cleared graph, which
+        // lies further on and has not been moved yet, stays between the same two live records.
         let last = Int(node.link) - 1
-        let isDead = node.opcode != .leaf && nodes[last].state.contains(.dead)
-        node.link = newID[last] + (isDead ? 0 : 1)
+        let isEnd = node.opcode != .leaf && node.state.contains(.cleared)
+        node.link = newID[last] + (isEnd && nodes[last].state.contains(.dead) ? 0 : 1)
       }
       node.memo = 0
+      if node.state.contains(.dead) {
+        node.uses = 0
+        dead += 1
+      }
       if let slot = node.slot {
         if slot.pointee.node != 0 { slot.pointee.node = to + 1 } else { slot.pointee.leaf = to + 1 }
       }
@@ -385,9 +389,13 @@ extension Tape {
     state.pointee.lateLimit = min(state.pointee.lateLimit, 2 * Int(next))
     state.pointee.firstPending =
       state.pointee.firstPending < n ? newID[Int(state.pointee.firstPending)] : next
-    state.pointee.marks.shrink()
     state.pointee.earlier.removeAll()
-    state.pointee.dead = 0
+    state.pointee.dead = dead
     state.pointee.clearing = next..<next
+  }
+
+  /// Whether a record stays when the arena is compacted: it is alive, or a view that others need.
+  private func isKept(_ id: Int) -> Bool {
+    !nodes[id].state.contains(.dead) || (nodes[id].isGoneView && nodes[id].uses != 0)
   }
 }

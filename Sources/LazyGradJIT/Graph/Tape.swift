@@ -68,10 +68,18 @@ public struct TapeState: ~Copyable {
   var firstPending: UInt32 = 0
   /// Dead records.
   var dead = 0
+  /// The part of `capacity` that is the arena's reserve: there was no memory for a larger one.
+  var usedReserve: UInt32 = 0
   /// Records that are not dead.
   var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
   package var inFlight = 0
+  /// Backward passes that have let others use the tape and go on later. What they have gathered is read by
+  /// them, which the words of a window don't say.
+  var suspendedPasses = 0
+  /// The thread that runs the program's code in the middle of a pass of this tape, by its tape; the last
+  /// one, where there are several.
+  var suspendingThread: Tape?
   /// Whether some node in the arena was cleared by a backward pass.
   public var hasCleared = false
   /// The records that the last backward pass wrote.
@@ -102,6 +110,7 @@ public struct TapeState: ~Copyable {
 
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
+    precondition(MemoryLayout<Slot>.stride == 64, "LazyGrad: a handle must take 64 bytes")
     capacity = 1024
     nodes = Tape.makeArena(1024)
   }

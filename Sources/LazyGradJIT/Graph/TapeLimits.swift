@@ -19,7 +19,14 @@ public struct TapeLimits: Sendable {
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
 
-  /// What programs run with.
+  /// What programs run with, whatever the environment says: for tests of how often something is done.
+  package static var usual: TapeLimits {
+    var limits = TapeLimits()
+    limits.windowRecords = UInt32(Settings.usualWindowRecords)
+    return limits
+  }
+
+  /// What the process runs with.
   package init() {
     windowRecords = UInt32(Settings.windowRecords)
     windowBytes = 8 << 30

@@ -230,11 +230,14 @@ extension Tape {
   /// Runs the program's code in the middle of a pass, which holds the lock. The records stay where they
   /// are meanwhile; all else may have changed when it is over.
   package func unlocked<R>(_ body: () -> R) -> R {
-    state.pointee.inFlight += 1
+    suspendPass()
+    let outer = state.pointee.suspendingThread
+    state.pointee.suspendingThread = Tape.current
     unlock()
     defer {
       lock()
-      state.pointee.inFlight -= 1
+      state.pointee.suspendingThread = outer
+      resumePass()
     }
     return body()
   }

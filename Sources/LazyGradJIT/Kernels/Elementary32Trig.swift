@@ -1,66 +1,72 @@
 // Elementary functions on eight floats that need double precision inside or are no exponentials:
-// sine, cosine, error function, power. Used by the tile kernels; uses LaneSupport.swift and, for
-// arguments outside the fast range, the C library's functions lane by lane.
-
-import Foundation
+// sine, cosine, error function, power. Used by the tile kernels; uses LaneSupport.swift and, lane by
+// lane, SlowLanes.swift for arguments outside the fast range.
 
 extension Elementary32 {
   /// Up to here two constants reduce an argument well enough.
   private static let trigLimit: Float = 1e5
 
-  /// `|x|` as `k pi/2 + r` with `|r|` about pi/4 at most.
+  /// `|x|` as `k pi/2 + high + low`, the sum about pi/4 at most.
   ///
   /// Cody and Waite's reduction in double precision: the first constant holds the 33 leading bits
-  /// of pi/2 (fdlibm's choice), so its product with `k` is exact. What reaches single precision
-  /// has one rounding error.
+  /// of pi/2 (fdlibm's choice), so its product with `k` is exact.
   @inline(__always)
-  private static func reducedAngle(_ a: F8) -> (k: I8, r: F8) {
+  private static func reducedAngle(_ a: F8) -> (k: I8, high: F8, low: F8) {
     let shifted = a * F8(repeating: 0.63661975) + F8(repeating: roundShift)
     let kf = shifted - F8(repeating: roundShift)
     @inline(__always)
-    func reduce(_ a: SIMD4<Float>, _ k: SIMD4<Float>) -> SIMD4<Float> {
+    func reduce(_ a: SIMD4<Float>, _ k: SIMD4<Float>) -> (SIMD4<Float>, SIMD4<Float>) {
       let k = D4(k)
-      let high = D4(a) - k * D4(repeating: 1.57079632673412561417)
-      return SIMD4<Float>(high - k * D4(repeating: 6.07710050650619224932e-11))
+      let first = D4(a) - k * D4(repeating: 1.57079632673412561417)
+      let r = first - k * D4(repeating: 6.07710050650619224932e-11)
+      let high = SIMD4<Float>(r)
+      return (high, SIMD4<Float>(r - D4(high)))
     }
-    let r = F8(lowHalf: reduce(a.lowHalf, kf.lowHalf), highHalf: reduce(a.highHalf, kf.highHalf))
-    return (bits(shifted), r)
+    let first = reduce(a.lowHalf, kf.lowHalf)
+    let second = reduce(a.highHalf, kf.highHalf)
+    return (
+      bits(shifted), F8(lowHalf: first.0, highHalf: second.0),
+      F8(lowHalf: first.1, highHalf: second.1)
+    )
   }
 
-  /// The sine of `r + k pi/2`, `|r|` at most pi/4: minimax fits of error 2^-27.9 for the sine's
-  /// and 2^-33 for the cosine's polynomial.
+  /// The sine of `high + low + k pi/2`, the sum at most pi/4: minimax fits of error 2^-27.9 for the sine's
+  /// and 2^-33 for the cosine's polynomial. `1 - z/2` keeps what its rounding loses.
   @inline(__always)
-  private static func quadrantSine(_ k: I8, _ r: F8) -> F8 {
-    let z = r * r
+  private static func quadrantSine(_ k: I8, _ high: F8, _ low: F8) -> F8 {
+    let z = high * high
     var s = z * F8(repeating: -1.9506604e-4) + F8(repeating: 0.008332101)
     s = s * z + F8(repeating: -0.16666654)
-    let sine = r + r * z * s
+    let sine = high + (high * z * s + low)
     var c = z * F8(repeating: 2.443067e-5) + F8(repeating: -0.0013887301)
     c = c * z + F8(repeating: 0.041666646)
-    let cosine = (F8(repeating: 1) - F8(repeating: 0.5) * z) + z * z * c
+    let one = F8(repeating: 1)
+    let half = F8(repeating: 0.5) * z
+    let most = one - half
+    let cosine = most + (((one - most) - half) + z * z * c)
     let isOdd = (k & I8(repeating: 1)) .!= I8(repeating: 0)
     let flip = (k & I8(repeating: 2)) &<< I8(repeating: 30)
     return F8(bits: bits(sine.replacing(with: cosine, where: isOdd)) ^ flip)
   }
 
-  /// The sine, at most 2 ULP for every finite argument, sign of zero kept.
+  /// The sine, at most 1.2 ULP for every finite argument, sign of zero kept.
   @inline(__always)
   static func sin(_ x: F8) -> F8 {
     let a = magnitude(x)
-    let (k, r) = reducedAngle(a)
-    let result = F8(bits: bits(quadrantSine(k, r)) ^ (bits(x) & I8(repeating: .min)))
+    let (k, high, low) = reducedAngle(a)
+    let result = F8(bits: bits(quadrantSine(k, high, low)) ^ (bits(x) & I8(repeating: .min)))
     if allLanes(a .<= F8(repeating: trigLimit)) { return result }
-    return largeAngles(x, result) { Foundation.sin($0) }
+    return largeAngles(x, result) { SlowLanes.sin($0) }
   }
 
-  /// The cosine, at most 2 ULP for every finite argument.
+  /// The cosine, at most 1.2 ULP for every finite argument.
   @inline(__always)
   static func cos(_ x: F8) -> F8 {
     let a = magnitude(x)
-    let (k, r) = reducedAngle(a)
-    let result = quadrantSine(k &+ I8(repeating: 1), r)
+    let (k, high, low) = reducedAngle(a)
+    let result = quadrantSine(k &+ I8(repeating: 1), high, low)
     if allLanes(a .<= F8(repeating: trigLimit)) { return result }
-    return largeAngles(x, result) { Foundation.cos($0) }
+    return largeAngles(x, result) { SlowLanes.cos($0) }
   }
 
   @inline(never)
@@ -74,7 +80,7 @@ extension Elementary32 {
     return result
   }
 
-  /// The error function, at most 2 ULP, sign of zero kept.
+  /// The error function, at most 1.2 ULP, sign of zero kept.
   ///
   /// Below 1 `x + x E(x^2)` (fit error 2^-29.5); above `1 - e^G(x)` with `G` a fit of
   /// `log(erfc x)` up to 3.95, absolute error 2^-29.7 after the exponential. From there on the
@@ -96,8 +102,8 @@ extension Elementary32 {
     g = g * a + F8(repeating: -0.6379652)
     g = g * a + F8(repeating: -1.1272022)
     g = g * a + F8(repeating: -3.1250349e-4)
-    let (k, m) = reducedExp(g)
-    let far = F8(repeating: 1) - (F8(repeating: 1) + m) * power2(k)
+    let (k, high, low) = reducedExp(g)
+    let far = F8(repeating: 1) - (F8(repeating: 1) + (high + low)) * power2(k)
     return withSign(far.replacing(with: near, where: a .< F8(repeating: 1)), of: x)
   }
 
@@ -147,7 +153,7 @@ extension Elementary32 {
     return SIMD4<Float>((D4(repeating: 1) + r * p) * scale)
   }
 
-  /// `x^y` with the special cases of IEEE 754, at most 2 ULP (in fact a correctly rounded result
+  /// `x^y` with the special cases of IEEE 754, at most 1 ULP (in fact a correctly rounded result
   /// nearly always: the inside is double precision).
   ///
   /// Negative bases take their sign from the parity of `y`. NaN, infinite `y` and negative bases
@@ -177,7 +183,7 @@ extension Elementary32 {
   private static func slowPower(_ x: F8, _ y: F8, _ result: F8, _ isFast: SIMDMask<I8>) -> F8 {
     var result = result
     for lane in 0..<8 where !isFast[lane] {
-      result[lane] = Float(Foundation.pow(Double(x[lane]), Double(y[lane])))
+      result[lane] = Float(SlowLanes.pow(Double(x[lane]), Double(y[lane])))
     }
     return result
   }

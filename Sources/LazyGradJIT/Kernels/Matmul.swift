@@ -13,24 +13,26 @@ extension Matmul {
   /// chain of separate multiplications and additions that begins with zero; the blocks' sums are
   /// added in the order of segments and blocks. So a segment that is no longer than a block counts
   /// as if its product had been computed alone and then added, and however the caller cuts `m` and
-  /// `n`, the bits are the same. Integers wrap; for bool it is "or" of "and". Rows of `B` may be read
+  /// `n`, the bits are the same. With `fused` a multiplication and the addition behind it round once, as
+  /// in machine code, whose bits these are then. Integers wrap; for bool it is "or" of "and". Rows of `B` may be read
   /// up to 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
   package static func run(
     type: ScalarType, m: Int, n: Int, segments: UnsafePointer<MatmulSegment>, segmentCount: Int,
-    c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool
+    c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool, fused: Bool = false
   ) {
     if m <= 0 || n <= 0 { return }
+    @inline(__always)
+    func floats<V: MatmulLanes>(_: V.Type) {
+      let tiles = MatmulTiles<V>(
+        segments: segments, segmentCount: segmentCount,
+        c: c.assumingMemoryBound(to: V.Scalar.self), cRow: cRow, accumulate: accumulate)
+      product(tiles, m: m, n: n)
+    }
     switch type {
     case .float32:
-      let tiles = MatmulTiles<SIMD4<Float>>(
-        segments: segments, segmentCount: segmentCount, c: c.assumingMemoryBound(to: Float.self),
-        cRow: cRow, accumulate: accumulate)
-      product(tiles, m: m, n: n)
+      if fused { floats(FusedLanes<SIMD4<Float>>.self) } else { floats(SIMD4<Float>.self) }
     case .float64:
-      let tiles = MatmulTiles<SIMD2<Double>>(
-        segments: segments, segmentCount: segmentCount, c: c.assumingMemoryBound(to: Double.self),
-        cRow: cRow, accumulate: accumulate)
-      product(tiles, m: m, n: n)
+      if fused { floats(FusedLanes<SIMD2<Double>>.self) } else { floats(SIMD2<Double>.self) }
     case .int64:
       integers(Int64.self, m, n, segments, segmentCount, c, cRow, accumulate)
     case .int32:

@@ -10,8 +10,7 @@ protocol MatmulLanes {
   init(repeating value: Scalar)
   /// The sum; `ReduceLanes` asks for the same and gives it.
   func adding(_ other: Self) -> Self
-  /// `self + a * b` with two roundings: a fused form would give other bits on other machines, and
-  /// is a library call on baseline x86-64.
+  /// `self + a * b` with two roundings, or with one in `FusedLanes`.
   func adding(_ a: Self, times b: Self) -> Self
   /// `self` plus the products of a column of `width` rows by `width` steps of the summed axis, step
   /// after step: rows are `aRow` apart and contiguous, the factors of the steps `bRow` apart.
@@ -143,5 +142,62 @@ extension SIMD2: MatmulLanes where Scalar == Double {
     } else {
       p[0] = self[0]
     }
+  }
+}
+
+/// Lanes whose multiplications and additions round together, as in machine code.
+///
+/// For where an instruction set with such instructions is chosen and a product has no machine code: on
+/// baseline x86-64 every lane is a call of the C library's.
+struct FusedLanes<Base: MatmulLanes & SIMD>: MatmulLanes {
+  typealias Scalar = Base.Scalar
+
+  private var base: Base
+
+  private init(_ base: Base) { self.base = base }
+
+  @inline(__always)
+  init(repeating value: Scalar) { base = Base(repeating: value) }
+
+  @inline(__always) static var width: Int { Base.width }
+
+  @inline(__always)
+  func adding(_ other: Self) -> Self { Self(base.adding(other.base)) }
+
+  @inline(__always)
+  func adding(_ a: Self, times b: Self) -> Self {
+    var sum = base
+    for i in 0..<Base.width { sum[i].addProduct(a.base[i], b.base[i]) }
+    return Self(sum)
+  }
+
+  @inline(__always)
+  func adding(
+    rows a: UnsafePointer<Scalar>, _ aRow: Int, times b: UnsafePointer<Scalar>, _ bRow: Int
+  ) -> Self {
+    var sum = self
+    for i in 0..<Base.width {
+      sum = sum.adding(Self.gather(a + i, aRow), times: Self(repeating: b[i * bRow]))
+    }
+    return sum
+  }
+
+  @inline(__always)
+  static func gather(_ a: UnsafePointer<Scalar>, _ aRow: Int) -> Self { Self(Base.gather(a, aRow)) }
+
+  @inline(__always)
+  static func mask(first lanes: Int) -> Self { Self(Base.mask(first: lanes)) }
+
+  @inline(__always)
+  func masked(_ mask: Self) -> Self { Self(base.masked(mask.base)) }
+
+  @inline(__always)
+  static func load(first lanes: Int, from p: UnsafePointer<Scalar>) -> Self {
+    Self(Base.load(first: lanes, from: p))
+  }
+
+  @inline(__always)
+  func store(first lanes: Int, to p: UnsafeMutablePointer<Scalar>) {
+    base.store(first: lanes, to: p)
   }
 }

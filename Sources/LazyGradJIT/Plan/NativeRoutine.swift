@@ -26,6 +26,17 @@ package struct NativeProduct: @unchecked Sendable {
     package var depth: Int
     /// Whether C is to be written past the caches where it begins with a cache line.
     package var streams: Bool
+    /// Whether the function takes numbers of rows that are powers of two, up to `largestPiece`.
+    package var isPieced = false
+
+    private static let largestPiece = 128
+
+    /// How many of some rows a call takes.
+    @inline(__always)
+    package func piece(of rows: Int) -> Int {
+      if !isPieced { return rows }
+      return min(1 << (Int.bitWidth - 1 - rows.leadingZeroBitCount), Self.largestPiece)
+    }
 
     package init(
       entry: UnsafeRawPointer, packing: UnsafeRawPointer?, strip: Int, depth: Int, streams: Bool

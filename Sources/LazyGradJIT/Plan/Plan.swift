@@ -155,6 +155,10 @@ package final class LoopKernel: @unchecked Sendable {
   package let chunkPanels: Int
   /// Whether all that the kernel does is to find the positions of extremes along columns.
   private(set) var isColumnSearch = false
+  /// Whether the portable kernels round multiplications and additions together where machine code does:
+  /// they are to give its bits, because the plan is made for an instruction set that has it. So the
+  /// bits depend on that choice, and not on whether code memory was granted. Set once, as below.
+  @exclusivity(unchecked) package var fusesMultiplyAdds = false
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
   @exclusivity(unchecked) package var nativeLoop: NativeLoop?

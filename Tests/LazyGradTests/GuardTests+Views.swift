@@ -1,0 +1,162 @@
+// The memory guard's locks that views hold: by themselves, on new values, and for what was made through
+// them.
+
+import LazyGrad
+import LazyGradJIT
+import Testing
+
+extension GuardTests {
+  @Test("A view of a tensor holds the lock by itself")
+  func viewsLock() {
+    let x = NDArray([1.0, 2, 3])
+    let t = Tensor(x, copy: false)
+    var v: Tensor? = t[0..<2]
+    #expect(!x.isWriteable)
+    _ = v
+    v = nil
+    #expect(x.isWriteable)
+    withExtendedLifetime(t) {}
+  }
+
+  @Test("A view holds the lock on its base's new value at once, and on the old one no more")
+  func updatedBases() {
+    let array = NDArray([1.0, 2, 3])
+    let x = Tensor(array, copy: false)
+    var view: Tensor? = x[0..<2]
+    #expect(array.lockHolders == ["view"])
+    noAutodiff { x.assign(Tensor(5.0)) }
+    #expect(array.isWriteable)
+    #expect(view!.elements(as: Double.self) == [5, 5])
+
+    x.assign(Tensor([4.0, 5, 6], constant: true))
+    x.backward()
+    let value = x.array
+    #expect(value.lockHolders == ["view"])
+    view = nil
+    #expect(value.isWriteable)
+  }
+
+  @Test("A view that is gone, or shows something else, holds the lock for those made through it")
+  func lockedThroughViews() {
+    let array = NDArray([1.0, 2, 3])
+    let x = Tensor(array, copy: false)
+    var view: Tensor? = x[0..<2]
+    let part = memGuardOff { view![0..<1] }
+    view = nil
+    #expect(array.lockHolders == ["view"])
+    part.clearGraph()
+    #expect(array.isWriteable)
+
+    // One that is cleared by itself does not.
+    let again = x[0..<2]
+    let other = memGuardOff { again[0..<1] }
+    again.clearGraph()
+    #expect(array.isWriteable)
+
+    // A pass that ends at the base leaves the view its lock, also where it is used without the guard.
+    let late = x[0..<3]
+    x.backward()
+    let sum = memGuardOff { late + late }
+    #expect(array.lockHolders == ["view"])
+    withExtendedLifetime((other, sum)) {}
+  }
+
+  @Test(
+    "A view that is gone is cleared with the first one that was made through it",
+    arguments: [false, true], [1, 2, 5])
+  func clearedThroughViews(_ compacts: Bool, _ length: Int) {
+    // From the third time on the pass is copied.
+    for _ in 0..<4 {
+      let array = NDArray([1.0, 2, 3])
+      let x = Tensor(array, copy: false)
+      var way = x[0..<3]
+      // Every other one is made without the guard.
+      for k in 1..<length {
+        way = withoutGuard(if: k % 2 == 1) { way.reshaped(k % 2 == 1 ? [3, 1] : [3]) }
+      }
+      let (first, second) = memGuardOff { (way.reshaped([1, 3]), way.reshaped([3, 1])) }
+      let late = memGuardOff { way[0..<2] }
+      way = x
+      if compacts { compactTape() }
+      #expect(array.lockHolders.count == 3)
+      first.backward()
+      #expect(array.lockHolders == [])
+      // Of two that are left nothing is locked, and so it stays.
+      if compacts { compactTape() }
+      #expect(array.isWriteable)
+      withExtendedLifetime((second, late)) {}
+    }
+  }
+
+  @Test(
+    "What was made through views of its own keeps the lock until it is cleared itself",
+    arguments: [false, true])
+  func lockedOnOwnWays(_ compacts: Bool) {
+    let array = NDArray([1.0, 2, 3])
+    let x = Tensor(array, copy: false)
+    let middle = x[0..<3]
+    let parts = (0..<3).map { k in
+      let own = middle.reshaped([3, 1])
+      return memGuardOff { own[0..<k] }
+    }
+    if compacts { compactTape() }
+    parts[0].clearGraph()
+    if compacts { compactTape() }
+    #expect(array.lockHolders.count == 2)
+    parts[1].clearGraph()
+    #expect(array.lockHolders.count == 1)
+    if compacts { compactTape() }
+    #expect(array.lockHolders.count == 1)
+    parts[2].clearGraph()
+    #expect(array.isWriteable)
+    withExtendedLifetime((parts, middle)) {}
+  }
+
+  private func withoutGuard<R>(if isOff: Bool, _ body: () -> R) -> R {
+    isOff ? memGuardOff(body) : body()
+  }
+
+  /// Lets the thread's tape put its records together: of many more the most are gone.
+  private func compactTape() {
+    noAutodiff {
+      var y = Tensor([1.0])
+      for _ in 0..<10_000 { y = y * 1.0 }
+      y.eval()
+    }
+    #expect(Engine.tapeUse.records < 10_000)
+  }
+
+  @Test("A view that was updated, written into another one and cleared through that")
+  func updatedViews() {
+    let a = Tensor([1.0, 2])
+    let s = memGuardOff { a.sum() }
+    let v = s.reshaped([1])
+    let w = memGuardOff { v.reshaped([1, 1]) }
+    let value = v.array
+    let r = memGuardOff { sqrt(w) }
+    memGuardOff { w[1..<1] = v }
+    #expect(!value.isWriteable)
+    memGuardOff { r.backward() }
+    #expect(value.isWriteable)
+    withExtendedLifetime((v, w)) {}
+  }
+
+  @Test("A view that is joined to its base again is a new use of that")
+  func joinedViews() {
+    let x = Tensor([[1.0, 2], [3, 4]])
+    let value = x.array
+    let flat = x.reshaped([4])
+    memGuardOff {
+      let column = x.reshaped([4, 1])
+      let same = flat.reshaped([4])
+      column.backward()
+      let joined = exp(column)
+      // So this one need not be joined, and what was made through it leads to its lock.
+      let rows = flat.takeRows(NDArray([3, 2]))
+      #expect(value.lockHolders == ["view"])
+      same.broadcast(to: [2, 4]).takeRows(NDArray([1])).backward()
+      #expect(value.isWriteable)
+      withExtendedLifetime((joined, rows)) {}
+    }
+  }
+}
