@@ -274,26 +274,6 @@ import Testing
       }
     }
 
-    @Test("A nested run loop: tasks that it runs have their own scopes")
-    func runLoop() async {
-      await #expect(processExitsWith: .success) {
-        await MainActor.run {
-          let seen = Found()
-          Task.detached {
-            seen.add(await MainActor.run { state() })
-          }
-          noAutodiff {
-            for _ in 0..<2000 where seen.all.isEmpty {
-              RunLoop.main.run(until: Date(timeIntervalSinceNow: 0.001))
-            }
-            precondition(state() == untracked)
-          }
-          // Where the system's run loop does not serve the main actor's queue nothing has run.
-          precondition(seen.all.isEmpty || seen.all == [plain])
-        }
-      }
-    }
-
     // MARK: Errors
 
     @Test("While an error scope is open it gets the errors of the tasks in it")

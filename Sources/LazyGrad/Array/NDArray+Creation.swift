@@ -80,7 +80,7 @@ extension NDArray {
     } else {
       let values = try NDArray(uninitialized: shape, dtype: source, operation: operation)
       fill(values.pointer)
-      if !wraps, let number = values.misfit(dtype) {
+      if !wraps, let number = try values.misfit(dtype, operation) {
         throw TensorError(operation: operation, message: number)
       }
       ElementConversion.convert(
@@ -287,11 +287,13 @@ extension NDArray {
 
 extension NDArray {
   /// What is wrong with the elements, integers, as integers of another type; nil if nothing is.
-  fileprivate func misfit(_ dtype: DType) -> String? {
+  fileprivate func misfit(_ dtype: DType, _ operation: String) throws(TensorError) -> String? {
     guard let range = dtype.scalarType.range, let own = self.dtype.scalarType.range,
       own.clamped(to: range) != own
     else { return nil }
-    let misfit = elements(as: Int64.self).first { !range.contains($0) }
+    let misfit = try copiedElements(as: Int64.self, operation: operation).first {
+      !range.contains($0)
+    }
     return misfit.map { "expected \(dtype.rangeText), got \($0)" }
   }
 }

@@ -28,10 +28,7 @@ extension Tensor {
   }
 
   static func refusedPower(_ operands: [Tensor]) -> Tensor {
-    fail(
-      "power",
-      "expected exponents of at least 0 for integers, got negative ones; "
-        + "make the base or the exponents floats", operands)
+    fail("power", "integers to negative integer powers are not integers", operands)
   }
 
   /// What comes of an integer to the power of `exponents` where one of these is a negative integer.
