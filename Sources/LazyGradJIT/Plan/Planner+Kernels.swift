@@ -14,7 +14,7 @@ extension Planner {
           inputs[3 * i] = copiedInput(operand.source, shape: operand.shape)
         }
         standAlone(i, columns: inner, count: outer * length * inner, as: .late)
-      } else if length > Self.rowLimit, outer > 0 {
+      } else if inner == 1, length > Self.rowLimit, outer > 0 {
         standAlone(i, columns: length, count: outer * length, as: .late)
         groups[Int(entries[i].group)].isPanelled = true
       } else {
