@@ -84,7 +84,7 @@ import Testing
   private func lists(_ random: inout SeededRandom) -> [[Int]] {
     var lists = extremes.map { [$0] } + extremes.flatMap { a in extremes.map { b in [a, b] } }
     for length in 3...5 {
-      for _ in 0..<150 {
+      for _ in 0..<50 {
         lists.append((0..<length).map { _ in extremes.randomElement(using: &random)! })
       }
     }

@@ -42,10 +42,25 @@ struct LoopSketch {
     return nodes.count - 1
   }
 
+  /// A matrix that lies transposed in memory.
+  mutating func transposedLeaf(_ dims: [Int], _ type: ScalarType) -> Int {
+    let leaf = leaf(dims, type)
+    nodes[leaf].attribute = LayoutTable.shared.intern(dims: dims, strides: [1, dims[0]])
+    return leaf
+  }
+
+  /// A product of matrices.
+  mutating func matmul(_ a: Int, _ b: Int) -> Int {
+    nodes.append(
+      GraphNode(
+        .matmul, nodes[a].type, shape: Self.id([dims(a)[0], dims(b)[1]]), a: a, b: b))
+    return nodes.count - 1
+  }
+
   /// A reduction of the last axis, of the first of two, or of everything.
   mutating func reduce(_ opcode: Opcode, _ a: Int, axis: Int?) -> Int {
     let dims = dims(a)
-    let type = nodes[a].type
+    let type: ScalarType = opcode == .argmax || opcode == .argmin ? .int64 : nodes[a].type
     let shape: [Int]
     let attribute: [Int]
     switch axis {
@@ -55,6 +70,17 @@ struct LoopSketch {
     }
     nodes.append(
       GraphNode(opcode, type, shape: Self.id(shape), a: a, attribute: Self.id(attribute)))
+    return nodes.count - 1
+  }
+
+  /// A reduction of the middle one of three axes.
+  mutating func reduceMiddle(_ opcode: Opcode, _ a: Int) -> Int {
+    let dims = dims(a)
+    let type: ScalarType = opcode == .argmax || opcode == .argmin ? .int64 : nodes[a].type
+    nodes.append(
+      GraphNode(
+        opcode, type, shape: Self.id([dims[0], 1, dims[2]]), a: a,
+        attribute: Self.id(dims)))
     return nodes.count - 1
   }
 

@@ -21,6 +21,25 @@ import Testing
 
   // MARK: Chains
 
+  /// The value has been cleared, and what reads it is cleared by a pass that runs in pieces.
+  @Test func aNewUseOfWhatAPassHasCleared() {
+    Self.everyWindow { window in
+      for filler in 0..<24 {
+        let x = Tensor.full([2, 1], 1.0)
+        x -= 2
+        x.backward()
+        let others = (0..<filler).map { Tensor.full([2], Double($0)) }
+        let y = tanh(x) * 3
+        y.backward()
+        // 3 (1 - tanh(-1)^2)
+        let slopes = self.values(x.grad)
+        #expect(slopes.count == 2, "window \(window), \(filler) others")
+        #expect(slopes.allSatisfy { abs($0 - 1.2599230248420783) < 1e-14 })
+        #expect(others.allSatisfy { $0.count == 2 })
+      }
+    }
+  }
+
   @Test func productsOfOneVariable() {
     Self.everyWindow { window in
       for steps in [1, 2, 3, 5, 10, 100, 333, 1000] {

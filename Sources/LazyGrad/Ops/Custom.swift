@@ -133,7 +133,7 @@ final class CustomRule {
     let tape = p.tape
     guard
       let rule = tape[tape.c(n)].storage?.takeUnretainedValue().attachment as? CustomRule
-    else { preconditionFailure("LazyGrad: custom: an operation without its rule") }
+    else { fatalError("LazyGrad: custom: an operation without its rule") }
     var operands: [UInt32] = []
     var alias = n
     for k in (0...(tape[n].attribute >> 8)).reversed() {

@@ -86,7 +86,7 @@ public enum LazyGradEngine {
   /// Gives memory that is kept for reuse back to the system.
   public static func trimMemory() {
     Tape.settleAll()
-    StoragePool.shared.trim()
+    StoragePool.shared.returnToSystem()
   }
 
   /// The number of bytes that arrays may hold together.

@@ -136,8 +136,8 @@ final class Scope: Sendable {
 // has no suspension point also writes what it says into a word of its thread, beside the task that the
 // body runs in.
 //
-//     63                                        4   3    2    1   0
-//     | the task, 16-byte aligned; 0: no task   | guards | decides guard | tracks | open |
+//     63                                        4   3                  2         1         0
+//     | the task, 16-byte aligned; 0: no task   | default of the guard | guarded | tracked | open |
 //
 // While the body runs, other code can come by on the thread: a task that the body starts with
 // `Task.immediate`, jobs that a nested run loop or an executor of the program's own runs. That is
@@ -148,17 +148,17 @@ final class Scope: Sendable {
 extension Scope {
   fileprivate static let isOpen: UInt = 1
   fileprivate static let tracks: UInt = 2
-  fileprivate static let decidesGuard: UInt = 4
-  fileprivate static let guards: UInt = 8
-  fileprivate static let allBits: UInt = 15
+  fileprivate static let guards: UInt = 4
+  /// The guard is on or off as in the process; only asked for where there is something to guard.
+  fileprivate static let asksDefault: UInt = 8
+  private static let allBits: UInt = 15
 
   @inline(never)
   fileprivate static var threadMode: RecordMode? {
     let word = threadWord
     if word & isOpen == 0 || word & ~allBits != currentTask { return nil }
-    return RecordMode(
-      tracking: word & tracks != 0,
-      guarding: word & decidesGuard != 0 ? word & guards != 0 : isGuardOn)
+    if word & asksDefault != 0 { return RecordMode(tracking: true, guarding: isGuardOn) }
+    return RecordMode(tracking: word & tracks != 0, guarding: word & guards != 0)
   }
 
   /// The key of the thread's word, plus one; 0 while there is none. Begins with a literal, as above.
@@ -167,7 +167,7 @@ extension Scope {
   @inline(never)
   private static func makeThreadKey() -> pthread_key_t {
     var key = pthread_key_t()
-    precondition(pthread_key_create(&key, nil) == 0, "LazyGrad: no thread-specific data left")
+    if pthread_key_create(&key, nil) != 0 { fatalError("LazyGrad: no thread-specific data left") }
     let known = threadKey.compareExchange(
       expected: 0, desired: UInt32(key) + 1, ordering: .acquiringAndReleasing)
     if known.exchanged { return key }
@@ -184,8 +184,9 @@ extension Scope {
     set {
       let known = threadKey.load(ordering: .relaxed)
       let key = known == 0 ? makeThreadKey() : pthread_key_t(known &- 1)
-      let isKept = pthread_setspecific(key, UnsafeRawPointer(bitPattern: newValue)) == 0
-      precondition(isKept, "LazyGrad: no memory for a thread's scope")
+      if pthread_setspecific(key, UnsafeRawPointer(bitPattern: newValue)) != 0 {
+        fatalError("LazyGrad: no memory for a thread's scope")
+      }
     }
   }
 
@@ -197,11 +198,9 @@ extension Scope {
   fileprivate static var currentTask: UInt { unreleased(_getCurrentAsyncTask()) }
 
   @inline(__always)
-  private static func unreleased<Reference>(_ reference: __owned Reference) -> UInt {
-    withUnsafeTemporaryAllocation(of: Reference.self, capacity: 1) { place in
-      place.initializeElement(at: 0, to: reference)
-      return UnsafeRawPointer(place.baseAddress!).load(as: UInt.self)
-    }
+  private static func unreleased<Reference>(_ reference: __owned Reference?) -> UInt {
+    guard let object = unsafeBitCast(reference, to: AnyObject?.self) else { return 0 }
+    return UInt(bitPattern: Unmanaged.passRetained(object).toOpaque())
   }
 }
 
@@ -209,10 +208,12 @@ extension Scope.Rules {
   /// What the thread's word says of this scope while its body runs.
   fileprivate var threadWord: UInt {
     var word = Scope.currentTask | Scope.isOpen
-    if isTracking { word |= Scope.tracks }
-    if let isGuarding {
-      word |= Scope.decidesGuard
-      if isGuarding { word |= Scope.guards }
+    if !isTracking { return word }
+    word |= Scope.tracks
+    switch isGuarding {
+    case true: word |= Scope.guards
+    case false: break
+    case nil: word |= Scope.asksDefault
     }
     return word
   }

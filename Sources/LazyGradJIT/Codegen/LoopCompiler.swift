@@ -41,7 +41,9 @@ extension LoopShape {
   }
 
   /// Whether every call has whole rows of the code's loop, all of the same length.
-  var hasWholeRows: Bool { isRowWise || terminals.contains(.columns) }
+  var hasWholeRows: Bool {
+    isRowWise || (terminals.contains(.columns) && kernel.panelColumns == 0)
+  }
 
   /// Whether some operation may need the caller's help.
   var needsHelp: Bool {

@@ -156,8 +156,8 @@ struct LoopPhases {
       tailBodies.append(fullBody(p, masked: true))
       reductions[p] = found
     }
-    if count == 1, shape.terminals.contains(.columns), LoopSteps.isCheap(bodies[0]),
-      shape.isInReach(rows: Self.tallRows, elementSize: 8)
+    if count == 1, shape.terminals.contains(.columns), shape.hasWholeRows,
+      LoopSteps.isCheap(bodies[0]), shape.isInReach(rows: Self.tallRows, elementSize: 8)
     {
       tallBody = fullBody(0, masked: false, rows: Self.tallRows)
       tallTailBody = fullBody(0, masked: true, rows: Self.tallRows)

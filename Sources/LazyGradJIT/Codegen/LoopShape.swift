@@ -55,6 +55,8 @@ struct LoopShape {
       case .load: if instruction.isPerRow { isRowWise = true }
       }
     }
+    // So are those of long rows.
+    for t in 0..<kernel.terminals.count where kernel.terminals[t].isSearch { return nil }
     if isRowWise { rowLength = kernel.columns }
     roles = Array(repeating: .unused, count: kernel.registers.count)
     storeArguments = Array(repeating: -1, count: kernel.registers.count)
@@ -85,7 +87,8 @@ struct LoopShape {
         !kernel.hasProduct
       {
         terminals.append(.columns)
-        rowLength = kernel.columns
+        // A panel is a call and has no rows of its own.
+        if kernel.panelColumns == 0 { rowLength = kernel.columns }
       } else {
         terminals.append(.portable)
       }
@@ -94,19 +97,28 @@ struct LoopShape {
 
   /// Reductions of everything are taken in parts where the loop has no rows of its own.
   private mutating func decideParts() {
-    if rowLength != Self.flat || isPerBlock || kernel.hasProduct { return }
-    let count = kernel.rows * kernel.columns
+    if rowLength != Self.flat || kernel.hasProduct { return }
+    if kernel.panelColumns > 0 {
+      if terminals.contains(.columns) { return }
+    } else if isPerBlock || terminals.indices.contains(where: { keepsBlocks($0) }) {
+      return
+    }
     var any = false
     for t in 0..<kernel.terminals.count {
       let terminal = kernel.terminals[t]
-      if terminal.kind == .everything, terminal.type.size >= 4, !terminal.isPerRow,
-        terminal.partialCount > 0 || count <= Summation.blockLength * Summation.blockLength
-      {
+      if terminal.kind != .columns, terminal.type.size >= 4, !terminal.isPerRow {
         terminals[t] = .parts
         any = true
       }
     }
     if any { rowLength = Summation.blockLength }
+  }
+
+  /// Whether a terminal reduces, block by block, what is in scratch memory.
+  private func keepsBlocks(_ t: Int) -> Bool {
+    let terminal = kernel.terminals[t]
+    return (terminal.type.size < 4 || terminal.isPerRow)
+      && !kernel.registers[terminal.register].isDirect
   }
 
   /// Whether a portable terminal reads a register.
@@ -140,12 +152,13 @@ struct LoopShape {
     let load = kernel.loads[l]
     let register = load.register
     if kernel.registers[register].isPerRow || isReadAfterwards(register) { return preload(l) }
+    let hasPanels = kernel.panelColumns > 0
     let axes = Self.axes(load.layout!.takeUnretainedValue())
     if axes.isEmpty || (axes.count == 1 && axes[0].stride == 0) {
       roles[register] = .uniform(add(.init(kind: .fixed, place: load.place)))
       return
     }
-    guard axes.count == 2, axes[1].stride == 0 || axes[1].stride == 1,
+    guard !hasPanels, axes.count == 2, axes[1].stride == 0 || axes[1].stride == 1,
       axes[1].length >= Self.shortestRow || axes[1].length == rowLength,
       rowLength == Self.flat || axes[1].length == rowLength
     else { return preload(l) }
@@ -185,6 +198,12 @@ struct LoopShape {
     }
     for s in 0..<kernel.stores.count {
       let store = kernel.stores[s]
+      if kernel.panelColumns > 0 {
+        // Machine code writes no element too many.
+        roles[store.register] = .memory(
+          add(.init(kind: .elements, place: store.place, step: store.elementSize)), .element)
+        continue
+      }
       storeArguments[store.register] = add(
         .init(kind: .rows, place: store.place, step: store.elementSize))
     }
@@ -197,7 +216,8 @@ struct LoopShape {
           add(.init(kind: kind, place: register.place, step: register.type.size)), index)
       } else if needed.contains(r) {
         let rows = kernel.product.wholeChunk ? kernel.chunkRows : kernel.blockRows
-        let count = register.isPerRow ? rows : rows * kernel.columns
+        let block = kernel.panelColumns > 0 ? Summation.blockLength : rows * kernel.columns
+        let count = register.isPerRow ? rows : block
         placed.append(.init(register: r, offset: registerBytes))
         registerBytes += ArenaAllocator.rounded(count * 8) + 64
         roles[r] = .memory(add(.init(kind: .register, number: r)), index)

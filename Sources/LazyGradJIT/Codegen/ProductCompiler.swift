@@ -2,9 +2,6 @@
 // and the kernel cache.
 
 package enum ProductCompiler {
-  /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis and 128
-  /// packed columns they fill a quarter of a second-level cache.
-  package static let packedRows = 120
   /// Results from this size on are written past the caches. A smaller one may still be in the third
   /// level when its reader comes. With 32 MiB of that on a Zen, an outer product and then its sum took,
   /// the usual way and past the caches, with AVX-512 and with AVX2: of 12 MiB 0.7 and 0.9 ms, 1.0 and
@@ -62,8 +59,8 @@ package enum ProductCompiler {
 
   /// The calls that a kernel amounts to, where it is nothing but a product and these are few.
   static func calls(_ kernel: LoopKernel) -> [ProductCall]? {
-    guard kernel.isLoneProduct, let native = kernel.nativeProduct?.main, !native.streams,
-      !native.isPieced
+    guard kernel.isLoneProduct, !kernel.hasStretches, let native = kernel.nativeProduct?.main,
+      !native.streams, !native.isPieced
     else { return nil }
     let product = kernel.product
     let size = product.type.size
@@ -143,7 +140,7 @@ package enum ProductCompiler {
     var found: Set<Int> = []
     let step: Int
     if kernel.chunkColumns > 0 {
-      step = packedRows
+      step = ProductArguments.packedRows
     } else {
       step = kernel.product.wholeChunk ? kernel.chunkRows : kernel.blockRows
     }

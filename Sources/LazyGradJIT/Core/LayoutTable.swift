@@ -207,9 +207,9 @@ public final class LayoutTable: Sendable {
     _ state: inout State, key: Key, count: Int, shapeID: LayoutID, contiguous: Bool
   ) -> LayoutID {
     let id = state.count
-    precondition(
-      Int(id) < Self.chunkCount << Self.chunkBits,
-      "LazyGrad: more than 16 million distinct shapes and strides in one process")
+    if Int(id) >= Self.chunkCount << Self.chunkBits {
+      fatalError("LazyGrad: more than 16 million distinct shapes and strides in one process")
+    }
     let layout = Layout(
       id: id, dims: key.dims, strides: key.strides, count: count, shapeID: shapeID,
       contiguous: contiguous)

@@ -62,7 +62,7 @@ struct ZeroedWords {
 
   private static func zeros(_ count: Int) -> UnsafeMutablePointer<UInt32> {
     guard let memory = calloc(count, MemoryLayout<UInt32>.stride) else {
-      preconditionFailure("LazyGrad: no memory for a pass over \(count) recorded operations")
+      fatalError("LazyGrad: no memory for a pass over \(count) recorded operations")
     }
     return memory.bindMemory(to: UInt32.self, capacity: count)
   }

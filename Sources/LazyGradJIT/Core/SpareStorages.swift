@@ -8,7 +8,8 @@ import Synchronization
 /// A result of a small program would otherwise cost an object and a block to make and as much to
 /// give back, which together is as much as a product of 16 x 16 matrices takes. Who has the tape's
 /// lock takes and gives. The pool counts and empties all of them from any thread (`trim`), so what is
-/// here is memory that nobody uses, like what the pool itself keeps.
+/// here is memory that nobody uses, like what the pool itself keeps. All tapes together keep no more
+/// than `StoragePool.spareLimit`, in equal shares.
 ///
 /// Of each class of sizes there is a list, linked through the storages. To look at the lists costs who
 /// has the tape's lock no atomic read-modify-write, which would take longer than the rest:
@@ -33,6 +34,10 @@ package struct SpareStorages: @unchecked Sendable {
     let claimed = Atomic<UInt32>(0)
     let hasFence = AsymmetricFence.isAvailable
     let lists: UnsafeMutablePointer<List>
+    /// Bytes in the lists together, and how many there may be: this tape's share of what all tapes may
+    /// keep.
+    var byteCount = 0
+    let limit = Atomic<Int>(0)
     /// Storages that have been handed out again.
     var taken = 0
     /// Here because a global is asked for through a call.
@@ -72,7 +77,8 @@ package struct SpareStorages: @unchecked Sendable {
   @inline(__always)
   func take(_ byteCount: Int) throws(StorageError) -> Unmanaged<Storage> {
     if byteCount >= 0, byteCount <= StoragePool.smallBlock, enter() {
-      let list = state.pointee.lists + StoragePool.sizeClass(byteCount)
+      let index = StoragePool.sizeClass(byteCount)
+      let list = state.pointee.lists + index
       let spare = list.pointee.first
       if let spare {
         spare._withUnsafeGuaranteedRef {
@@ -80,6 +86,7 @@ package struct SpareStorages: @unchecked Sendable {
           $0.byteCount = byteCount
         }
         list.pointee.count &-= 1
+        state.pointee.byteCount &-= StoragePool.capacity(ofClass: index)
         state.pointee.taken &+= 1
       }
       leave()
@@ -114,8 +121,12 @@ package struct SpareStorages: @unchecked Sendable {
       }
       assert(!storage.hasReaders, "LazyGrad: a storage that nobody has is read by a record")
       let list = state.pointee.lists + index
-      let isKept = list.pointee.count &* StoragePool.capacity(ofClass: index) < Self.listLimit
+      let capacity = StoragePool.capacity(ofClass: index)
+      let isKept =
+        list.pointee.count &* capacity < Self.listLimit
+        && state.pointee.byteCount &+ capacity <= state.pointee.limit.load(ordering: .relaxed)
       if isKept {
+        state.pointee.byteCount &+= capacity
         storage.home.store(0, ordering: .relaxed)
         storage.nextSpare = list.pointee.first
         list.pointee.first = spare
@@ -153,17 +164,20 @@ package struct SpareStorages: @unchecked Sendable {
       }
       state.pointee.lists[index].count = 0
     }
+    state.pointee.byteCount = 0
+  }
+
+  /// Sets how many bytes may be kept; where more are, none is.
+  func setLimit(_ bytes: Int) {
+    state.pointee.limit.store(bytes, ordering: .relaxed)
+    if byteCount > bytes { empty() }
   }
 
   /// Storages that have been handed out again.
   var taken: Int { state.pointee.taken }
 
   /// Bytes that are kept here.
-  var byteCount: Int {
-    (0..<StoragePool.smallClassCount).reduce(0) {
-      $0 + state.pointee.lists[$1].count * StoragePool.capacity(ofClass: $1)
-    }
-  }
+  var byteCount: Int { state.pointee.byteCount }
 }
 
 extension Unmanaged<Storage> {

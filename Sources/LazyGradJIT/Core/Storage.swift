@@ -45,7 +45,7 @@ public final class Storage: @unchecked Sendable {
   /// there is no memory, or is printed. Ends the program where the system has not even these.
   package init(unlimited byteCount: Int) {
     guard let block = try? StoragePool.shared.take(byteCount, isLimited: false) else {
-      preconditionFailure("LazyGrad: no memory for \(byteCount) bytes")
+      fatalError("LazyGrad: no memory for \(byteCount) bytes")
     }
     pointer = block.pointer
     sizeClass = block.sizeClass

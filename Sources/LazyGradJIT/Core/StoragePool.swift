@@ -144,8 +144,30 @@ package final class StoragePool: Sendable {
     }
   }
 
-  /// Takes note of what a tape keeps.
-  func register(_ spare: SpareStorages) { spares.withLock { $0.append(spare) } }
+  /// Most bytes that the tapes keep together, those of threads that have ended among them.
+  package static let spareLimit = 32 << 20
+
+  /// Takes note of what a tape keeps. The shares of the others get smaller.
+  func register(_ spare: SpareStorages) {
+    spares.withLock { all in
+      all.append(spare)
+      let share = Self.spareLimit / all.count
+      SpareStorages.withClaimed(all) { for spares in all { spares.setLimit(share) } }
+    }
+  }
+
+  /// Gives every cached block back to the system, and asks the C library to do the same with what it
+  /// keeps of them: blocks of some kilobytes that many threads have made stay in its heaps otherwise.
+  package func returnToSystem() {
+    trim()
+    #if canImport(Glibc)
+      // Not among the functions that Swift imports.
+      if let function = dlsym(nil, "malloc_trim") {
+        typealias Trim = @convention(c) (Int) -> CInt
+        _ = unsafeBitCast(function, to: Trim.self)(0)
+      }
+    #endif
+  }
 
   /// Gives every cached block back to the system.
   package func trim() {
@@ -186,6 +208,8 @@ package final class StoragePool: Sendable {
   package var bytesInUse: Int { sum({ $0.inUse * $1 }, { -$0.byteCount }) }
   /// Blocks taken since the process began.
   package var blocksTaken: Int { sum({ shelf, _ in shelf.taken }, \.taken) }
+  /// Bytes that the tapes keep.
+  package var spareBytes: Int { sum({ _, _ in 0 }, \.byteCount) }
   /// Bytes kept for reuse.
   package var bytesCached: Int { sum({ $0.free.count * $1 }, \.byteCount) }
 

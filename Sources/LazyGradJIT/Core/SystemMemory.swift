@@ -24,7 +24,9 @@ package enum SystemMemory {
   package static func require(_ byteCount: Int) throws(StorageError) {
     if byteCount < threshold { return }
     let (whole, overflow) = byteCount.addingReportingOverflow(surplus)
-    guard !overflow, let block = malloc(whole) else {
+    // Not `malloc`: the optimiser knows that, and drops what is only given back.
+    var block: UnsafeMutableRawPointer?
+    guard !overflow, posix_memalign(&block, 64, whole) == 0 else {
       throw .outOfMemory(byteCount: byteCount, limit: StoragePool.shared.bytesAllowed)
     }
     free(block)

@@ -36,33 +36,24 @@ extension LoopKernel {
         bindDirect(native, row, pointers, context)
         if hasProduct, !product.wholeChunk { multiply(from: row, to: row &+ n, pointers, context) }
         for i in 0..<native.loads.count {
-          let load = loads.base + native.loads[i]
-          let register = registers.base + load.pointee.register
-          let isPerRow = register.pointee.isPerRow
-          let (start, count) = isPerRow ? (row, n) : (row &* columns, n &* columns)
-          let target = pointers[load.pointee.register]
-          if load.pointee.kind == .splat {
-            Tile.fill(
-              register.pointee.type, bits: context.scalars[load.pointee.number], dst: target,
-              count: count)
-          } else {
-            fill(load, start: start, count, target, context)
-          }
+          let isPerRow = registers[loads[native.loads[i]].register].isPerRow
+          preload(
+            native.loads[i], start: isPerRow ? row : row &* columns,
+            count: isPerRow ? n : n &* columns, pointers, context)
         }
       }
       bind(native, row, frame, pointers, context)
-      let count = n &* columns
-      frame.storeBytes(of: 0, toByteOffset: LoopFrame.resume, as: Int.self)
-      frame.storeBytes(of: count, toByteOffset: LoopFrame.elementCount, as: Int.self)
-      frame.storeBytes(
-        of: native.startsInRows ? row &* columns % native.rowLength : 0,
-        toByteOffset: LoopFrame.startColumn, as: Int.self)
-      call(native.routine, frame)
+      call(
+        native, count: n &* columns,
+        startColumn: native.startsInRows ? row &* columns % native.rowLength : 0, frame)
       for t in 0..<native.terminals.count {
         switch native.terminals[t] {
         case .portable: accumulate(t, row, n, pointers, context)
-        case .columns: endRows(t, row, n, context)
-        case .parts: combineParts(t, count, context)
+        case .columns:
+          endRows(
+            (terminals.base + t).pointee, n, lastRow: row &+ n &- 1, accumulator(t, context),
+            context)
+        case .parts: takePart(t, context)
         }
       }
       row &+= n
@@ -70,11 +61,33 @@ extension LoopKernel {
     for t in 0..<terminals.count { finishChunk(t, context) }
   }
 
-  /// Calls the code until it needs no more help.
+  /// Fills a register that the portable kernels load.
   @inline(__always)
-  private func call(_ routine: NativeRoutine, _ frame: UnsafeMutableRawPointer) {
+  func preload(
+    _ l: Int, start: Int, count: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>,
+    _ context: RunContext
+  ) {
+    let load = loads.base + l
+    let target = pointers[load.pointee.register]
+    if load.pointee.kind == .splat {
+      Tile.fill(
+        registers[load.pointee.register].type, bits: context.scalars[load.pointee.number],
+        dst: target, count: count)
+    } else {
+      fill(load, start: start, count, target, context)
+    }
+  }
+
+  /// Calls the code on so many elements until it needs no more help.
+  @inline(__always)
+  func call(
+    _ native: NativeLoop, count: Int, startColumn: Int, _ frame: UnsafeMutableRawPointer
+  ) {
+    frame.storeBytes(of: 0, toByteOffset: LoopFrame.resume, as: Int.self)
+    frame.storeBytes(of: count, toByteOffset: LoopFrame.elementCount, as: Int.self)
+    frame.storeBytes(of: startColumn, toByteOffset: LoopFrame.startColumn, as: Int.self)
     typealias Code = @convention(c) (UnsafeMutableRawPointer) -> Int
-    let code = unsafeBitCast(routine.entry, to: Code.self)
+    let code = unsafeBitCast(native.routine.entry, to: Code.self)
     var request = code(frame)
     while request != 0 {
       NativeHelp.answer(LoopRequest(bits: request), frame)
@@ -114,22 +127,30 @@ extension LoopKernel {
   ) {
     let table = (frame + LoopFrame.pointers).assumingMemoryBound(
       to: UnsafeMutableRawPointer.self)
-    let first = row &* columns
     for i in 0..<native.arguments.count {
-      let argument = native.arguments.base + i
-      let place = argument.pointee.place
-      switch argument.pointee.kind {
-      case .elements: table[i] = context.address(place) + first &* argument.pointee.step
-      case .rows: table[i] = context.address(place) + row &* argument.pointee.step
-      case .codeRows:
-        table[i] = context.address(place) + first / native.rowLength &* argument.pointee.step
-      case .fixed: table[i] = context.address(place)
-      case .register: table[i] = pointers[argument.pointee.number]
-      case .scalar:
-        table[i] = UnsafeMutableRawPointer(
-          mutating: context.scalars + argument.pointee.number)
-      case .sums, .parts: table[i] = sums(argument, first, context)
-      }
+      bind(native, i, row: row, first: row &* columns, table, pointers, context)
+    }
+  }
+
+  /// - Parameter first: the number of the first element.
+  @inline(__always)
+  func bind(
+    _ native: NativeLoop, _ i: Int, row: Int, first: Int,
+    _ table: UnsafeMutablePointer<UnsafeMutableRawPointer>,
+    _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
+  ) {
+    let argument = native.arguments.base + i
+    let place = argument.pointee.place
+    switch argument.pointee.kind {
+    case .elements: table[i] = context.address(place) + first &* argument.pointee.step
+    case .rows: table[i] = context.address(place) + row &* argument.pointee.step
+    case .codeRows:
+      table[i] = context.address(place) + first / native.rowLength &* argument.pointee.step
+    case .fixed: table[i] = context.address(place)
+    case .register: table[i] = pointers[argument.pointee.number]
+    case .scalar:
+      table[i] = UnsafeMutableRawPointer(mutating: context.scalars + argument.pointee.number)
+    case .sums, .parts: table[i] = sums(argument, first, context)
     }
   }
 
@@ -150,22 +171,21 @@ extension LoopKernel {
   private func beginRows(_ t: Int, _ row: Int, _ context: RunContext) -> Int {
     let terminal = terminals.base + t
     let total = accumulator(t, context)
-    if total.pointee.rest == 0 {
-      let isParted = terminal.pointee.partialCount > 0
-      total.pointee.rest =
-        isParted ? min(terminal.pointee.part, rows &- row) : terminal.pointee.period
-      fillNeutral(terminal, UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead)
+    if total.pointee.runRest == 0 {
+      beginRun(terminal.pointee, row, total)
+      fillNeutral(
+        terminal, UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead, count: columns)
     }
-    return total.pointee.rest
+    return total.pointee.runRest
   }
 
   /// What changes no bit of a number that it is combined with: sums begin with -0.
-  private func fillNeutral(
-    _ terminal: UnsafePointer<Terminal>, _ sums: UnsafeMutableRawPointer
+  func fillNeutral(
+    _ terminal: UnsafePointer<Terminal>, _ sums: UnsafeMutableRawPointer, count: Int
   ) {
     let opcode = terminal.pointee.opcode
     func fill<T>(_ value: T) {
-      sums.assumingMemoryBound(to: T.self).update(repeating: value, count: columns)
+      sums.assumingMemoryBound(to: T.self).update(repeating: value, count: count)
     }
     switch terminal.pointee.type {
     case .float32:
@@ -177,25 +197,12 @@ extension LoopKernel {
     }
   }
 
-  /// Moves a complete row of sums where it belongs.
-  private func endRows(_ t: Int, _ row: Int, _ n: Int, _ context: RunContext) {
-    let terminal = terminals.base + t
-    let total = accumulator(t, context)
-    total.pointee.rest &-= n
-    if total.pointee.rest > 0 { return }
-    keepSums(
-      terminal.pointee, UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead,
-      lastRow: row &+ n &- 1, context)
-  }
-
-  /// Takes in the results of parts that have no place of their own, in ascending order.
-  private func combineParts(_ t: Int, _ count: Int, _ context: RunContext) {
+  /// Takes in the result of the only part, which has no place of its own.
+  private func takePart(_ t: Int, _ context: RunContext) {
     let terminal = terminals.base + t
     if terminal.pointee.partialCount > 0 { return }
     let total = accumulator(t, context)
-    total.pointee.combine(
-      terminal.pointee.opcode, terminal.pointee.type,
-      UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead,
-      count: (count &+ Summation.blockLength &- 1) / Summation.blockLength)
+    total.pointee.take(
+      terminal.pointee.type, UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead)
   }
 }

@@ -39,7 +39,9 @@ extension LoopKernel {
       let inner = row &- batch &* product.m
       let n = min(end &- row, product.m &- inner)
       let target = c + (row &- start) &* product.n &* size
-      if let nativeProduct {
+      if hasStretches {
+        multiplyStretches(rows: n, batch: batch, firstRow: inner, target, context)
+      } else if let nativeProduct {
         var done = 0
         repeat {
           let piece = nativeProduct.main.piece(of: n &- done)
@@ -106,7 +108,7 @@ extension LoopKernel {
   }
 
   @inline(__always)
-  private func operands(
+  func operands(
     _ term: Product.Term, batch: Int, _ context: RunContext
   ) -> (a: UnsafeMutableRawPointer, b: UnsafeMutableRawPointer) {
     let size = product.type.size
@@ -130,8 +132,21 @@ extension LoopKernel {
         memcpy(c + offset, source + offset, count &* size)
       }
     }
+    if hasStretches {
+      multiplyColumnsInStretches(first, count, c + first &* size, context)
+      return
+    }
     if nativeProduct != nil {
-      runPackedCode(first, count, c + first &* size, context)
+      var accumulates = product.start != nil
+      for t in 0..<terms.count {
+        let term = (terms.base + t).pointee
+        let (a, b) = operands(term, batch: 0, context)
+        let block = ProductBlock(
+          term, a: a, b: b + first &* size, c: c + first &* size, cRow: columns &* size,
+          rows: rows, columns: count, isLast: first &+ count == columns)
+        runPackedCode(block, accumulates: accumulates, context)
+        accumulates = true
+      }
       return
     }
     let segments = (context.scratch + layout.segments).assumingMemoryBound(to: MatmulSegment.self)
@@ -150,38 +165,31 @@ extension LoopKernel {
 
   /// Block by block of the summed axis: packs B's rows into strips whose rows follow each other, then
   /// goes over A in blocks that stay in the second-level cache.
-  private func runPackedCode(
-    _ first: Int, _ count: Int, _ c: UnsafeMutableRawPointer, _ context: RunContext
-  ) {
+  func runPackedCode(_ block: ProductBlock, accumulates: Bool, _ context: RunContext) {
     let size = self.product.type.size
     let product = nativeProduct.unsafelyUnwrapped
-    let native = first &+ count == columns ? product.last : product.main
+    let native = block.isLast ? product.last : product.main
     let multiply = unsafeBitCast(native.entry, to: ProductArguments.Function.self)
     let pack = unsafeBitCast(
       native.packing.unsafelyUnwrapped, to: PackArguments.Function.self)
     let strip = native.strip &* size
     let packed = context.scratch + layout.packed
-    var accumulates = self.product.start != nil
-    for t in 0..<terms.count {
-      let term = (terms.base + t).pointee
-      let (a, b) = operands(term, batch: 0, context)
-      for start in stride(from: 0, to: term.k, by: Summation.blockDepth) {
-        let depth = min(term.k &- start, Summation.blockDepth)
-        var packing = PackArguments(
-          from: UnsafeRawPointer(b + (start &* term.bRow &+ first) &* size), to: packed,
-          fromRow: term.bRow &* size, rows: depth, strip: strip &* depth)
-        pack(&packing)
-        for row in stride(from: 0, to: rows, by: ProductCompiler.packedRows) {
-          let place = row &* term.aRow &+ start &* term.aColumn
-          var arguments = ProductArguments(
-            a: UnsafeRawPointer(a + place &* size), b: UnsafeRawPointer(packed),
-            c: c + row &* columns &* size, rows: min(rows &- row, ProductCompiler.packedRows),
-            depth: depth, aRow: term.aRow &* size, aColumn: term.aColumn &* size,
-            bRow: strip, cRow: columns &* size, bStrip: strip &* depth,
-            accumulates: accumulates)
-          multiply(&arguments)
-        }
-        accumulates = true
+    let term = block.term
+    let step = ProductArguments.packedRows
+    for start in stride(from: 0, to: block.depth, by: Summation.blockDepth) {
+      let depth = min(block.depth &- start, Summation.blockDepth)
+      var packing = PackArguments(
+        from: block.b + start &* term.bRow &* size, to: packed, fromRow: term.bRow &* size,
+        rows: depth, strip: strip &* depth)
+      pack(&packing)
+      for row in stride(from: 0, to: block.rows, by: step) {
+        let place = row &* term.aRow &+ start &* term.aColumn
+        var arguments = ProductArguments(
+          a: block.a + place &* size, b: UnsafeRawPointer(packed),
+          c: block.c + row &* block.cRow, rows: min(block.rows &- row, step), depth: depth,
+          aRow: term.aRow &* size, aColumn: term.aColumn &* size, bRow: strip, cRow: block.cRow,
+          bStrip: strip &* depth, accumulates: accumulates || start > 0)
+        multiply(&arguments)
       }
     }
   }

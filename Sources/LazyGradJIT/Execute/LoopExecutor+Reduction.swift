@@ -2,9 +2,10 @@
 // Uses Plan and Kernels.
 //
 // Every reduction is cut into parts that depend on its own shape only, not on the blocks and chunks of
-// the loop that it was fused into: `Summation.blockLength` elements where everything is reduced, `part`
-// rows for a sum of columns. Parts are reduced by themselves and combined in ascending order, so what
-// a value was computed together with never changes a bit of it.
+// the loop that it was fused into: `Summation.blockLength` elements where everything is reduced; `part`
+// rows, and in these `run` rows, for a sum of columns. Parts are reduced by themselves and combined in
+// an order that depends on their number only, so what a value was computed together with never
+// changes a bit of it. Sums of floats are added in pairs (`Summation`).
 
 #if canImport(Glibc)
   import Glibc
@@ -19,13 +20,21 @@
 struct Accumulator {
   var double = 0.0
   var int: Int64 = 0
-  /// Rows until the next result row or part begins.
+  /// Rows until the next result row or part begins, and the next run.
   var rest = 0
+  var runRest = 0
+  /// Runs of the result row or part that are complete.
+  var runs = 0
   /// Elements that wait for their part to be complete.
   var waiting = 0
   /// The part of the whole reduction that comes next.
   var part = 0
+  /// The columns that are summed: all, or those of a panel.
+  var firstColumn = 0
+  var width = 0
   var isStarted = false
+  /// Nothing has gone into the running sums of a panel yet.
+  var isFresh = false
 }
 
 extension LoopKernel {
@@ -47,7 +56,9 @@ extension LoopKernel {
     for t in 0..<terminals.count {
       let total = accumulator(t, context)
       total.initialize(to: Accumulator())
-      total.pointee.part = firstRow &* columns / Summation.blockLength
+      let firstElement = terminals[t].isPerRow ? firstRow : firstRow &* columns
+      total.pointee.part = firstElement / Summation.blockLength
+      total.pointee.width = columns
     }
   }
 
@@ -59,7 +70,7 @@ extension LoopKernel {
     let source = pointers[terminal.register]
     let total = accumulator(t, context)
     if terminal.kind == .everything {
-      if terminal.isPerRow, terminal.partialCount > 0 {
+      if terminal.isPerRow, terminal.partialCount == rows {
         let size = terminal.type.size
         memcpy(context.address(terminal.partials) + row &* size, source, n &* size)
       } else {
@@ -69,19 +80,66 @@ extension LoopKernel {
     }
     let sums = UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead
     let bytes = columns &* terminal.type.size
-    let isParted = terminal.partialCount > 0
     for k in 0..<n {
       let line = source + k &* bytes
-      if total.pointee.rest == 0 {
-        // A chunk begins with a result row or a part.
+      if total.pointee.runRest == 0 {
+        beginRun(terminal, row &+ k, total)
         memcpy(sums, line, bytes)
-        total.pointee.rest =
-          isParted ? min(terminal.part, rows &- row &- k) : terminal.period
       } else {
         combine(terminal, sums, with: line)
       }
-      total.pointee.rest &-= 1
-      if total.pointee.rest == 0 { keepSums(terminal, sums, lastRow: row &+ k, context) }
+      endRows(terminal, 1, lastRow: row &+ k, total, context)
+    }
+  }
+
+  // MARK: Columns
+
+  /// Begins a run of rows that are summed one after the other. A chunk begins with a result row or a
+  /// part.
+  func beginRun(
+    _ terminal: Terminal, _ row: Int, _ total: UnsafeMutablePointer<Accumulator>
+  ) {
+    if total.pointee.rest == 0 {
+      total.pointee.rest =
+        terminal.partialCount > 0 ? min(terminal.part, rows &- row) : terminal.period
+      total.pointee.runs = 0
+    }
+    total.pointee.runRest = min(terminal.run, total.pointee.rest)
+  }
+
+  /// Takes note of rows that have gone into the running sums. The sums of a complete run are added to
+  /// those of runs before it as a binary counter counts; those of a result row or part go where they
+  /// belong.
+  @inline(__always)
+  func endRows(
+    _ terminal: Terminal, _ n: Int, lastRow: Int, _ total: UnsafeMutablePointer<Accumulator>,
+    _ context: RunContext
+  ) {
+    total.pointee.rest &-= n
+    total.pointee.runRest &-= n
+    if total.pointee.runRest == 0 { endRun(terminal, lastRow, total, context) }
+  }
+
+  private func endRun(
+    _ terminal: Terminal, _ lastRow: Int, _ total: UnsafeMutablePointer<Accumulator>,
+    _ context: RunContext
+  ) {
+    let sums = UnsafeMutableRawPointer(total) + ScratchLayout.accumulatorHead
+    let stride = ScratchLayout.rowBytes(columns: panelColumns > 0 ? panelColumns : columns)
+    var waiting = sums + stride
+    let width = total.pointee.width
+    var runs = total.pointee.runs
+    let isLast = total.pointee.rest == 0
+    while runs & 1 == 1 || (isLast && runs > 0) {
+      if runs & 1 == 1 { combine(terminal, waiting, with: sums, into: sums, count: width) }
+      waiting += stride
+      runs >>= 1
+    }
+    if isLast {
+      keepSums(terminal, sums, lastRow: lastRow, total.pointee, context)
+    } else {
+      memcpy(waiting, sums, width &* terminal.type.size)
+      total.pointee.runs &+= 1
     }
   }
 
@@ -116,18 +174,15 @@ extension LoopKernel {
     _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
     _ total: UnsafeMutablePointer<Accumulator>, _ context: RunContext
   ) {
+    var result = Accumulator()
+    result.reduce(terminal.opcode, terminal.type, source, count: count)
     if terminal.partialCount == 0 {
-      total.pointee.combine(terminal.opcode, terminal.type, values: source, count: count)
+      // The only part.
+      total.pointee = result
       return
     }
-    var result = Accumulator()
-    result.combine(terminal.opcode, terminal.type, values: source, count: count)
     let slot = context.address(terminal.partials) + total.pointee.part &* 8
-    if terminal.type.isFloating {
-      slot.storeBytes(of: result.double, as: Double.self)
-    } else {
-      slot.storeBytes(of: result.int, as: Int64.self)
-    }
+    slot.storeBytes(of: result.bits(terminal.type), as: UInt64.self)
     total.pointee.part &+= 1
   }
 
@@ -151,75 +206,143 @@ extension LoopKernel {
 
   /// Puts a complete row of sums of columns, whose last row is `row`, where it belongs. Who runs alone
   /// adds parts at once: all of them together are as large as 64 rows.
-  func keepSums(
-    _ terminal: Terminal, _ sums: UnsafeMutableRawPointer, lastRow row: Int, _ context: RunContext
+  private func keepSums(
+    _ terminal: Terminal, _ sums: UnsafeMutableRawPointer, lastRow row: Int, _ total: Accumulator,
+    _ context: RunContext
   ) {
-    let bytes = columns &* terminal.type.size
+    let size = terminal.type.size
     if terminal.partialCount == 0 {
-      memcpy(context.address(terminal.place) + row / terminal.period &* bytes, sums, bytes)
+      let first = row / terminal.period &* columns &+ total.firstColumn
+      memcpy(context.address(terminal.place) + first &* size, sums, total.width &* size)
       return
     }
-    let part = row / terminal.part
+    let stride = ArenaAllocator.rounded(columns &* size)
     let partials = context.address(terminal.partials)
-    if context.isAlone, part > 0 {
-      combine(terminal, partials, with: sums)
+    let part = row / terminal.part
+    let isFirst = part % Self.partsTogether == 0
+    if context.isAlone, !isFirst {
+      combine(terminal, partials + part / Self.partsTogether &* stride, with: sums)
     } else {
-      memcpy(partials + part &* ArenaAllocator.rounded(bytes), sums, bytes)
+      let slot = context.isAlone ? part / Self.partsTogether : part
+      memcpy(partials + slot &* stride, sums, columns &* size)
     }
   }
 
+  /// Parts whose sums are added one after the other, before those of such groups are: there are 64
+  /// parts at most, and to add in pairs would move more memory than to add.
+  private static let partsTogether = 8
+
+  @inline(__always)
   private func combine(
     _ terminal: Terminal, _ total: UnsafeMutableRawPointer, with part: UnsafeMutableRawPointer
   ) {
-    Tile.run(
-      terminal.combiner, type: terminal.type, to: terminal.type, dst: total, a: total, b: part,
-      c: nil, count: columns)
+    combine(terminal, total, with: part, into: total, count: columns)
   }
 
-  /// Combines the partial results in ascending order.
+  private func combine(
+    _ terminal: Terminal, _ total: UnsafeMutableRawPointer, with part: UnsafeMutableRawPointer,
+    into result: UnsafeMutableRawPointer, count: Int
+  ) {
+    Tile.run(
+      terminal.combiner, type: terminal.type, to: terminal.type, dst: result, a: total, b: part,
+      c: nil, count: count)
+  }
+
+  /// Combines the partial results.
   func finish(_ context: RunContext) {
     for t in 0..<terminals.count where terminals[t].partialCount > 0 {
       let terminal = terminals[t]
       let partials = context.address(terminal.partials)
-      if terminal.kind == .columns {
-        let bytes = columns &* terminal.type.size
-        for part in 1..<terminal.partialCount where !context.isAlone {
-          combine(terminal, partials, with: partials + part &* ArenaAllocator.rounded(bytes))
+      if terminal.kind != .everything {
+        if terminal.kind == .columns {
+          finishColumns(terminal, partials, context)
+        } else {
+          finishRows(terminal, partials, context)
         }
-        memcpy(context.address(terminal.place), partials, bytes)
         continue
       }
       var total = Accumulator()
-      if terminal.isPerRow {
-        total.combine(
-          terminal.opcode, terminal.type, values: partials, count: terminal.partialCount)
+      if terminal.isPerRow, terminal.partialCount == rows {
+        total.combine(terminal.opcode, terminal.type, values: partials, count: rows)
       } else {
         total.combine(terminal.opcode, terminal.type, partials, count: terminal.partialCount)
       }
       total.store(terminal.type, context.address(terminal.place))
     }
   }
+
+  /// Adds the sums of parts. Who runs alone has left those of groups of them.
+  private func finishColumns(
+    _ terminal: Terminal, _ partials: UnsafeMutableRawPointer, _ context: RunContext
+  ) {
+    let bytes = columns &* terminal.type.size
+    let stride = ArenaAllocator.rounded(bytes)
+    let together = Self.partsTogether
+    let groups = (terminal.partialCount &+ together &- 1) / together
+    for group in 0..<groups {
+      let first = context.isAlone ? group : group &* together
+      let count = context.isAlone ? 1 : min(terminal.partialCount &- first, together)
+      for part in 1..<max(count, 1) {
+        combine(
+          terminal, partials + first &* stride, with: partials + (first &+ part) &* stride)
+      }
+      if group > 0 { combine(terminal, partials, with: partials + first &* stride) }
+    }
+    memcpy(context.address(terminal.place), partials, bytes)
+  }
 }
 
 extension Accumulator {
-  /// Takes in elements, part by part.
+  /// One element.
+  init(element: UnsafeMutableRawPointer, _ type: ScalarType) {
+    switch type {
+    case .float64: double = element.load(as: Double.self)
+    case .float32: double = Double(element.load(as: Float.self))
+    case .int64: int = element.load(as: Int64.self)
+    case .int32: int = Int64(element.load(as: Int32.self))
+    case .uint8, .bool: int = Int64(element.load(as: UInt8.self))
+    }
+  }
+
+  /// The result as it is kept among partial ones.
+  func bits(_ type: ScalarType) -> UInt64 {
+    type.isFloating ? double.bitPattern : UInt64(bitPattern: int)
+  }
+
+  /// Takes in the elements of one part.
+  mutating func reduce(
+    _ opcode: Opcode, _ type: ScalarType, _ part: UnsafeMutableRawPointer, count: Int
+  ) {
+    switch (opcode, type.isFloating) {
+    case (.sum, true): double = Reduce.sum(type: type, part, count: count)
+    case (.sum, false): int &+= Reduce.integerSum(type: type, part, count: count)
+    case (.max, true): merge(Reduce.max(type: type, part, count: count), isMax: true)
+    case (.max, false): merge(Reduce.integerMax(type: type, part, count: count), isMax: true)
+    case (_, true): merge(Reduce.min(type: type, part, count: count), isMax: false)
+    case (_, false): merge(Reduce.integerMin(type: type, part, count: count), isMax: false)
+    }
+    isStarted = true
+  }
+
+  /// Takes in all elements, part by part.
   fileprivate mutating func combine(
     _ opcode: Opcode, _ type: ScalarType, values: UnsafeMutableRawPointer, count: Int
   ) {
-    var first = 0
-    while first < count {
-      let n = min(Summation.blockLength, count - first)
-      let part = values + first * type.size
-      switch (opcode, type.isFloating) {
-      case (.sum, true): double += Reduce.sum(type: type, part, count: n)
-      case (.sum, false): int &+= Reduce.integerSum(type: type, part, count: n)
-      case (.max, true): merge(Reduce.max(type: type, part, count: n), isMax: true)
-      case (.max, false): merge(Reduce.integerMax(type: type, part, count: n), isMax: true)
-      case (_, true): merge(Reduce.min(type: type, part, count: n), isMax: false)
-      case (_, false): merge(Reduce.integerMin(type: type, part, count: n), isMax: false)
+    let length = Summation.blockLength
+    let parts = (count + length - 1) / length
+    func elements(_ part: Int) -> (UnsafeMutableRawPointer, Int) {
+      (values + part * length * type.size, min(length, count - part * length))
+    }
+    if opcode == .sum, type.isFloating {
+      double = Summation.sum(0, parts) {
+        let (part, count) = elements($0)
+        return Reduce.sum(type: type, part, count: count)
       }
-      isStarted = true
-      first += n
+      return
+    }
+    for part in 0..<parts {
+      let (part, count) = elements(part)
+      reduce(opcode, type, part, count: count)
     }
   }
 
@@ -229,18 +352,30 @@ extension Accumulator {
   ) {
     let doubles = partials.assumingMemoryBound(to: Double.self)
     let integers = partials.assumingMemoryBound(to: Int64.self)
+    if opcode == .sum, type.isFloating {
+      double = Summation.sum(doubles, count)
+      return
+    }
     // In registers: the compiler doesn't know that the results are elsewhere.
     var total = self
     for i in 0..<count {
       switch (opcode, type.isFloating) {
-      case (.sum, true): total.double += doubles[i]
-      case (.sum, false): total.int &+= integers[i]
+      case (.sum, _): total.int &+= integers[i]
       case (_, true): total.merge(doubles[i], isMax: opcode == .max)
       case (_, false): total.merge(integers[i], isMax: opcode == .max)
       }
       total.isStarted = true
     }
     self = total
+  }
+
+  /// The result of the only part, from machine code.
+  mutating func take(_ type: ScalarType, _ result: UnsafeMutableRawPointer) {
+    if type.isFloating {
+      double = result.load(as: Double.self)
+    } else {
+      int = result.load(as: Int64.self)
+    }
   }
 
   /// The greater or the smaller; not-a-number wins.
@@ -252,7 +387,7 @@ extension Accumulator {
     if !isStarted || (isMax ? x > int : x < int) { int = x }
   }
 
-  fileprivate func store(_ type: ScalarType, _ address: UnsafeMutableRawPointer) {
+  func store(_ type: ScalarType, _ address: UnsafeMutableRawPointer) {
     switch type {
     case .float64: address.storeBytes(of: double, as: Double.self)
     case .float32: address.storeBytes(of: Float(double), as: Float.self)

@@ -34,6 +34,14 @@ extension LoopKernel {
       multiplyColumns(chunk, context)
       return
     }
+    if isColumnSearch {
+      searchColumns(chunk: chunk, context)
+      return
+    }
+    if panelColumns > 0 {
+      runPanels(chunk: chunk, context)
+      return
+    }
     if let nativeLoop {
       run(nativeLoop, chunk: chunk, context)
       return
@@ -50,7 +58,10 @@ extension LoopKernel {
         ? context.address(place) + firstRow &* register.pointee.rowBytes
         : base + place.byteOffset
     }
-    if hasSplats { splat(min(blockRows, endRow &- firstRow), pointers, context) }
+    if hasSplats {
+      let block = min(blockRows, endRow &- firstRow)
+      splat(max(block &* columns, block), pointers, context)
+    }
     startTerminals(firstRow: firstRow, context)
     if product.wholeChunk { multiply(from: firstRow, to: endRow, pointers, context) }
     var row = firstRow
@@ -74,13 +85,13 @@ extension LoopKernel {
     for t in 0..<terminals.count { finishChunk(t, context) }
   }
 
-  private func splat(
-    _ block: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
+  func splat(
+    _ count: Int, _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
   ) {
     for l in 0..<loads.count where loads[l].kind == .splat {
       Tile.fill(
         registers[loads[l].register].type, bits: context.scalars[loads[l].number],
-        dst: pointers[loads[l].register], count: max(block * columns, block))
+        dst: pointers[loads[l].register], count: count)
     }
   }
 
@@ -90,21 +101,12 @@ extension LoopKernel {
     _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
   ) {
     let i = instruction.pointee
-    let count = i.isPerRow ? n : n &* columns
     let dst = pointers[Int(i.dst)]
     switch i.kind {
-    case .tile:
-      let b = i.b == Instruction.noRegister ? nil : pointers[Int(i.b)]
-      let c = i.c == Instruction.noRegister ? nil : pointers[Int(i.c)]
-      if fusesMultiplyAdds, let steps = LoopInterpreter.steps(of: i.opcode, i.type) {
-        steps.run(dst: dst, a: pointers[Int(i.a)], b: b, count: count)
-        return
-      }
-      Tile.run(
-        i.opcode, type: i.type, to: i.resultType, dst: dst, a: pointers[Int(i.a)], b: b, c: c,
-        count: count)
-    case .load:
-      fill(loads.base + Int(i.a), start: i.isPerRow ? row : row &* columns, count, dst, context)
+    case .tile, .load:
+      execute(
+        instruction, start: i.isPerRow ? row : row &* columns,
+        count: i.isPerRow ? n : n &* columns, pointers, context)
     case .reduceRows:
       Reduce.rows(
         i.opcode, type: i.type, src: pointers[Int(i.a)], rows: n, columns: columns, dst: dst)
@@ -112,6 +114,29 @@ extension LoopKernel {
       Tile.expandRows(
         elementSize: i.type.size, src: pointers[Int(i.a)], rows: n, columns: columns, dst: dst)
     }
+  }
+
+  /// An instruction that goes element by element.
+  @inline(__always)
+  func execute(
+    _ instruction: UnsafePointer<Instruction>, start: Int, count: Int,
+    _ pointers: UnsafeMutablePointer<UnsafeMutableRawPointer>, _ context: RunContext
+  ) {
+    let i = instruction.pointee
+    let dst = pointers[Int(i.dst)]
+    if i.kind == .load {
+      fill(loads.base + Int(i.a), start: start, count, dst, context)
+      return
+    }
+    let b = i.b == Instruction.noRegister ? nil : pointers[Int(i.b)]
+    let c = i.c == Instruction.noRegister ? nil : pointers[Int(i.c)]
+    if fusesMultiplyAdds, let steps = LoopInterpreter.steps(of: i.opcode, i.type) {
+      steps.run(dst: dst, a: pointers[Int(i.a)], b: b, count: count)
+      return
+    }
+    Tile.run(
+      i.opcode, type: i.type, to: i.resultType, dst: dst, a: pointers[Int(i.a)], b: b, c: c,
+      count: count)
   }
 
   func fill(

@@ -22,7 +22,7 @@ extension MoveKernel {
             elementSize: size, from: table, rowCount: rowCount, width: width,
             indices: indices.assumingMemoryBound(to: Int64.self),
             count: bLayout!._withUnsafeGuaranteedRef { $0.count }, to: to)
-          precondition(isValid, "LazyGrad: row indices changed after they were checked")
+          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
         }
       }
     case .scatterAddRows:
@@ -33,7 +33,7 @@ extension MoveKernel {
             type: type, rows: rows, indices: indices.assumingMemoryBound(to: Int64.self),
             count: cLayout!._withUnsafeGuaranteedRef { $0.count }, width: width, to: to,
             rowCount: rowCount)
-          precondition(isValid, "LazyGrad: row indices changed after they were checked")
+          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
         }
       }
     case .setRows:
@@ -44,7 +44,7 @@ extension MoveKernel {
             elementSize: size, rows: rows, indices: indices.assumingMemoryBound(to: Int64.self),
             count: cLayout!._withUnsafeGuaranteedRef { $0.count }, width: width, to: to,
             rowCount: rowCount)
-          precondition(isValid, "LazyGrad: row indices changed after they were checked")
+          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
         }
       }
     case .setRegion, .addRegion:

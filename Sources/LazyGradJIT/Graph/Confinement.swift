@@ -6,7 +6,7 @@ extension Tape {
   /// happen: another thread has used the tensor, or something that was made of it, meanwhile.
   @inline(never)
   package static func confinementIsBroken(_ what: String) -> Never {
-    preconditionFailure(
+    fatalError(
       "LazyGrad: a tensor was used by two threads at once (\(what) while it was in use): tensors"
         + " belong to one task at a time; hand them over, or send a TensorSnapshot")
   }

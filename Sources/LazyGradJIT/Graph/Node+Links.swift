@@ -165,8 +165,11 @@ extension Tape {
     let isRead = nodes[Int(id)].uses != 0 && nodes[Int(id)].traits.contains(.variable)
     let isCleared = nodes[Int(id)].state.contains(.cleared)
     let isResumable = nodes[Int(id)].state.contains(.resumable)
-    // What was recorded after the graph was cleared may be differentiated down to this handle.
-    if isRead, isCleared, !isResumable, hasLaterReaders(id) { return }
+    // What was recorded after the graph was cleared may be differentiated down to this handle. Of a pass
+    // that runs in pieces the readers are cleared already, but it has still to come by.
+    if isRead, isCleared, !isResumable, state.pointee.suspendedPasses != 0 || hasLaterReaders(id) {
+      return
+    }
     let value = self.value(of: id)
     // An array over it will show the memory of what this is a view of.
     if nodes[Int(id)].opcode == .view { handOut(id) }

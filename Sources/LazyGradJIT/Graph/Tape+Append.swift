@@ -56,7 +56,7 @@ extension Tape {
   @usableFromInline @inline(never)
   func grow() {
     let capacity = Int(state.pointee.capacity)
-    precondition(capacity < 1 << 31, "LazyGrad: more than 2^31 live operations on one thread")
+    if capacity >= 1 << 31 { fatalError("LazyGrad: more than 2^31 live operations on one thread") }
     if !doubleArena() { takeReserve() }
   }
 

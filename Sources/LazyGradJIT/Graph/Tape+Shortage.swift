@@ -60,7 +60,7 @@ extension Tape {
   }
 
   private static func lacksRecords(_ count: Int) -> Never {
-    preconditionFailure("LazyGrad: no memory for more than \(count) recorded operations")
+    fatalError("LazyGrad: no memory for more than \(count) recorded operations")
   }
 
   /// Whether there is no memory to go on recording, now that what could be computed and dropped has been.

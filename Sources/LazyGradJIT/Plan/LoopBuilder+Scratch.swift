@@ -22,24 +22,35 @@ extension LoopBuilder {
     _ terminal: LoopKernel.Terminal, chunks: Int
   ) -> (count: Int, bytes: Int) {
     switch terminal.kind {
+    case .rows:
+      let slices = (columns + Summation.blockLength - 1) / Summation.blockLength
+      return (rows * slices, terminal.partialBytes)
     case .columns:
-      if terminal.period != rows || rows <= terminal.part { return (0, 0) }
+      if panelColumns > 0 || terminal.isSearch || terminal.period != rows || rows <= terminal.part {
+        return (0, 0)
+      }
       let bytes = ArenaAllocator.rounded(columns * terminal.type.size)
       return ((rows + terminal.part - 1) / terminal.part, bytes)
     case .everything:
-      if chunks == 1 { return (0, 0) }
-      if terminal.isPerRow { return (rows, terminal.type.size) }
-      return ((rows * columns + Summation.blockLength - 1) / Summation.blockLength, 8)
+      let count = terminal.isPerRow ? rows : rows * columns
+      if chunks == 1, count <= Summation.blockLength { return (0, 0) }
+      if terminal.isPerRow, keepsRows { return (rows, terminal.type.size) }
+      return ((count + Summation.blockLength - 1) / Summation.blockLength, 8)
     }
   }
+
+  /// Whether a reduction of one value per row keeps them all: chunks of whole parts of them would be
+  /// too long to be shared evenly.
+  private var keepsRows: Bool { plainChunk < Summation.blockLength || product != nil }
 
   /// Rows that a chunk must be a multiple of for a reduction's sake.
   private func chunkUnit(_ terminal: LoopKernel.Terminal) -> Int {
     switch terminal.kind {
+    case .rows: 1
     case .columns: terminal.period == rows ? terminal.part : max(terminal.period, 1)
     case .everything:
       terminal.isPerRow
-        ? 1
+        ? (keepsRows ? 1 : Summation.blockLength)
         : Summation.blockLength
           >> min(columns.trailingZeroBitCount, Summation.blockLength.trailingZeroBitCount)
     }
@@ -77,7 +88,8 @@ extension LoopBuilder {
       scratch.active.append((scratch.lastUse[Int(r)], slot))
     }
     let (blockRows, chunkRows) = cutRows(liveRegisters: Int(slots))
-    let slotBytes = ArenaAllocator.rounded(blockRows * max(columns, 1) * 8) + 64
+    let block = panelColumns > 0 ? Summation.blockLength : blockRows * max(columns, 1)
+    let slotBytes = ArenaAllocator.rounded(block * 8) + 64
     for r in scratch.order {
       registers[Int(r)].place.byteOffset = Int(scratch.slotOf[Int(r)]) * slotBytes
     }
@@ -125,6 +137,7 @@ extension LoopBuilder {
   /// A block or chunk that is not the last ends on a multiple of 8 elements: kernels write whole
   /// vectors.
   private mutating func cutRows(liveRegisters: Int) -> (block: Int, chunk: Int) {
+    if panelColumns > 0 { return (1, rows) }
     let width = max(columns, 1)
     let unit = width % 8 == 0 ? 1 : width % 4 == 0 ? 2 : width % 2 == 0 ? 4 : 8
     func rounded(_ n: Int, to unit: Int) -> Int { (n + unit - 1) / unit * unit }
@@ -157,6 +170,25 @@ extension LoopBuilder {
     if chunk >= rows { chunk = max(rows, 1) }
     return (min(block, chunk), chunk)
   }
+
+  /// Columns of a panel where rows are too long to be worked on at once, else 0.
+  ///
+  /// Enough panels for the threads to share, long enough that to begin one doesn't count, and whole
+  /// parts of sums.
+  var panelColumns: Int {
+    if !isPanelled { return 0 }
+    let part = Summation.blockLength
+    return min(max((columns / 16 + part - 1) / part * part, part), 8 * part)
+  }
+
+  /// Panels per chunk; 0 where sums of columns want all rows of a panel.
+  var chunkPanels: Int {
+    if !isPanelled || terminals.contains(where: { $0.kind == .columns }) { return 0 }
+    let panels = rows * ((columns + panelColumns - 1) / panelColumns)
+    return max(32_768 / panelColumns, (panels + 63) / 64)
+  }
+
+  private var isPanelled: Bool { rows > 0 && planner.groups[g].isPanelled }
 
   /// Columns per chunk where a product is split by columns, else 0.
   ///

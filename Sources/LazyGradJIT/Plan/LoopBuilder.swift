@@ -12,7 +12,7 @@ struct LoopBuilder {
   private(set) var nanoseconds = 0.0
 
   // What is known of the kernel that is being built; arrays keep their memory from one to the next.
-  private var g = 0
+  private(set) var g = 0
   private(set) var rows = 0
   private(set) var columns = 1
   var registers: [LoopKernel.Register] = []
@@ -65,7 +65,8 @@ struct LoopBuilder {
     }
     return LoopKernel(
       rows: rows, columns: columns, blockRows: cut.blockRows, chunkRows: cut.chunkRows,
-      chunkColumns: chunkColumns, registers: registers, loads: loads, code: code, stores: stores,
+      chunkColumns: chunkColumns, panelColumns: panelColumns, chunkPanels: chunkPanels,
+      registers: registers, loads: loads, code: code, stores: stores,
       terminals: terminals,
       product: product, terms: terms, batchOffsets: batchOffsets, scratchBytes: cut.bytes,
       nodes: members)
@@ -123,9 +124,10 @@ struct LoopBuilder {
     let register: UInt16
     if entry.pointee.isStored, entry.pointee.kind != .late {
       bytesWritten += (isPerRow ? rows : rows * columns) * type.size
-      if isPerRow {
-        // A vector's worth is written past the last row of a block, so it is copied out exactly.
-        register = scratchRegister(type, perRow: true)
+      if isPerRow || panelColumns > 0 {
+        // A vector's worth is written past the last row of a block, or past the end of a row that is
+        // worked off in panels, so it is copied out exactly.
+        register = scratchRegister(type, perRow: isPerRow)
         stores.append(
           LoopKernel.Store(
             register: Int(register), place: entry.pointee.place, elementSize: type.size))
@@ -284,13 +286,18 @@ struct LoopBuilder {
       return
     }
     let dims = planner.layout(entry.node.attribute).dims
-    let isEverything = dims[0] == 1 && dims[2] == 1
+    let kind: LoopKernel.Terminal.Kind =
+      panelColumns > 0
+      ? (dims[2] == 1 ? .rows : .columns) : dims[0] == 1 && dims[2] == 1 ? .everything : .columns
     bytesWritten += planner.byteCount(i)
     terminals.append(
       LoopKernel.Terminal(
-        kind: isEverything ? .everything : .columns, opcode: entry.node.opcode, type: type,
+        kind: kind, opcode: entry.node.opcode, type: type,
         register: Int(input), isPerRow: readsRows, period: dims[1],
-        resultCount: dims[0] * dims[2], place: entry.place, part: partRows, partials: entry.place))
+        resultCount: dims[0] * dims[2], place: entry.place, part: partRows,
+        run: entry.node.opcode == .sum && type.isFloating
+          ? Summation.runRows(columns: columns) : .max >> 1,
+        partials: entry.place))
   }
 
   private mutating func emitProduct(_ i: Int) {

@@ -106,6 +106,9 @@ package final class Plan: @unchecked Sendable {
   }
 
   package var kernelCount: Int { steps.count }
+
+  /// Bytes that a run takes beside operands and results.
+  package func runBytes(threads: Int) -> Int { arenaBytes + threads * workBytes }
 }
 
 /// A fused loop nest: rows by columns, worked off in blocks of rows.
@@ -134,12 +137,24 @@ package final class LoopKernel: @unchecked Sendable {
   package let batchOffsets: Frozen<Int>
   /// Whether some register holds a run-time scalar.
   let hasSplats: Bool
+  /// Whether an element of the product is a sum of several stretches.
+  let hasStretches: Bool
+  /// Rows of a product that is split by columns that are worked on together where it has stretches:
+  /// memory for the sums of some.
+  static let stretchRows = 16 * ProductArguments.packedRows
   /// How a thread's scratch memory is used.
   let layout: ScratchLayout
   /// For the dump: the graph positions that were fused.
   package let nodes: [Int32]
   /// Columns per chunk of a product that is split by columns instead of rows; 0 for none.
   package let chunkColumns: Int
+  /// Columns of a panel where rows are so long that they are worked off in panels; 0 for none. Then
+  /// all values are full.
+  package let panelColumns: Int
+  /// Panels per chunk, counted along the rows; 0 where a chunk is a panel of all rows.
+  package let chunkPanels: Int
+  /// Whether all that the kernel does is to find the positions of extremes along columns.
+  private(set) var isColumnSearch = false
   /// Whether the portable kernels round multiplications and additions together where machine code does:
   /// they are to give its bits, because the plan is made for an instruction set that has it. So the
   /// bits depend on that choice, and not on whether code memory was granted. Set once, as below.
@@ -153,7 +168,7 @@ package final class LoopKernel: @unchecked Sendable {
 
   init(
     rows: Int, columns: Int, blockRows: Int, chunkRows: Int, chunkColumns: Int,
-    registers: [Register], loads: [Load],
+    panelColumns: Int, chunkPanels: Int, registers: [Register], loads: [Load],
     code: [Instruction], stores: [Store], terminals: [Terminal], product: Product?,
     terms: [Product.Term], batchOffsets: [Int], scratchBytes: Int, nodes: [Int32]
   ) {
@@ -162,7 +177,18 @@ package final class LoopKernel: @unchecked Sendable {
     self.blockRows = blockRows
     self.chunkRows = chunkRows
     self.chunkColumns = chunkColumns
-    if chunkColumns > 0 {
+    self.panelColumns = panelColumns
+    self.chunkPanels = chunkPanels
+    if panelColumns > 0 {
+      let panels = (columns + panelColumns - 1) / panelColumns
+      chunkCount =
+        chunkPanels > 0 ? (rows * panels + chunkPanels - 1) / chunkPanels : panels
+    } else if let search = terminals.first, search.isSearch {
+      // One result row of some columns.
+      isColumnSearch = true
+      let blocks = (columns + Summation.blockLength - 1) / Summation.blockLength
+      chunkCount = rows / max(search.period, 1) * blocks
+    } else if chunkColumns > 0 {
       chunkCount = (columns + chunkColumns - 1) / chunkColumns
     } else {
       chunkCount = rows == 0 ? 1 : (rows + chunkRows - 1) / chunkRows
@@ -181,12 +207,29 @@ package final class LoopKernel: @unchecked Sendable {
     self.terms = Frozen(terms)
     self.batchOffsets = Frozen(batchOffsets)
     hasSplats = loads.contains { $0.kind == .splat }
+    var stretches = 1
+    var stretchBytes = 0
+    if let product, product.type.isFloating, let longest = terms.map(\.k).max(),
+      longest > Summation.stretchDepth
+    {
+      stretches = (longest + Summation.stretchDepth - 1) / Summation.stretchDepth
+      // One level more for the sum of a term that is added to others.
+      if terms.count > 1 || product.start != nil { stretches *= 2 }
+      let block =
+        chunkColumns > 0
+        ? min(rows, Self.stretchRows) * chunkColumns
+        : min(product.wholeChunk ? chunkRows : blockRows, product.m) * product.n
+      stretchBytes = block * product.type.size
+    }
+    hasStretches = stretches > 1
     layout = ScratchLayout(
-      registers: registers.count, terms: terms.count, terminals: terminals.count, columns: columns,
+      registers: registers.count, terms: terms.count, terminals: terminals,
+      columns: panelColumns > 0 ? panelColumns : columns,
       scratchBytes: scratchBytes,
       // A strip is at most half a kilobyte wider than the columns.
       packedBytes: chunkColumns > 0
-        ? Summation.blockDepth * (chunkColumns * (product?.type.size ?? 0) + 512) : 0)
+        ? Summation.blockDepth * (chunkColumns * (product?.type.size ?? 0) + 512) : 0,
+      stretchBytes: stretchBytes, stretchLevels: Summation.levels(stretches))
     self.nodes = nodes
   }
 
@@ -269,7 +312,8 @@ package final class LoopKernel: @unchecked Sendable {
 
   /// A reduction whose result is only known after the whole loop.
   package struct Terminal: Sendable {
-    package enum Kind: UInt8, Sendable { case everything, columns }
+    /// `rows`: of rows that are worked off in panels.
+    package enum Kind: UInt8, Sendable { case everything, columns, rows }
     package var kind: Kind
     package var opcode: Opcode
     package var type: ScalarType
@@ -282,10 +326,24 @@ package final class LoopKernel: @unchecked Sendable {
     package var place: Place
     /// `columns` over all rows: rows that are summed before they are added to what was before.
     package var part: Int
+    /// `columns`: rows that are summed one after the other; the sums of such runs are added in pairs.
+    package var run: Int
     /// Partial results that are combined after the loop, and how many: those of parts, or the values
     /// of all rows. None where the loop does it all.
     package var partials: Place
     package var partialCount = 0
+
+    /// Whether it is the position of an extreme: a value and its position per partial result.
+    var isSearch: Bool { opcode == .argmax || opcode == .argmin }
+    /// `everything` and `rows`: bytes of the result of a part.
+    var partialBytes: Int { isSearch ? 16 : 8 }
+
+    /// `columns`: how often the runs of a result row or part are halved until each is one.
+    var levels: Int {
+      guard kind == .columns, period > 0 else { return 0 }
+      let rows = partialCount > 0 ? part : period
+      return Summation.levels((rows + run - 1) / run)
+    }
 
     /// The operation that combines two partial results.
     var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }

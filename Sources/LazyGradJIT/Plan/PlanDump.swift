@@ -42,8 +42,13 @@ extension LoopKernel {
       }
     }
     for terminal in terminals.array {
-      names.append(
-        (terminal.kind == .everything ? "all-" : "column-") + terminal.opcode.info.name)
+      let kind =
+        switch terminal.kind {
+        case .everything: "all-"
+        case .columns: "column-"
+        case .rows: "row-"
+        }
+      names.append(kind + terminal.opcode.info.name)
     }
     if !names.isEmpty { parts.append(names.joined(separator: " ")) }
     let space = columns == 1 ? "[\(rows)]" : "[\(rows) x \(columns)]"
@@ -77,8 +82,8 @@ extension LoopKernel {
     }
     for terminal in terminals.array {
       text +=
-        "      \(terminal.kind == .everything ? "all" : "columns")-\(terminal.opcode.info.name) "
-        + "\(name(UInt16(terminal.register)))\n"
+        "      \(terminal.kind == .everything ? "all" : "\(terminal.kind)")-"
+        + "\(terminal.opcode.info.name) \(name(UInt16(terminal.register)))\n"
     }
     return text
   }

@@ -312,6 +312,7 @@ extension Planner {
     for member in groups[h].members { entries[Int(member)].group = Int32(g) }
     groups[g].members += groups[h].members
     groups[g].isSorted = false
+    if groups[h].hasWholeReduction { groups[g].hasWholeReduction = true }
     groups[g].columns = max(groups[g].columns, groups[h].columns)
     if groups[g].product == nil { groups[g].product = groups[h].product }
     append(groups[h].firstEdge, groups[h].lastEdge, to: g)

@@ -9,7 +9,14 @@ extension Planner {
     let (outer, length, inner) = (dims[0], dims[1], dims[2])
     if node.opcode == .argmax || node.opcode == .argmin {
       if inner > 1 {
-        reduceTransposed(i, outer, length, inner)
+        let operand = input(i, 0)
+        if !isInOrder(operand) {
+          inputs[3 * i] = copiedInput(operand.source, shape: operand.shape)
+        }
+        standAlone(i, columns: inner, count: outer * length * inner, as: .late)
+      } else if inner == 1, length > Self.rowLimit, outer > 0 {
+        standAlone(i, columns: length, count: outer * length, as: .late)
+        groups[Int(entries[i].group)].isPanelled = true
       } else {
         standAlone(i, columns: length, count: outer * length * inner, as: .perRow)
       }
@@ -38,6 +45,19 @@ extension Planner {
         return
       }
     }
+    if total > 0, outer > 1 || inner > 1, max(inner, inner == 1 ? length : 0) > Self.rowLimit {
+      let columns = inner == 1 ? length : inner
+      if canJoin, kind == .full, groups[g].count == total, groups[g].product == nil,
+        !groups[g].hasWholeReduction, groups[g].columns == 0 || groups[g].columns == columns
+      {
+        groups[g].columns = columns
+        join(i, g, as: .late)
+      } else {
+        standAlone(i, columns: columns, count: total, as: .late)
+      }
+      groups[Int(entries[i].group)].isPanelled = true
+      return
+    }
     if inner == 1, outer > 1 {
       standAlone(i, columns: length, count: total, as: .perRow)
       return
@@ -45,7 +65,10 @@ extension Planner {
     // One result, or one per column, once the loop is through.
     if outer == 1, inner == 1 {
       let rows = canJoin && groups[g].columns > 0 ? groups[g].count / groups[g].columns : 0
-      if canJoin, kind == .full ? groups[g].count == total : kind == .perRow && rows == total {
+      defer { groups[Int(entries[i].group)].hasWholeReduction = true }
+      if canJoin, !groups[g].isPanelled,
+        kind == .full ? groups[g].count == total : kind == .perRow && rows == total
+      {
         join(i, g, as: .late)
       } else {
         standAlone(i, columns: 0, count: total, as: .late)
@@ -67,17 +90,10 @@ extension Planner {
     noteReads(i, g)
   }
 
-  /// The position of an extreme along a middle axis: over a copy with that axis last.
-  private mutating func reduceTransposed(_ i: Int, _ outer: Int, _ length: Int, _ inner: Int) {
-    var source = input(i, 0).source
-    if !source.isLinear { source = copiedInput(source, shape: input(i, 0).shape).source }
-    let table = LayoutTable.shared
-    let moved = table.intern(dims: [outer, inner, length], strides: [length * inner, 1, inner])
-    let view = Source(position: source.position, layout: moved, offset: 0, isLinear: false)
-    inputs[3 * i] = copiedInput(view, shape: table.intern(dims: [outer, inner, length]))
-    entries[i].kind = .perRow
-    let g = newGroup(i, columns: length, count: outer * inner * length)
-    noteReads(i, g, elementwise: false)
+  /// Whether an operand is memory whose elements follow each other.
+  private func isInOrder(_ operand: Input) -> Bool {
+    let opcode = entries[operand.position].node.opcode
+    return opcode != .scalar && opcode != .iota && layout(readLayout(operand)).isContiguous
   }
 
   // MARK: Products

@@ -111,6 +111,11 @@ struct Planner {
     var lastEdge: Int32 = -1
     /// Dead: the group that this one was merged into.
     var into: Int32 = -1
+    /// Rows are longer than `rowLimit` and worked off in panels; what they are reduced to is known
+    /// after the loop.
+    var isPanelled = false
+    /// Everything is reduced to one value: such loops have no panels, which would cut it otherwise.
+    var hasWholeReduction = false
     /// The members stand in the order in which they can be computed.
     var isSorted = true
     var product: ProductGroup?

@@ -39,6 +39,10 @@ package struct ProductArguments {
   }
 
   package typealias Function = @convention(c) (UnsafeRawPointer) -> Void
+
+  /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis and 128
+  /// packed columns they fill a quarter of a second-level cache.
+  package static let packedRows = 120
 }
 
 /// One call of a product's machine code with everything but the addresses of its arrays.
