@@ -141,6 +141,28 @@ extension GuardTests {
     withExtendedLifetime((v, w)) {}
   }
 
+  /// Index arrays pick rows of a table over all elements, which is a copy where strides allow no view.
+  @Test("A view that is gone keeps its lock for what picks from a copy of the same elements")
+  func copiesOfStridedMemory() {
+    let array = NDArray(Array(0..<15).map(Double.init), shape: [3, 5])
+    let x = Tensor(array.transposed(), copy: false)
+    var turned: Tensor? = x.transposed()
+    let rows = memGuardOff { turned![NDArray([0, 0])] }
+    turned = nil
+    #expect(rows.elements(as: Double.self) == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4])
+    #expect(array.lockHolders == ["view"])
+    rows.clearGraph()
+    #expect(array.isWriteable)
+
+    // Not of what another operation has copied.
+    let copy = memGuardOff { +x }
+    turned = copy[1...]
+    let part = memGuardOff { turned![NDArray([0, 0])] }
+    turned = nil
+    #expect(array.isWriteable)
+    withExtendedLifetime((x, part)) {}
+  }
+
   @Test("A view that is joined to its base again is a new use of that")
   func joinedViews() {
     let x = Tensor([[1.0, 2], [3, 4]])

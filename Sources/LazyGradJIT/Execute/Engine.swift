@@ -145,12 +145,16 @@ extension Tape {
     for i in 0..<n where isReached[i] {
       let id = UInt32(i)
       let state = nodes[i].state
-      guard state.contains(.tracked), hasOperands(id),
-        state.contains(.guarded) || isGuardedThrough(id, isReached)
-      else { continue }
+      guard state.contains(.tracked), hasOperands(id) else { continue }
+      let isThrough = isGuardedThrough(id, isReached)
+      if !isThrough, !state.contains(.guarded) { continue }
       var reads = state.contains(.handedOut) && isOver(storage, id)
       for operand in [a(id), b(id), c(id)] where operand != id {
         if isOver(storage, operand) { reads = true }
+      }
+      // Where this shows a copy, what it was made through shows what that is a copy of.
+      if isThrough, nodes[Int(a(id))].traits.contains(.standIn), isOver(storage, a(a(id))) {
+        reads = true
       }
       if reads { names.append(nodes[i].opcode.info.name) }
     }

@@ -57,6 +57,9 @@ public struct Node {
     /// A gradient that was recorded without backward information, or computed from one: what it depends
     /// on can't be found out any more.
     @inlinable public static var gradient: Traits { Traits(rawValue: 4) }
+    /// A copy of a value whose memory can't be shown in the way that a view asks for: the view is one of
+    /// the copy then.
+    @inlinable public static var standIn: Traits { Traits(rawValue: 8) }
     /// What a result has if one of its operands has it.
     @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 

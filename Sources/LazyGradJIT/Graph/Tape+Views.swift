@@ -27,7 +27,7 @@ extension Tape {
     guard let part = LayoutTable.shared[place.layout].part(target, offset) else {
       let copy = append(
         .copy, self[value].type, shape: self[value].shape, a: value,
-        traits: self[value].traits.intersection(.inherited), state: mode.state)
+        traits: self[value].traits.intersection(.inherited).union(.standIn), state: mode.state)
       return view(copy, layout: target, offset: offset, state: mode.state)
     }
     var route = Tape.none
