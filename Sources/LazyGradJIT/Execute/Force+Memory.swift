@@ -73,10 +73,12 @@ extension Tape {
   }
 
   /// Whether a result shares a block with others: nobody holds it, and its record has room for the
-  /// place.
+  /// place. In the middle of a pass none does: what the pass has gathered gets handles at its end, and an
+  /// array over one must not have the locks of others.
   @inline(__always)
   private func isPacked(_ id: UInt32) -> Bool {
-    nodes[Int(id)].slot == nil && !Node.keepsPayload(nodes[Int(id)].opcode)
+    nodes[Int(id)].slot == nil && state.pointee.suspendedPasses == 0
+      && !Node.keepsPayload(nodes[Int(id)].opcode)
   }
 }
 

@@ -49,6 +49,13 @@ public struct TapeState: ~Copyable {
   public var windowStart: UInt32 = 0
   /// The running hash of the window's signature words.
   @usableFromInline var hash: UInt64 = TapeHash.seed
+  // All that recording reads and writes of the state besides the tables stands in its first cache line.
+  /// Handles that point at a node rather than at a value.
+  var heldNodes = 0
+  /// Bytes that the window's nodes would need if each were in memory.
+  public var pendingBytes = 0
+  /// Where it does something else than record.
+  public var limits = TapeLimits()
   /// The oldest node that a leaf record of the window stands for.
   var lowestImport = UInt32.max
   /// The windows before this one that still lie where they were recorded.
@@ -57,10 +64,6 @@ public struct TapeState: ~Copyable {
   var copiedNumbers = RawList<(source: UInt32, copy: UInt32)>()
   /// Whether the window reads a value from before it that is itself still pending.
   var readsPending = false
-  /// Handles that point at a node rather than at a value.
-  var heldNodes = 0
-  /// Where it does something else than record.
-  public var limits = TapeLimits()
   /// The number of live records from which values that are carried on unread are computed; more than
   /// `limits` says once a large graph has turned out to stay.
   var lateLimit = 0
@@ -84,8 +87,6 @@ public struct TapeState: ~Copyable {
   public var hasCleared = false
   /// The records that the last backward pass wrote.
   var clearing: Range<UInt32> = 0..<0
-  /// Bytes that the window's nodes would need if each were in memory.
-  public var pendingBytes = 0
   /// Nodes with a leaf record's count on a storage, or a reference to it.
   var owners = RawList<UInt32>()
   var work = RawList<UInt32>()
