@@ -23,7 +23,7 @@ let package = Package(
     .testTarget(
       name: "LazyGradTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
-      name: "LazyGradExitTests", dependencies: ["LazyGrad", "TestSupport"]),
+      name: "LazyGradExitTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
       name: "ConformanceTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(

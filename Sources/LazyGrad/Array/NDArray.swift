@@ -24,8 +24,8 @@ internal import LazyGradJIT
 /// Arrays have reference identity and belong to one task at a time; send a `TensorSnapshot`.
 public final class NDArray {
   let storage: Storage
-  /// Lengths and strides, interned.
-  let layoutID: LayoutID
+  /// Lengths and strides.
+  let layout: Layout
   /// Where the element with all indices 0 is, counted in elements from the start of the storage.
   let offset: Int
   /// The type of the elements.
@@ -45,7 +45,7 @@ public final class NDArray {
     isNativelyWriteable: Bool = true, poison: Poison? = nil
   ) {
     self.storage = storage
-    self.layoutID = layout
+    self.layout = LayoutTable.shared[layout]
     self.offset = offset
     self.dtype = dtype
     self.base = base
@@ -95,7 +95,7 @@ public final class NDArray {
       operation: operation, message: "shape \(dims) has more elements than memory can hold")
   }
 
-  var layout: Layout { LayoutTable.shared[layoutID] }
+  var layoutID: LayoutID { layout.id }
 
   /// The address of the element with all indices 0.
   var pointer: UnsafeMutableRawPointer { storage.pointer + offset * dtype.size }

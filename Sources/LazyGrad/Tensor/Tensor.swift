@@ -57,6 +57,7 @@ public final class Tensor {
   init(_ slot: SlotRef, base: Tensor, layout: LayoutID, offset: Int) {
     self.slot = slot
     related = Unmanaged.passRetained(base)
+    LayoutTable.shared.retain(layout)
     viewLayout = layout
     viewOffset = offset
     kind = .view
@@ -86,7 +87,10 @@ public final class Tensor {
   }
 
   deinit {
-    if let baseTensor { unlink(from: baseTensor) }
+    if let baseTensor {
+      unlink(from: baseTensor)
+      LayoutTable.shared.release(viewLayout)
+    }
     Tape.release(slot)
     if let related { related.release() }
   }

@@ -1,51 +1,30 @@
 // Interned shapes and strides. A shape or a view is one `UInt32` everywhere else, so the
 // equal-shape test of an operation is one integer comparison. Uses nothing else of the engine.
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
 import Synchronization
 
 /// The identity of an interned layout: dimensions and strides, without an offset.
 public typealias LayoutID = UInt32
 
-/// Dimensions and strides of a strided array, in elements. Immutable and never freed.
-package final class Layout: Sendable {
-  package let id: LayoutID
-  package let dims: [Int]
-  package let strides: [Int]
-  /// The number of elements.
-  package let count: Int
-  /// The layout with the same dimensions in C order: the identity of the shape.
-  package let shapeID: LayoutID
-  /// Whether elements follow each other in C order without gaps.
-  package let isContiguous: Bool
-
-  package var rank: Int { dims.count }
-
-  init(id: LayoutID, dims: [Int], strides: [Int], count: Int, shapeID: LayoutID, contiguous: Bool) {
-    self.id = id
-    self.dims = dims
-    self.strides = strides
-    self.count = count
-    self.shapeID = shapeID
-    self.isContiguous = contiguous
-  }
-
-  /// The smallest and the largest element offset that the layout touches, relative to its start;
-  /// nil for an empty array.
-  package var extent: ClosedRange<Int>? {
-    if count == 0 { return nil }
-    var low = 0
-    var high = 0
-    for (d, s) in zip(dims, strides) {
-      if s < 0 { low += (d - 1) * s } else { high += (d - 1) * s }
-    }
-    return low...high
-  }
-}
-
 /// The process-wide table of layouts.
 ///
-/// Readers index stable memory without a lock; only interning a layout takes one. Entries are
-/// never removed: programs use few distinct shapes, and offsets are not part of a layout.
+/// Readers index stable memory without a lock; only interning a layout takes one. A layout that nothing
+/// names any more is found by a sweep, once `limit` more of them have come up than the last sweep left,
+/// and its identity is given to another one. Until then an identity may be named by
+///
+///     a record or a handle of a tape     found by who sweeps, who has all tapes to himself
+///     an array, the tensor of a view     have a reference to the layout, which counts
+///     a caller who has just got it       the last `recentCount` that each thread has asked for stay
+///     what remembers something by it     forgets all when `generation` changes
+///
+/// A plan names layouts too: there is no sweep while one is being made or runs.
 public final class LayoutTable: Sendable {
   package static let shared = LayoutTable()
 
@@ -56,6 +35,8 @@ public final class LayoutTable: Sendable {
   package static let maxCount = 1 << 48
   private static let chunkBits = 12
   private static let chunkCount = 4096
+  /// No operation has more identities in hand that nothing else names.
+  private static let recentCount = 256
 
   private struct Key: Hashable {
     let dims: [Int]
@@ -63,13 +44,35 @@ public final class LayoutTable: Sendable {
   }
   private struct State {
     var ids: [Key: LayoutID] = [:]
+    /// Identities that have been given out, those that are free again among them.
     var count: UInt32 = 0
+    var free: [LayoutID] = []
+    /// What `cut` remembers.
+    var cuts: [CutKey: LayoutID] = [:]
+    /// What the threads have asked for lately, and the lists of threads that have ended.
+    var recent: [UnsafeMutablePointer<Recent>] = []
+    var idleRecent: [UnsafeMutablePointer<Recent>] = []
+    /// The number of layouts from which on a sweep is due.
+    var due = LayoutTable.limit
+
+    var used: Int { Int(count) - free.count }
+  }
+  private struct CutKey: Hashable {
+    let id: LayoutID
+    let length: Int
+  }
+  private static let cutLimit = 4096
+
+  /// The identities that a thread has asked for lately, in a ring.
+  private struct Recent {
+    let ids: UnsafeMutablePointer<LayoutID>
+    var next = 0
   }
 
   private let state = Lock(State())
-  /// Chunks of unowned references; each chunk is published before an id in it is handed out.
+  /// Chunks of references that the table owns; each chunk is published before an id in it is handed out.
   private nonisolated(unsafe) let chunks:
-    UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>>?>
+    UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>?>?>
   /// The few facts that the record path needs, for readers that must not pay for a reference to the
   /// object.
   @usableFromInline
@@ -96,7 +99,7 @@ public final class LayoutTable: Sendable {
   private init() {
     chunks = .allocate(capacity: Self.chunkCount)
     chunks.initialize(repeating: nil, count: Self.chunkCount)
-    _ = intern(dims: [])
+    state.withLock { _ = append(Key(dims: [], strides: []), count: 1, shapeID: nil, &$0) }
   }
 
   /// The scalar shape has the identity 0.
@@ -105,11 +108,22 @@ public final class LayoutTable: Sendable {
   /// The layout of an identity that this table gave out.
   @inline(__always)
   package subscript(id: LayoutID) -> Layout {
-    chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)]._withUnsafeGuaranteedRef { $0 }
+    chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].unsafelyUnwrapped
+      ._withUnsafeGuaranteedRef { $0 }
   }
 
   /// The facts by chunk, for whoever keeps the address: a global is asked for through a call.
   static var factChunks: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> { facts }
+
+  private static func facts(_ id: LayoutID) -> UnsafeMutablePointer<Facts> {
+    facts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)
+  }
+
+  private func reference(_ id: LayoutID) -> UnsafeMutablePointer<Unmanaged<Layout>?> {
+    chunks[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)
+  }
+
+  // MARK: Asking
 
   /// A layout with its last two axes swapped; remembered in its facts, because every matrix product
   /// asks for it in its backward pass.
@@ -120,8 +134,7 @@ public final class LayoutTable: Sendable {
     dims.swapAt(dims.count - 2, dims.count - 1)
     strides.swapAt(dims.count - 2, dims.count - 1)
     let swapped = shared.intern(dims: dims, strides: strides)
-    (facts[Int(id >> 12)].unsafelyUnwrapped + Int(id & 4095)).pointee.swapped.store(
-      swapped + 1, ordering: .relaxed)
+    facts(id).pointee.swapped.store(swapped + 1, ordering: .relaxed)
     return swapped
   }
 
@@ -129,24 +142,22 @@ public final class LayoutTable: Sendable {
   /// because programs take row after row and batch after batch.
   package func cut(_ id: LayoutID, to length: Int?) -> LayoutID {
     let key = CutKey(id: id, length: length ?? -1)
-    if let known = cuts.withLock({ $0[key] }) { return known }
+    let known = state.withLock { state in
+      let known = state.cuts[key]
+      if let known { Self.note(known, &state) }
+      return known
+    }
+    if let known { return known }
     let layout = self[id]
     let cut = intern(
       dims: (length.map { [$0] } ?? []) + layout.dims.dropFirst(),
       strides: length == nil ? Array(layout.strides.dropFirst()) : layout.strides)
-    cuts.withLock { cuts in
-      if cuts.count >= Self.cutLimit { cuts = [:] }
-      cuts[key] = cut
+    state.withLock { state in
+      if state.cuts.count >= Self.cutLimit { state.cuts = [:] }
+      state.cuts[key] = cut
     }
     return cut
   }
-
-  private struct CutKey: Hashable {
-    let id: LayoutID
-    let length: Int
-  }
-  private let cuts = Lock<[CutKey: LayoutID]>([:])
-  private static let cutLimit = 4096
 
   /// Whether a value of a shape can be computed at all.
   ///
@@ -185,129 +196,189 @@ public final class LayoutTable: Sendable {
     let (natural, count) = Self.contiguousStrides(dims).unsafelyUnwrapped
     var strides = given
     for axis in dims.indices where dims[axis] == 1 || count == 0 { strides[axis] = natural[axis] }
-    return state.withLock { state in
-      let key = Key(dims: dims, strides: strides)
-      if let id = state.ids[key] { return id }
-      let contiguous = strides == natural
-      var shapeID = state.count
-      if !contiguous {
-        let shapeKey = Key(dims: dims, strides: natural)
-        if let known = state.ids[shapeKey] {
-          shapeID = known
-        } else {
-          shapeID = append(
-            &state, key: shapeKey, count: count, shapeID: state.count, contiguous: true)
-        }
-      }
-      return append(&state, key: key, count: count, shapeID: shapeID, contiguous: contiguous)
+    let (id, isDue) = state.withLock { state in
+      let id = find(Key(dims: dims, strides: strides), natural, count, &state)
+      Self.note(id, &state)
+      return (id, state.used >= state.due)
     }
+    if isDue { Self.sweep() }
+    return id
   }
 
-  private func append(
-    _ state: inout State, key: Key, count: Int, shapeID: LayoutID, contiguous: Bool
+  private func find(
+    _ key: Key, _ natural: [Int], _ count: Int, _ state: inout State
   ) -> LayoutID {
-    let id = state.count
+    if let id = state.ids[key] { return id }
+    if key.strides == natural { return append(key, count: count, shapeID: nil, &state) }
+    let shape = Key(dims: key.dims, strides: natural)
+    let shapeID = state.ids[shape] ?? append(shape, count: count, shapeID: nil, &state)
+    return append(key, count: count, shapeID: shapeID, &state)
+  }
+
+  /// A new layout; one in C order has no other shape.
+  private func append(
+    _ key: Key, count: Int, shapeID: LayoutID?, _ state: inout State
+  ) -> LayoutID {
+    let id = state.free.popLast() ?? state.count
     if Int(id) >= Self.chunkCount << Self.chunkBits {
-      fatalError("LazyGrad: more than 16 million distinct shapes and strides in one process")
+      fatalError("LazyGrad: more than 16 million distinct shapes and strides in use in one process")
     }
     let layout = Layout(
-      id: id, dims: key.dims, strides: key.strides, count: count, shapeID: shapeID,
-      contiguous: contiguous)
+      id: id, dims: key.dims, strides: key.strides, count: count, shapeID: shapeID ?? id,
+      contiguous: shapeID == nil)
     let chunk = Int(id >> 12)
     if chunks[chunk] == nil {
       chunks[chunk] = .allocate(capacity: 1 << Self.chunkBits)
       Self.facts[chunk] = .allocate(capacity: 1 << Self.chunkBits)
     }
-    (Self.facts[chunk]! + Int(id & 4095)).initialize(
-      to: Facts(count: count, rank: key.dims.count, shape: shapeID))
-    (chunks[chunk]! + Int(id & 4095)).initialize(to: Unmanaged.passRetained(layout))
+    Self.facts(id).initialize(
+      to: Facts(count: count, rank: key.dims.count, shape: layout.shapeID))
+    reference(id).initialize(to: Unmanaged.passRetained(layout))
     state.ids[key] = id
-    state.count += 1
+    if id == state.count { state.count += 1 }
     return id
   }
-}
 
-extension Layout {
-  /// The dimensions of two shapes broadcast together, or nil where they don't fit.
-  package static func broadcast(_ a: [Int], _ b: [Int]) -> [Int]? {
-    let rank = max(a.count, b.count)
-    var dims = [Int](repeating: 1, count: rank)
-    for axis in 0..<rank {
-      let i = axis - (rank - a.count)
-      let j = axis - (rank - b.count)
-      let x = i >= 0 ? a[i] : 1
-      let y = j >= 0 ? b[j] : 1
-      if x == y || y == 1 {
-        dims[axis] = x
-      } else if x == 1 {
-        dims[axis] = y
-      } else {
-        return nil
-      }
+  // MARK: References
+
+  /// Keeps a layout for who names it in a place that no sweep looks at.
+  package func retain(_ id: LayoutID) { _ = reference(id).pointee.unsafelyUnwrapped.retain() }
+
+  /// Ends what `retain` began.
+  package func release(_ id: LayoutID) { reference(id).pointee.unsafelyUnwrapped.release() }
+
+  private static let recentKey: pthread_key_t = {
+    var key = pthread_key_t()
+    pthread_key_create(&key) { raw in
+      #if canImport(Darwin)
+        let recent = raw.assumingMemoryBound(to: Recent.self)
+      #else
+        let recent = raw!.assumingMemoryBound(to: Recent.self)
+      #endif
+      LayoutTable.shared.state.withLock { $0.idleRecent.append(recent) }
     }
-    return dims
+    return key
+  }()
+
+  /// Notes that the calling thread has been given an identity.
+  private static func note(_ id: LayoutID, _ state: inout State) {
+    let recent =
+      pthread_getspecific(recentKey)?.assumingMemoryBound(to: Recent.self) ?? newRecent(&state)
+    recent.pointee.ids[recent.pointee.next] = id
+    recent.pointee.next = (recent.pointee.next + 1) % recentCount
   }
 
-  /// Strides that show this layout under the larger dimensions `dims`; nil where it does not fit.
-  package func broadcastStrides(to dims: [Int]) -> [Int]? {
-    let lead = dims.count - rank
-    if lead < 0 { return nil }
-    var result = [Int](repeating: 0, count: dims.count)
-    for axis in 0..<rank {
-      if self.dims[axis] == dims[lead + axis] {
-        result[lead + axis] = strides[axis]
-      } else if self.dims[axis] != 1 {
-        return nil
-      }
+  private static func newRecent(_ state: inout State) -> UnsafeMutablePointer<Recent> {
+    let recent = state.idleRecent.popLast() ?? UnsafeMutablePointer.allocate(capacity: 1)
+    if !state.recent.contains(recent) {
+      let ids = UnsafeMutablePointer<LayoutID>.allocate(capacity: recentCount)
+      ids.initialize(repeating: scalar, count: recentCount)
+      recent.initialize(to: Recent(ids: ids))
+      state.recent.append(recent)
     }
-    return result
+    pthread_setspecific(recentKey, recent)
+    return recent
   }
 
-  /// Strides that show this layout under other dimensions of the same count without moving data,
-  /// or nil where only a copy can do that.
+  // MARK: Sweeping
+
+  /// How many more layouts there may be than the last sweep left before there is another one.
+  package static var limit: Int {
+    get { limitValue.load(ordering: .relaxed) }
+    set {
+      limitValue.store(max(1, newValue), ordering: .relaxed)
+      shared.state.withLock { $0.due = $0.used + limit }
+    }
+  }
+  private static let limitValue = Atomic<Int>(Settings.layouts)
+
+  /// Changes when identities become free, after which they may be given to other layouts: whoever
+  /// remembers something by them looks here first.
+  package static var generation: UInt32 { generationValue.load(ordering: .acquiring) }
+  private static let generationValue = Atomic<UInt32>(0)
+
+  /// The layouts that there are.
+  package var count: Int { state.withLock { $0.used } }
+
+  /// Where the tapes are known: calls `freeUnnamed` if it can have all of them to itself now, and says
+  /// whether it could. The caller may hold any of their locks.
+  static func setSweeper(_ sweeper: @escaping @Sendable () -> Bool) {
+    shared.sweeper.withLock { $0 = Sweeper(run: sweeper) }
+  }
+  /// Not a bare function: a generic that passes one through wraps it once more each time.
+  private struct Sweeper {
+    let run: @Sendable () -> Bool
+  }
+  private let sweeper = Lock<Sweeper?>(nil)
+
+  /// Sweeps where that was put off. The caller holds no lock of a tape.
+  @inline(__always)
+  static func sweepIfDue() { if wasPutOff.load(ordering: .relaxed) { sweep() } }
+  private static let wasPutOff = Atomic<Bool>(false)
+
+  @inline(never)
+  private static func sweep() {
+    let isDone = shared.sweeper.withLock { $0 }?.run() ?? false
+    wasPutOff.store(!isDone, ordering: .relaxed)
+    shared.state.withLock { $0.due = $0.used + (isDone ? limit : max(1, limit / 64)) }
+  }
+
+  /// Identities that something names.
+  struct Marks: ~Copyable {
+    fileprivate let isNamed: UnsafeMutableBufferPointer<Bool>
+
+    fileprivate init(count: Int) {
+      isNamed = .allocate(capacity: count)
+      isNamed.initialize(repeating: false)
+    }
+    deinit { isNamed.deallocate() }
+
+    /// Notes what may be an identity; all numbers are allowed.
+    @inline(__always)
+    func mark(_ id: LayoutID) {
+      if Int(id) < isNamed.count { isNamed[Int(id)] = true }
+    }
+  }
+
+  /// Frees all layouts that nothing names.
   ///
-  /// Axes are matched in groups of equal product; within a group the old axes must follow each
-  /// other without gaps.
-  package func reshapedStrides(to newDims: [Int]) -> [Int]? {
-    if count == 0 { return LayoutTable.contiguousStrides(newDims)?.strides }
-    let old = (0..<rank).filter { dims[$0] != 1 }
-    var result = [Int](repeating: 0, count: newDims.count)
-    var i = 0
-    var j = 0
-    while i < old.count || j < newDims.count {
-      if j < newDims.count, newDims[j] == 1 {
-        result[j] = 1
-        j += 1
-        continue
-      }
-      guard i < old.count, j < newDims.count else { return nil }
-      let groupStart = i
-      let newStart = j
-      var oldProduct = dims[old[i]]
-      var newProduct = newDims[j]
-      i += 1
-      j += 1
-      while oldProduct != newProduct {
-        if oldProduct < newProduct {
-          guard i < old.count else { return nil }
-          oldProduct *= dims[old[i]]
-          i += 1
-        } else {
-          guard j < newDims.count else { return nil }
-          newProduct *= newDims[j]
-          j += 1
+  /// - Parameter mark: Marks those that the tapes name, which don't change meanwhile.
+  func freeUnnamed(_ mark: (borrowing Marks) -> Void) {
+    state.withLock { state in
+      let marks = Marks(count: Int(state.count))
+      marks.mark(Self.scalar)
+      mark(marks)
+      for recent in state.recent { for i in 0..<Self.recentCount { marks.mark(recent.pointee.ids[i]) } }
+      for id in 0..<state.count where isReferenced(id) { marks.mark(id) }
+      for id in 0..<state.count where marks.isNamed[Int(id)] { marks.mark(Self.facts(id).pointee.shape) }
+      let before = state.free.count
+      for id in 1..<state.count where !marks.isNamed[Int(id)] { free(id, &state) }
+      if state.free.count == before { return }
+      state.cuts = [:]
+      for id in 0..<state.count where reference(id).pointee != nil {
+        let swapped = Self.facts(id).pointee.swapped.load(ordering: .relaxed)
+        if swapped != 0, reference(swapped - 1).pointee == nil {
+          Self.facts(id).pointee.swapped.store(0, ordering: .relaxed)
         }
       }
-      for k in groupStart..<(i - 1)
-      where strides[old[k]] != strides[old[k + 1]] * dims[old[k + 1]] {
-        return nil
-      }
-      var step = strides[old[i - 1]]
-      for k in (newStart..<j).reversed() {
-        result[k] = step
-        step *= newDims[k]
-      }
+      Self.generationValue.add(1, ordering: .releasing)
     }
-    return result
+  }
+
+  /// Whether somebody else has a reference to a layout.
+  private func isReferenced(_ id: LayoutID) -> Bool {
+    let reference = reference(id)
+    if reference.pointee == nil { return false }
+    return !isKnownUniquelyReferenced(
+      &UnsafeMutableRawPointer(reference).assumingMemoryBound(to: Layout.self).pointee)
+  }
+
+  private func free(_ id: LayoutID, _ state: inout State) {
+    let reference = reference(id)
+    guard let unmanaged = reference.pointee else { return }
+    let layout = unmanaged.takeRetainedValue()
+    reference.pointee = nil
+    state.ids[Key(dims: layout.dims, strides: layout.strides)] = nil
+    state.free.append(id)
   }
 }

@@ -17,6 +17,7 @@ package enum Settings {
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
     ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
+    ("LAZYGRAD_LAYOUTS", "new shapes and strides after which unused ones are freed (default: 16384)"),
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 
@@ -48,7 +49,7 @@ package enum Settings {
 
   /// Reads all variables but those that only who knows the machine understands.
   package static func readAll() {
-    _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, checksPasses)
+    _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, layouts, checksPasses)
   }
 
   // MARK: Reading
@@ -117,6 +118,11 @@ package enum Settings {
       Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }
     } ?? usualWindowRecords
   package static let usualWindowRecords = 1 << 15
+
+  package static let layouts: Int =
+    value("LAZYGRAD_LAYOUTS", "a whole number from 1 to 16777216") { text in
+      Int(text).flatMap { 1...(1 << 24) ~= $0 ? $0 : nil }
+    } ?? 1 << 14
 
   package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
 

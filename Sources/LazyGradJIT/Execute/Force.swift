@@ -17,6 +17,7 @@ package enum Engine {
   /// more is never in memory.
   /// - Throws: `StorageError`; the graph is then as before, so it can be tried again.
   package static func force(_ slots: [SlotRef]) throws(StorageError) {
+    LayoutTable.sweepIfDue()
     // Tape by tape: the lock of one is taken once for all handles that it has.
     var rest = slots
     while let first = rest.last {
@@ -44,6 +45,7 @@ package enum Engine {
   /// Computes everything that is held and pending on a handle's tape: what keeps a program that
   /// never reads from growing without bound.
   package static func forceHeld(with slot: SlotRef) throws(StorageError) {
+    LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
     let givenUp = tape.settle()
     defer {
@@ -56,6 +58,7 @@ package enum Engine {
   /// Computes the value of one handle.
   @inline(__always)
   package static func force(_ slot: SlotRef) throws(StorageError) {
+    LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
     if slot.pointee.node == 0 || tape.isGiven(slot.pointee.node &- 1) { return tape.unlock() }
     let givenUp = tape.settle()

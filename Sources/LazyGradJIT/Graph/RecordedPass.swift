@@ -118,12 +118,25 @@ package final class PassCache: Sendable {
     var replays = 0
     /// For tests: every key is the same, so that only verification tells windows apart.
     var collides = false
+    /// Records name layouts.
+    var generation: UInt32 = 0
   }
-  private let state = Lock(State())
+  private let lockedState = Lock(State())
+
+  private func withState<R>(_ body: (inout State) -> R) -> R {
+    lockedState.withLock { state in
+      let generation = LayoutTable.generation
+      if state.generation != generation {
+        Self.forget(&state)
+        state.generation = generation
+      }
+      return body(&state)
+    }
+  }
 
   /// The passes that were seen with this key; nil where it is the first time, or where it is no use.
   func candidates(_ key: UInt64) -> [RecordedPass]? {
-    state.withLock { state in
+    withState { state in
       let key = state.collides ? 0 : key
       if let known = state.passes[key] { return known }
       if state.seen.contains(key) { return state.refused.contains(key) ? nil : [] }
@@ -137,7 +150,7 @@ package final class PassCache: Sendable {
   }
 
   func remember(_ pass: RecordedPass, key: UInt64) {
-    state.withLock { state in
+    withState { state in
       if state.records + pass.recordCount > Self.recordLimit { Self.forget(&state) }
       if pass.recordCount > Self.recordLimit { return }
       state.passes[state.collides ? 0 : key, default: []].append(pass)
@@ -146,10 +159,10 @@ package final class PassCache: Sendable {
   }
 
   func refuse(key: UInt64) {
-    state.withLock { state in _ = state.refused.insert(state.collides ? 0 : key) }
+    withState { state in _ = state.refused.insert(state.collides ? 0 : key) }
   }
 
-  func countReplay() { state.withLock { $0.replays += 1 } }
+  func countReplay() { withState { $0.replays += 1 } }
 
   private static func forget(_ state: inout State) {
     state.passes = [:]
@@ -161,20 +174,20 @@ package final class PassCache: Sendable {
   // MARK: Counters and tests
 
   /// How many passes were copied since the process began.
-  package var replays: Int { state.withLock { $0.replays } }
+  package var replays: Int { withState { $0.replays } }
   /// Records that are remembered now.
-  package var records: Int { state.withLock { $0.records } }
+  package var records: Int { withState { $0.records } }
 
-  package func removeAll() { state.withLock { Self.forget(&$0) } }
+  package func removeAll() { withState { Self.forget(&$0) } }
 
   /// Makes every key collide while `body` runs.
   package func withCollidingKeys<R>(_ body: () throws -> R) rethrows -> R {
-    state.withLock { state in
+    withState { state in
       Self.forget(&state)
       state.collides = true
     }
     defer {
-      state.withLock { state in
+      withState { state in
         Self.forget(&state)
         state.collides = false
       }

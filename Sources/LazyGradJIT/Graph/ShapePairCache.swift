@@ -16,6 +16,8 @@ struct ShapePairCache {
     entries.initialize(repeating: Entry(), count: Self.size)
   }
 
+  func removeAll() { entries.update(repeating: Entry(), count: Self.size) }
+
   /// What was remembered, or what `compute` says; nil, which is not remembered, where that is nil.
   @inline(__always)
   func callAsFunction(

@@ -52,8 +52,8 @@ extension Tape {
 
   @inline(never)
   private func moreSlots() -> SlotRef {
-    let chunk = SlotRef.allocate(capacity: 256)
-    for i in (1..<256).reversed() { state.pointee.freeSlots.append(chunk + i) }
+    let chunk = Tape.makeSlotChunk()
+    for i in (1..<Tape.slotsPerChunk).reversed() { state.pointee.freeSlots.append(chunk + i) }
     return chunk
   }
 

@@ -183,6 +183,12 @@ extension Tape {
     }
     let tape = registry.withLock { registry in
       if let idle = registry.idle.popLast() { return idle }
+      if registry.all.isEmpty {
+        // No tape is made meanwhile, so that nothing is recorded on one that was not looked at.
+        LayoutTable.setSweeper {
+          Tape.registry.withLock { Tape.freeUnnamedLayouts(of: $0.all) }
+        }
+      }
       let tape = make()
       registry.all.append(tape)
       return tape

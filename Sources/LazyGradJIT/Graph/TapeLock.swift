@@ -122,6 +122,26 @@ extension Tape {
     lockSlowly(me)
   }
 
+  /// Locks the tape if that is possible at once: for who may have it already.
+  func tryLock() -> Bool {
+    let lock = lockState
+    guard lock.pointee.word.compareExchange(expected: 0, desired: 1, ordering: .acquiring).exchanged
+    else { return false }
+    let owner = lock.pointee.owner.load(ordering: .relaxed)
+    if owner != 0 {
+      lock.pointee.owner.store(0, ordering: .relaxed)
+      AsymmetricFence.run()
+      if lock.pointee.busy.load(ordering: .acquiring) != 0 {
+        lock.pointee.owner.store(owner, ordering: .relaxed)
+        lock.pointee.word.store(0, ordering: .releasing)
+        return false
+      }
+    }
+    inside.pointee.streak = 0
+    inside.pointee.duties = .word
+    return true
+  }
+
   @inline(__always)
   package func unlock() {
     if inside.pointee.duties.rawValue == 0 {

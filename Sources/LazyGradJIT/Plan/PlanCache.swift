@@ -26,8 +26,29 @@ package final class PlanCache: Sendable {
     var compiled = 0
     /// For tests: every key is the same, so that only verification tells graphs apart.
     var collides = false
+    /// Graphs and plans name layouts.
+    var generation: UInt32 = 0
+
+    mutating func removeAll() {
+      entries = [:]
+      windows = [:]
+      count = 0
+      windowCount = 0
+      nodes = 0
+    }
   }
-  private let state = Lock(State())
+  private let lockedState = Lock(State())
+
+  private func withState<R>(_ body: (inout State) -> R) -> R {
+    lockedState.withLock { state in
+      let generation = LayoutTable.generation
+      if state.generation != generation {
+        state.removeAll()
+        state.generation = generation
+      }
+      return body(&state)
+    }
+  }
 
   /// The plan of a graph: remembered, or made now.
   ///
@@ -36,7 +57,7 @@ package final class PlanCache: Sendable {
     for graph: Graph, prepare: (Plan) -> Void
   ) -> (plan: Plan, isHit: Bool) {
     let hash = Self.hash(graph)
-    let known: Plan? = state.withLock { state in
+    let known: Plan? = withState { state in
       state.clock += 1
       let key = state.collides ? 0 : hash
       guard let index = state.entries[key]?.firstIndex(where: { $0.graph.nodes == graph.nodes })
@@ -48,7 +69,7 @@ package final class PlanCache: Sendable {
     let plan = Planner.plan(graph)
     prepare(plan)
     if Settings.debugLevel > 0 { print(plan.explain(graph, details: Settings.debugLevel > 1)) }
-    state.withLock { state in
+    withState { state in
       let key = state.collides ? 0 : hash
       state.entries[key, default: []].append(
         Entry(graph: graph, plan: plan, lastUse: state.clock))
@@ -104,12 +125,12 @@ package final class PlanCache: Sendable {
   /// The window that was seen before with this key and passes `verify`.
   func window(_ key: UInt64, _ verify: (WindowPlan) -> Bool) -> WindowPlan? {
     // Compared outside of the lock: windows are long, and other tasks look theirs up meanwhile.
-    let candidates = state.withLock { state in state.windows[state.collides ? 0 : key] }
+    let candidates = withState { state in state.windows[state.collides ? 0 : key] }
     return candidates?.first(where: verify)
   }
 
   func remember(_ window: WindowPlan, key: UInt64) {
-    state.withLock { state in
+    withState { state in
       if state.windowCount >= Self.entryLimit {
         state.windows = [:]
         state.windowCount = 0
@@ -122,27 +143,19 @@ package final class PlanCache: Sendable {
   // MARK: Counters and tests
 
   /// Plans made since the process began.
-  package var compiled: Int { state.withLock { $0.compiled } }
+  package var compiled: Int { withState { $0.compiled } }
   /// Plans remembered now.
-  package var count: Int { state.withLock { $0.count } }
+  package var count: Int { withState { $0.count } }
 
-  package func removeAll() {
-    state.withLock { state in
-      state.entries = [:]
-      state.windows = [:]
-      state.count = 0
-      state.windowCount = 0
-      state.nodes = 0
-    }
-  }
+  package func removeAll() { withState { $0.removeAll() } }
 
   /// Makes every key collide while `body` runs.
   package func withCollidingKeys<R>(_ body: () throws -> R) rethrows -> R {
     removeAll()
-    state.withLock { $0.collides = true }
+    withState { $0.collides = true }
     defer {
       removeAll()
-      state.withLock { $0.collides = false }
+      withState { $0.collides = false }
     }
     return try body()
   }
