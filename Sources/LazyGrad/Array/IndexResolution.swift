@@ -92,6 +92,92 @@ struct IndexedGather {
   }
 }
 
+/// The elements of an axis that a range takes.
+private struct AxisRange {
+  /// 0 where it takes none.
+  let first: Int
+  let count: Int
+  /// 1 where it is never taken: it may be any number.
+  let step: Int
+
+  /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
+  /// backwards, "before the first element" is a bound as well.
+  init(_ start: Int?, _ stop: Int?, _ step: Int, length: Int) {
+    let low = step > 0 ? 0 : -1
+    let high = step > 0 ? length : length - 1
+    func clamped(_ bound: Int) -> Int {
+      min(max(bound < 0 ? bound + length : bound, low), high)
+    }
+    let first = start.map(clamped) ?? (step > 0 ? low : high)
+    let end = stop.map(clamped) ?? (step > 0 ? high : low)
+    let distance = step > 0 ? end - first : first - end
+    count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
+    self.first = count > 0 ? first : 0
+    self.step = count > 1 ? step : 1
+  }
+}
+
+/// A first look at an index list, which takes no memory: where the view begins that it selects, and a key
+/// that says all else of it.
+///
+/// For integers, ranges and new axes that are in range. With anything else the resolver has to do.
+struct BasicIndices {
+  private let layout: Layout
+  private var axis = 0
+  /// Where the view begins, counted from the layout's first element.
+  private(set) var offset = 0
+  private(set) var key = ViewKey(.indexed)
+  /// The first index array. It may have been made for this list, at some cost.
+  private var array: (position: Int, component: IndexComponent)?
+
+  init(_ layout: Layout) { self.layout = layout }
+
+  /// Goes over the list, once.
+  ///
+  /// - Returns: Whether offset and key say what it selects.
+  @inline(__always)
+  mutating func take(_ indices: [any TensorIndex]) -> Bool {
+    for position in indices.indices {
+      let component = indices[position].indexComponent
+      switch component.kind {
+      case .integer(let value):
+        guard axis < layout.rank else { return false }
+        let length = layout.dims[axis]
+        let index = value < 0 ? value + length : value
+        if index < 0 || index >= length { return false }
+        offset += index * layout.strides[axis]
+        key.append(0)
+        axis += 1
+      case .slice(let start, let stop, let step):
+        guard axis < layout.rank, step != 0 else { return false }
+        let range = AxisRange(start, stop, step, length: layout.dims[axis])
+        offset += range.first * layout.strides[axis]
+        key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
+        if range.step != 1 { key.append(range.step) }
+        axis += 1
+      case .newAxis: key.append(1)
+      case .ellipsis:
+        let others = indices[(position + 1)...].count { !$0.indexComponent.isNewAxis }
+        // A second one would be one of them.
+        if axis + others > layout.rank { return false }
+        axis = layout.rank - others
+        key.append(5)
+      case .array:
+        array = (position, component)
+        return false
+      }
+    }
+    return true
+  }
+
+  /// The entries of the list, for the resolver.
+  func components(_ indices: [any TensorIndex]) -> [IndexComponent] {
+    indices.indices.map {
+      $0 == array?.position ? array!.component : indices[$0].indexComponent
+    }
+  }
+}
+
 extension IndexResolution {
   /// The greatest divisor of both; of 0 every number is a multiple.
   static func commonDivisor(_ a: Int, _ b: Int) -> Int {
@@ -266,25 +352,13 @@ private struct IndexResolver {
     return index * strides[axis]
   }
 
-  /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
-  /// backwards, "before the first element" is a bound as well.
   private mutating func slice(_ start: Int?, _ stop: Int?, _ step: Int) throws(TensorError) {
     if step == 0 { throw Self.error("expected a slice step other than 0") }
     hasGap = true
-    let length = dims[axis]
-    let low = step > 0 ? 0 : -1
-    let high = step > 0 ? length : length - 1
-    func clamped(_ bound: Int) -> Int {
-      min(max(bound < 0 ? bound + length : bound, low), high)
-    }
-    let first = start.map(clamped) ?? (step > 0 ? low : high)
-    let end = stop.map(clamped) ?? (step > 0 ? high : low)
-    let distance = step > 0 ? end - first : first - end
-    let count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
-    if count > 0 { offset += first * strides[axis] }
-    resultDims.append(count)
-    // A step is only multiplied where it is taken: it may be any number.
-    resultStrides.append(count > 1 ? strides[axis] * step : strides[axis])
+    let range = AxisRange(start, stop, step, length: dims[axis])
+    offset += range.first * strides[axis]
+    resultDims.append(range.count)
+    resultStrides.append(range.step * strides[axis])
     axis += 1
   }
 

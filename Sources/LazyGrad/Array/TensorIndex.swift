@@ -33,6 +33,8 @@ public struct IndexComponent: TensorIndex {
 
   let kind: Kind
 
+  var isNewAxis: Bool { if case .newAxis = kind { true } else { false } }
+
   /// The entry itself.
   public var indexComponent: IndexComponent { self }
 }

@@ -124,9 +124,7 @@ extension Tensor {
     if let base = baseTensor {
       // Reading a gradient is no operation: it locks nothing.
       return base.recordedGradient.map {
-        Tensor(
-          $0.recordView(viewLayout, viewOffset, .plain), base: $0, layout: viewLayout,
-          offset: viewOffset)
+        Tensor($0.recordView(viewLayout, viewOffset, .plain), base: $0, offset: viewOffset)
       }
     }
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }

@@ -162,7 +162,7 @@ extension Tensor {
   fileprivate func surrenderedSlot() -> SlotRef { Tape.surrender(slot) }
 
   /// The in-place update behind `x[indices] = value`.
-  func setIndexed(_ indices: [IndexComponent], _ value: Tensor) {
+  func setIndexed(_ indices: [IndexComponent], _ key: ViewKey, _ value: Tensor) {
     if kind == .poisoned || value.kind == .poisoned { return }
     let own = ownLayout
     do throws(TensorError) {
@@ -171,19 +171,26 @@ extension Tensor {
       {
       case .view(let window):
         let part = LayoutTable.shared.intern(dims: window.dims, strides: window.strides)
-        // `x[i] += y` has updated the view already; storing it back would only copy.
-        if let base = value.baseTensor, base === baseTensor ?? self, value.viewLayout == part,
-          value.viewOffset == window.offset
-        {
-          return
-        }
-        // The view that is updated is made when that is certain: it would be a use of this tensor.
-        if canBeUpdated("subscript", shape: value.shape, part: part) {
-          view(layout: part, offset: window.offset).update(value)
-        }
+        Tape.remember(key, of: own.layout.id, as: part, slot)
+        setPart(part, window.offset, value)
       case .gather(let gather): try setGathered(gather, value)
       }
     } catch { _ = fail(error, [self]) }
+  }
+
+  /// The same where the indices select a part of the base, or of this tensor where it is none.
+  func setPart(_ part: LayoutID, _ offset: Int, _ value: Tensor) {
+    if value.kind == .poisoned { return }
+    // `x[i] += y` has updated the view already; storing it back would only copy.
+    if let base = value.baseTensor, base === baseTensor ?? self, value.viewLayout == part,
+      value.viewOffset == offset
+    {
+      return
+    }
+    // The view that is updated is made when that is certain: it would be a use of this tensor.
+    if canBeUpdated("subscript", shape: value.shape, part: part) {
+      view(layout: part, offset: offset).update(value)
+    }
   }
 
   /// Index arrays: rows of the base, or of this tensor where it is none, are replaced. Of several

@@ -13,13 +13,33 @@ extension Tensor {
     Tape.view(slot, of: parent, mode: mode, layout: layout, offset: offset)
   }
 
-  /// A view of this tensor's base with a layout over the base's elements.
-  func view(layout: LayoutID, offset: Int) -> Tensor {
-    guard let base = baseTensor else {
-      return Tensor(recordView(layout, offset), base: self, layout: layout, offset: offset)
+  /// The view of this tensor that `key` asks for, if the tape remembers its layout; `start`: how far from
+  /// this tensor's first element it begins.
+  @inline(__always)
+  private func known(_ key: ViewKey, from start: Int = 0) -> Tensor? {
+    let mode = Scope.mode
+    switch kind {
+    case .plain:
+      return Tape.knownView(slot, key, offset: start, mode: mode).map {
+        Tensor($0, base: self, offset: start)
+      }
+    case .view:
+      let base = baseTensor.unsafelyUnwrapped
+      let offset = viewOffset + start
+      return Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode).map {
+        Tensor($0, base: base, offset: offset)
+      }
+    case .poisoned: return nil
     }
+  }
+
+  /// A view of this tensor's base with a layout over the base's elements, which `key` has asked for.
+  func view(layout: LayoutID, offset: Int, _ key: ViewKey? = nil) -> Tensor {
+    let base = baseTensor
+    if let key { Tape.remember(key, of: ownLayout.layout.id, as: layout, slot) }
     return Tensor(
-      base.recordView(layout, offset, of: slot), base: base, layout: layout, offset: offset)
+      (base ?? self).recordView(layout, offset, of: base == nil ? nil : slot), base: base ?? self,
+      offset: offset)
   }
 
   /// The layout of this tensor over its base, or over itself.
@@ -27,10 +47,9 @@ extension Tensor {
     kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
   }
 
-  private func view(dims: [Int], strides: [Int], offset: Int = 0) -> Tensor {
+  private func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
     view(
-      layout: LayoutTable.shared.intern(dims: dims, strides: strides),
-      offset: ownLayout.offset + offset)
+      layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset, key)
   }
 
   // MARK: Reshaping
@@ -39,6 +58,12 @@ extension Tensor {
   ///
   /// A view where the layout allows it, else a copy.
   public func reshaped(_ shape: [Int]) -> Tensor {
+    let key = ViewKey(.reshaped, shape)
+    return known(key) ?? reshaped(shape, key)
+  }
+
+  @inline(never)
+  private func reshaped(_ shape: [Int], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     var dims = shape
     let known = dims.filter { $0 != -1 }.reduce((1, false)) { total, n in
@@ -62,7 +87,7 @@ extension Tensor {
     if let strides = own.layout.reshapedStrides(to: dims) {
       let layout = LayoutTable.shared.intern(dims: dims, strides: strides)
       if Tape.canView((baseTensor ?? self).slot, layout: layout, offset: own.offset) {
-        return view(layout: layout, offset: own.offset)
+        return view(layout: layout, offset: own.offset, key)
       }
     }
     return (+self).turned(into: dims)
@@ -82,6 +107,12 @@ extension Tensor {
 
   /// The axes in another order, reversed where none is given; a view.
   public func transposed(_ axes: [Int]? = nil) -> Tensor {
+    let key = axes.map { ViewKey(.permuted, $0) } ?? ViewKey(.reversed)
+    return known(key) ?? transposed(axes, key)
+  }
+
+  @inline(never)
+  private func transposed(_ axes: [Int]?, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let order = (axes ?? Array((0..<rank).reversed())).map { $0 < 0 ? $0 + rank : $0 }
     if order.sorted() != Array(0..<rank) {
@@ -90,11 +121,17 @@ extension Tensor {
         [self])
     }
     let own = ownLayout.layout
-    return view(dims: order.map { own.dims[$0] }, strides: order.map { own.strides[$0] })
+    return view(dims: order.map { own.dims[$0] }, strides: order.map { own.strides[$0] }, key)
   }
 
   /// The tensor repeated to a larger shape; a view, which can't be updated in place.
   public func broadcast(to shape: [Int]) -> Tensor {
+    let key = ViewKey(.broadcast, shape)
+    return known(key) ?? broadcast(to: shape, key)
+  }
+
+  @inline(never)
+  private func broadcast(to shape: [Int], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     if shape.count > LayoutTable.maxRank {
       return fail(
@@ -108,11 +145,17 @@ extension Tensor {
     if !fitsMemory(shape) {
       return fail("broadcast", "shape \(shape) has more elements than memory can hold", [self])
     }
-    return view(dims: shape, strides: strides)
+    return view(dims: shape, strides: strides, key)
   }
 
   /// A new axis of length 1; a view.
   public func expandedDims(at axis: Int) -> Tensor {
+    let key = ViewKey(.expanded, axis)
+    return known(key) ?? expandedDims(at: axis, key)
+  }
+
+  @inline(never)
+  private func expandedDims(at axis: Int, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let position = axis < 0 ? axis + rank + 1 : axis
     if position < 0 || position > rank {
@@ -120,20 +163,26 @@ extension Tensor {
     }
     var dims = shape
     dims.insert(1, at: position)
-    return reshaped(dims)
+    return reshaped(dims, key)
   }
 
   /// Without an axis of length 1, or without all of them; a view.
   public func squeezed(axis: Int? = nil) -> Tensor {
+    let key = axis.map { ViewKey(.squeezed, $0) } ?? ViewKey(.squeezedWhole)
+    return known(key) ?? squeezed(axis: axis, key)
+  }
+
+  @inline(never)
+  private func squeezed(axis: Int?, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    guard let axis else { return reshaped(shape.filter { $0 != 1 }) }
+    guard let axis else { return reshaped(shape.filter { $0 != 1 }, key) }
     let position = axis < 0 ? axis + rank : axis
     if position < 0 || position >= rank || shape[position] != 1 {
       return fail("squeezed", "axis \(axis) of shape \(shape) does not have length 1", [self])
     }
     var dims = shape
     dims.remove(at: position)
-    return reshaped(dims)
+    return reshaped(dims, key)
   }
 
   // MARK: Indexing
@@ -147,31 +196,24 @@ extension Tensor {
   ///   and a mask O(its size).
   public subscript(_ indices: any TensorIndex...) -> Tensor {
     get {
-      if indices.count == 1, let rows = rows(indices[0].indexComponent) { return rows }
-      return indexed(indices.map(\.indexComponent))
+      var basic = BasicIndices(ownLayout.layout)
+      if basic.take(indices), let view = known(basic.key, from: basic.offset) { return view }
+      return indexed(basic.components(indices), basic.key)
     }
-    set { setIndexed(indices.map(\.indexComponent), newValue) }
-  }
-
-  /// The view that one integer or one range along the first axis selects, without the resolver's
-  /// arrays: how programs go through time steps and batches. nil where it is anything else.
-  private func rows(_ index: IndexComponent) -> Tensor? {
-    let own = ownLayout
-    guard kind != .poisoned, let length = own.layout.dims.first else { return nil }
-    switch index.kind {
-    case .integer(let row) where row >= -length && row < length:
-      return view(
-        layout: LayoutTable.shared.cut(own.layout.id, to: nil),
-        offset: own.offset + (row < 0 ? row + length : row) * own.layout.strides[0])
-    case .slice(let start?, let stop?, step: 1) where 0 <= start && start < stop && stop <= length:
-      return view(
-        layout: LayoutTable.shared.cut(own.layout.id, to: stop - start),
-        offset: own.offset + start * own.layout.strides[0])
-    default: return nil
+    set {
+      var basic = BasicIndices(ownLayout.layout)
+      if basic.take(indices), kind != .poisoned,
+        let part = Tape.knownLayout(slot, of: ownLayout.layout.id, basic.key)
+      {
+        setPart(part, ownLayout.offset + basic.offset, newValue)
+      } else {
+        setIndexed(basic.components(indices), basic.key, newValue)
+      }
     }
   }
 
-  private func indexed(_ indices: [IndexComponent]) -> Tensor {
+  @inline(never)
+  private func indexed(_ indices: [IndexComponent], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let own = ownLayout
     do throws(TensorError) {
@@ -181,7 +223,7 @@ extension Tensor {
       case .view(let view):
         return self.view(
           layout: LayoutTable.shared.intern(dims: view.dims, strides: view.strides),
-          offset: view.offset)
+          offset: view.offset, key)
       case .gather(let gather):
         // Index arrays pick rows of the base, whatever lies between it and this tensor.
         let count = (baseTensor ?? self).count

@@ -26,10 +26,9 @@ public final class Tensor {
   var relation: AnyObject? { related?.takeUnretainedValue() }
   /// Held by hand: to release nothing is a call as well, for every tensor that is no view.
   @exclusivity(unchecked) private var related: Unmanaged<AnyObject>?
-  /// For a view: its index map over the base's elements in C order. What a tensor that is no view has
-  /// none of stands together, and is zeroed together.
+  /// For a view: the base's element that it begins with. What a tensor that is no view has none of
+  /// stands together, and is zeroed together.
   let viewOffset: Int
-  let viewLayout: LayoutID
   /// Changes only where there was no memory to record what this object was made for.
   @exclusivity(unchecked) private(set) var kind: Kind
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
@@ -47,18 +46,16 @@ public final class Tensor {
   init(_ slot: SlotRef) {
     self.slot = slot
     related = nil
-    viewLayout = 0
     viewOffset = 0
     kind = .plain
     isUntracked = false
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
-  init(_ slot: SlotRef, base: Tensor, layout: LayoutID, offset: Int) {
+  /// A view; the handle says its layout.
+  init(_ slot: SlotRef, base: Tensor, offset: Int) {
     self.slot = slot
     related = Unmanaged.passRetained(base)
-    LayoutTable.shared.retain(layout)
-    viewLayout = layout
     viewOffset = offset
     kind = .view
     isUntracked = !Scope.isTracking
@@ -71,7 +68,6 @@ public final class Tensor {
   init(unchecked slot: SlotRef) {
     self.slot = slot
     related = nil
-    viewLayout = 0
     viewOffset = 0
     kind = .plain
     isUntracked = false
@@ -80,17 +76,13 @@ public final class Tensor {
   init(poison: Poison) {
     slot = poison.makeSlot()
     related = Unmanaged.passRetained(poison)
-    viewLayout = 0
     viewOffset = 0
     kind = .poisoned
     isUntracked = false
   }
 
   deinit {
-    if let baseTensor {
-      unlink(from: baseTensor)
-      LayoutTable.shared.release(viewLayout)
-    }
+    if let baseTensor { unlink(from: baseTensor) }
     Tape.release(slot)
     if let related { related.release() }
   }
@@ -163,6 +155,9 @@ extension Tensor {
 
   var layout: Layout { LayoutTable.shared[slot.pointee.shape] }
   var shapeID: LayoutID { slot.pointee.shape }
+
+  /// For a view: its index map over the base's elements in C order, beside `viewOffset`.
+  var viewLayout: LayoutID { slot.pointee.view }
 }
 
 extension Tensor: CustomStringConvertible, CustomDebugStringConvertible {

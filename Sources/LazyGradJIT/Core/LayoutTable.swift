@@ -20,7 +20,7 @@ public typealias LayoutID = UInt32
 /// and its identity is given to another one. Until then an identity may be named by
 ///
 ///     a record or a handle of a tape     found by who sweeps, who has all tapes to himself
-///     an array, the tensor of a view     have a reference to the layout, which counts
+///     an array                           has a reference to the layout, which counts
 ///     a caller who has just got it       the last `recentCount` that each thread has asked for stay
 ///     what remembers something by it     forgets all when `generation` changes
 ///
@@ -47,8 +47,6 @@ public final class LayoutTable: Sendable {
     /// Identities that have been given out, those that are free again among them.
     var count: UInt32 = 0
     var free: [LayoutID] = []
-    /// What `cut` remembers.
-    var cuts: [CutKey: LayoutID] = [:]
     /// What the threads have asked for lately, and the lists of threads that have ended.
     var recent: [UnsafeMutablePointer<Recent>] = []
     var idleRecent: [UnsafeMutablePointer<Recent>] = []
@@ -57,11 +55,6 @@ public final class LayoutTable: Sendable {
 
     var used: Int { Int(count) - free.count }
   }
-  private struct CutKey: Hashable {
-    let id: LayoutID
-    let length: Int
-  }
-  private static let cutLimit = 4096
 
   /// The identities that a thread has asked for lately, in a ring.
   private struct Recent {
@@ -136,27 +129,6 @@ public final class LayoutTable: Sendable {
     let swapped = shared.intern(dims: dims, strides: strides)
     facts(id).pointee.swapped.store(swapped + 1, ordering: .relaxed)
     return swapped
-  }
-
-  /// A layout with another length of its first axis, or, where that is nil, without the axis; remembered,
-  /// because programs take row after row and batch after batch.
-  package func cut(_ id: LayoutID, to length: Int?) -> LayoutID {
-    let key = CutKey(id: id, length: length ?? -1)
-    let known = state.withLock { state in
-      let known = state.cuts[key]
-      if let known { Self.note(known, &state) }
-      return known
-    }
-    if let known { return known }
-    let layout = self[id]
-    let cut = intern(
-      dims: (length.map { [$0] } ?? []) + layout.dims.dropFirst(),
-      strides: length == nil ? Array(layout.strides.dropFirst()) : layout.strides)
-    state.withLock { state in
-      if state.cuts.count >= Self.cutLimit { state.cuts = [:] }
-      state.cuts[key] = cut
-    }
-    return cut
   }
 
   /// Whether a value of a shape can be computed at all.
@@ -239,13 +211,7 @@ public final class LayoutTable: Sendable {
     return id
   }
 
-  // MARK: References
-
-  /// Keeps a layout for who names it in a place that no sweep looks at.
-  package func retain(_ id: LayoutID) { _ = reference(id).pointee.unsafelyUnwrapped.retain() }
-
-  /// Ends what `retain` began.
-  package func release(_ id: LayoutID) { reference(id).pointee.unsafelyUnwrapped.release() }
+  // MARK: Who was given an identity
 
   private static let recentKey: pthread_key_t = {
     var key = pthread_key_t()
@@ -354,7 +320,6 @@ public final class LayoutTable: Sendable {
       let before = state.free.count
       for id in 1..<state.count where !marks.isNamed[Int(id)] { free(id, &state) }
       if state.free.count == before { return }
-      state.cuts = [:]
       for id in 0..<state.count where reference(id).pointee != nil {
         let swapped = Self.facts(id).pointee.swapped.load(ordering: .relaxed)
         if swapped != 0, reference(swapped - 1).pointee == nil {

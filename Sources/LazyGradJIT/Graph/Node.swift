@@ -142,11 +142,10 @@ public struct Slot {
   var leaf: UInt32
   package var layout: LayoutID
   package var shape: LayoutID
+  /// For a view: its layout over the base's elements in C order.
+  package var view: LayoutID = LayoutTable.scalar
   package var type: ScalarType
   package var isVariable: Bool
-  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
-  /// them, so that a loss does not hold a part of the graph.
-  package var hasUnitGradient = false
   /// The window was full when this handle was made: it is to be run before more is recorded.
   package var isWindowFull = false
   /// What is seldom asked; one byte, so that a slot takes a cache line.
@@ -161,6 +160,7 @@ public struct Slot {
     static var isCleared: Facts { Facts(rawValue: 8) }
     static var addsUpGradients: Facts { Facts(rawValue: 16) }
     static var hasUsedUpGradient: Facts { Facts(rawValue: 32) }
+    static var hasUnitGradient: Facts { Facts(rawValue: 64) }
   }
   private func has(_ fact: Facts) -> Bool { facts.contains(fact) }
   private mutating func set(_ fact: Facts, _ isTrue: Bool) {
@@ -191,6 +191,12 @@ public struct Slot {
   package var addsUpGradients: Bool {
     get { has(.addsUpGradients) }
     set { set(.addsUpGradients, newValue) }
+  }
+  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
+  /// them, so that a loss does not hold a part of the graph.
+  package var hasUnitGradient: Bool {
+    get { has(.hasUnitGradient) }
+    set { set(.hasUnitGradient, newValue) }
   }
   /// A new use has ended the gradient: for who asks why there is none.
   var hasUsedUpGradient: Bool {

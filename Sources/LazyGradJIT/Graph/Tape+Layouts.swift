@@ -36,12 +36,14 @@ extension Tape {
         tape.state.pointee.broadcasts.removeAll()
         tape.state.pointee.unbroadcasts.removeAll()
         tape.state.pointee.products.removeAll()
+        tape.state.pointee.views.removeAll()
       }
       slotChunks.withLock { chunks in
         for chunk in chunks {
           for i in 0..<slotsPerChunk {
             marks.mark(chunk[i].layout)
             marks.mark(chunk[i].shape)
+            marks.mark(chunk[i].view)
           }
         }
       }

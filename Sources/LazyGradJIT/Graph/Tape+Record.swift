@@ -257,30 +257,6 @@ extension Tape {
     return tape.locked { tape.makeSlot(tape.append(.iota, .int64, shape: shape)) }
   }
 
-  /// Records a handle's value as it lies in memory, or under another layout.
-  ///
-  /// - Parameters:
-  ///   - parent: The view of `x` that the program makes this one of, if it does. What is recorded reads
-  ///     `x`, but to clear its graph is to clear that of `parent`.
-  ///   - target: A layout over the elements of `x` in C order, which are copied where no strides lead
-  ///     from one to the next in memory; nil: the one that they have.
-  package static func view(
-    _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode, layout target: LayoutID? = nil,
-    offset: Int = 0
-  ) -> SlotRef {
-    let tape = if let parent { hold(x, parent) } else { hold(x) }
-    defer { tape.unlock() }
-    let value = tape.operand(x)
-    let id =
-      if let target {
-        tape.part(of: value, target, offset, mode)
-      } else {
-        tape.whole(value, mode)
-      }
-    if mode.isTracking, let parent { tape[id].link = parent.pointee.node }
-    return tape.makeSlot(id)
-  }
-
   /// Records a view of a node; strides and offset count in the elements of the node's memory.
   package func view(
     _ source: UInt32, dims: [Int], strides: [Int], offset: Int, state: Node.State

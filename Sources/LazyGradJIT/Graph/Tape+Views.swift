@@ -2,6 +2,69 @@
 // a strided host array, or what another view shows. Uses the checked entry.
 
 extension Tape {
+  // MARK: Views of handles
+
+  /// Records a handle's value as it lies in memory, or under another layout.
+  ///
+  /// - Parameters:
+  ///   - parent: The view of `x` that the program makes this one of, if it does. What is recorded reads
+  ///     `x`, but to clear its graph is to clear that of `parent`.
+  ///   - target: A layout over the elements of `x` in C order, which are copied where no strides lead
+  ///     from one to the next in memory; nil: the one that they have.
+  package static func view(
+    _ x: SlotRef, of parent: SlotRef? = nil, mode: RecordMode, layout target: LayoutID? = nil,
+    offset: Int = 0
+  ) -> SlotRef {
+    let tape = if let parent { hold(x, parent) } else { hold(x) }
+    defer { tape.unlock() }
+    if let target { return tape.view(x, of: parent, target, offset, mode) }
+    return tape.makeSlot(tape.whole(tape.operand(x), mode))
+  }
+
+  /// Records a view of `x`, or of its view `parent`, if the layout that it has is remembered.
+  ///
+  /// - Returns: nil where it is not, and where the elements would have to be copied.
+  package static func knownView(
+    _ x: SlotRef, of parent: SlotRef? = nil, _ key: ViewKey, offset: Int, mode: RecordMode
+  ) -> SlotRef? {
+    let tape = if let parent { hold(x, parent) } else { hold(x) }
+    defer { tape.unlock() }
+    let own = parent?.pointee.view ?? x.pointee.shape
+    guard let known = tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits),
+      tape.canView(x, known.layout, offset)
+    else { return nil }
+    return tape.view(x, of: parent, known.layout, offset, mode)
+  }
+
+  /// The layout of such a view, if it is remembered, for who need not record it.
+  package static func knownLayout(_ x: SlotRef, of own: LayoutID, _ key: ViewKey) -> LayoutID? {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    return tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits)?.layout
+  }
+
+  /// Remembers the layout that views of `own` have, on the tape of `x`.
+  package static func remember(
+    _ key: ViewKey, of own: LayoutID, as layout: LayoutID, _ x: SlotRef
+  ) {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    tape.state.pointee.views.remember(key, of: own, as: layout, tape.state.pointee.limits)
+  }
+
+  @inline(__always)
+  private func view(
+    _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
+  ) -> SlotRef {
+    let id = part(of: operand(x), target, offset, mode)
+    if mode.isTracking, let parent { nodes[Int(id)].link = parent.pointee.node }
+    let slot = makeSlot(id)
+    slot.pointee.view = target
+    return slot
+  }
+
+  // MARK: Views of nodes
+
   /// Records a node's value as it lies in memory.
   func whole(_ value: UInt32, _ mode: RecordMode) -> UInt32 {
     let place = place(of: value)
@@ -24,7 +87,7 @@ extension Tape {
     if place.source == value, isInOrder {
       return view(value, layout: target, offset: offset, state: mode.state)
     }
-    guard let part = LayoutTable.shared[place.layout].part(target, offset) else {
+    guard let part = memoryPart(place.layout, target, offset) else {
       let copy = append(
         .copy, self[value].type, shape: self[value].shape, a: value,
         traits: self[value].traits.intersection(.inherited).union(.standIn), state: mode.state)
@@ -56,12 +119,35 @@ extension Tape {
     x.pointee.node == 0 ? x.pointee.layout : place(of: x.pointee.node &- 1).layout
   }
 
+  /// What `Layout.part` says: a part of what lies in memory in some order, as it lies there.
+  private func memoryPart(
+    _ layout: LayoutID, _ target: LayoutID, _ offset: Int
+  ) -> (layout: LayoutID, offset: Int)? {
+    var key = ViewKey(.part)
+    key.append(target)
+    key.append(UInt32(truncatingIfNeeded: offset))
+    key.append(UInt32(truncatingIfNeeded: offset >> 32))
+    let views = state.pointee.views
+    if let known = views.known(key, of: layout, state.pointee.limits) {
+      return known.layout == .max ? nil : (known.layout, known.offset)
+    }
+    let part = LayoutTable.shared[layout].part(target, offset)
+    views.remember(
+      key, of: layout, as: part?.layout ?? .max, offset: part?.offset ?? 0, state.pointee.limits)
+    return part
+  }
+
   /// Whether a part of a handle's value, a layout over its elements in C order, can be a view.
   package static func canView(_ x: SlotRef, layout target: LayoutID, offset: Int) -> Bool {
     let tape = hold(x)
     defer { tape.unlock() }
-    let layout = tape.layoutInMemory(x)
-    return layout == x.pointee.shape || LayoutTable.shared[layout].part(target, offset) != nil
+    return tape.canView(x, target, offset)
+  }
+
+  @inline(__always)
+  private func canView(_ x: SlotRef, _ target: LayoutID, _ offset: Int) -> Bool {
+    let layout = layoutInMemory(x)
+    return layout == x.pointee.shape || memoryPart(layout, target, offset) != nil
   }
 
   /// Whether a handle's value lies in memory in C order.

@@ -18,6 +18,8 @@ public struct TapeLimits: Sendable {
   package var resetRecords: UInt32
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
+  /// Views whose layouts are remembered; a power of two.
+  var viewEntries = UInt32(ViewCache.size)
 
   /// What programs run with, whatever the environment says: for tests of how often something is done.
   package static var usual: TapeLimits {
@@ -46,6 +48,7 @@ public struct TapeLimits: Sendable {
     compactedRecords = 2 * windowRecords
     resetRecords = windowRecords / 2
     checksPasses = true
+    viewEntries = 1
   }
 }
 

@@ -1,0 +1,123 @@
+// Remembers what views make of layouts, so that a view which a program takes again and again costs one
+// probe instead of arrays of lengths and strides. Uses Core.
+
+/// What is asked of a layout: an operation and a few numbers, in a row of eight words.
+///
+///     words          7    6    5    4    3    2         1    0
+///     [2, 8] of      0    0    0    0    0    reshaped  2    8
+///
+/// The operation is the first that is not 0, so where it stands says how many numbers there are.
+public struct ViewKey: Equatable, Sendable {
+  /// What is done with the layout.
+  @frozen public enum Operation: UInt32, Sendable {
+    /// The axes in reverse order, or in the one that the numbers are.
+    case reversed = 1, permuted
+    /// Another shape.
+    case reshaped, broadcast
+    /// An axis of length 1 more, one less, none at all.
+    case expanded, squeezed, squeezedWhole
+    /// Integers, ranges, new axes.
+    case indexed
+    /// A part of what the layout shows.
+    case part
+  }
+
+  // Not a vector: that would be written word by word and read whole, which processors wait for.
+  @usableFromInline var a: UInt64
+  @usableFromInline var b: UInt64 = 0
+  @usableFromInline var c: UInt64 = 0
+  @usableFromInline var d: UInt64 = 0
+  /// Whether all numbers have found room. If not, what is asked is worked out every time.
+  @usableFromInline var isWhole = true
+
+  /// Of an operation without numbers.
+  @inlinable @inline(__always)
+  public init(_ operation: Operation) { a = UInt64(operation.rawValue) }
+
+  /// Of an operation and a number.
+  @inlinable @inline(__always)
+  public init(_ operation: Operation, _ number: Int) {
+    self.init(operation)
+    append(number)
+  }
+
+  /// Of an operation and numbers.
+  @inlinable @inline(__always)
+  public init(_ operation: Operation, _ numbers: [Int]) {
+    self.init(operation)
+    for number in numbers { append(number) }
+  }
+
+  /// Puts one more number behind the others.
+  @inlinable @inline(__always)
+  public mutating func append(_ number: Int) {
+    guard let word = Int32(exactly: number) else {
+      isWhole = false
+      return
+    }
+    append(UInt32(bitPattern: word))
+  }
+
+  /// Puts one more word behind the others.
+  @inlinable @inline(__always)
+  public mutating func append(_ word: UInt32) {
+    if d >> 32 != 0 { isWhole = false }
+    d = d << 32 | c >> 32
+    c = c << 32 | b >> 32
+    b = b << 32 | a >> 32
+    a = a << 32 | UInt64(word)
+  }
+
+  /// A number that depends on all bits.
+  @inline(__always)
+  fileprivate func hash(_ layout: LayoutID) -> UInt64 {
+    var h = (a ^ UInt64(layout)) &* 0x9E37_79B9_7F4A_7C15
+    h ^= b &* 0xA076_1D64_78BD_642F
+    h ^= c &* 0xE703_7ED1_A0B4_28DB
+    h ^= d &* 0x8EBC_6AF0_9C88_C6E3
+    return h &* 0x2127_599B_F432_5C37
+  }
+}
+
+/// A direct-mapped memo of the layouts that views of layouts have.
+struct ViewCache {
+  struct Entry {
+    fileprivate var key = ViewKey(.part)
+    fileprivate var of: LayoutID = .max
+    /// The layout of the view; `max`: there is none.
+    var layout: LayoutID = .max
+    /// Where it begins, for parts.
+    var offset = 0
+  }
+  /// The most entries that a tape may use (`TapeLimits.viewEntries`).
+  static var size: Int { 128 }
+  private let entries: UnsafeMutablePointer<Entry>
+
+  init() {
+    entries = .allocate(capacity: Self.size)
+    entries.initialize(repeating: Entry(), count: Self.size)
+  }
+
+  func removeAll() { entries.update(repeating: Entry(), count: Self.size) }
+
+  /// What was remembered of a view of a layout.
+  @inline(__always)
+  func known(_ key: ViewKey, of layout: LayoutID, _ limits: TapeLimits) -> Entry? {
+    let entry = entry(key, layout, limits)
+    return entry.pointee.of == layout && entry.pointee.key == key ? entry.pointee : nil
+  }
+
+  func remember(
+    _ key: ViewKey, of layout: LayoutID, as result: LayoutID, offset: Int = 0, _ limits: TapeLimits
+  ) {
+    if !key.isWhole { return }
+    entry(key, layout, limits).pointee = Entry(key: key, of: layout, layout: result, offset: offset)
+  }
+
+  @inline(__always)
+  private func entry(
+    _ key: ViewKey, _ layout: LayoutID, _ limits: TapeLimits
+  ) -> UnsafeMutablePointer<Entry> {
+    entries + Int(truncatingIfNeeded: key.hash(layout) >> 32 & UInt64(limits.viewEntries - 1))
+  }
+}
