@@ -26,7 +26,7 @@ struct OverheadBenchmark {
   let report: Report
 
   func run(seconds: Double) throws(BenchError) {
-    let share = seconds / 5
+    let share = seconds / 6
     report.progress("overhead: recording")
     let recording = Mode.guarded.measured { recordAndRelease(seconds: share) }
     report.progress("overhead: backward")
@@ -37,12 +37,17 @@ struct OverheadBenchmark {
     let plan = Mode.guarded.measured { planCosts(seconds: share) }
     report.progress("overhead: reading the loss early")
     let early = Mode.guarded.measured { earlyRead(seconds: share) }
+    report.progress("overhead: every operation")
+    let operations = Mode.guarded.measured { OverheadTable(report: report).rows(seconds: share) }
 
     report.line("Cost of one operation on 4-element tensors, in ns")
     report.table(["what", "median", "min"], leading: 1, recording + backward + chain)
     report.line()
     report.line("Where the time of one training pass of W1 M goes, in us")
     report.table(["what", "median", "min"], leading: 1, plan + early)
+    report.line()
+    report.line("Recording an operation on a 4 x 4 float32 tensor and dropping the result, in ns")
+    report.table(["operation", "median", "min"], leading: 1, operations)
   }
 
   private func add(

@@ -92,92 +92,6 @@ struct IndexedGather {
   }
 }
 
-/// The elements of an axis that a range takes.
-private struct AxisRange {
-  /// 0 where it takes none.
-  let first: Int
-  let count: Int
-  /// 1 where it is never taken: it may be any number.
-  let step: Int
-
-  /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
-  /// backwards, "before the first element" is a bound as well.
-  init(_ start: Int?, _ stop: Int?, _ step: Int, length: Int) {
-    let low = step > 0 ? 0 : -1
-    let high = step > 0 ? length : length - 1
-    func clamped(_ bound: Int) -> Int {
-      min(max(bound < 0 ? bound + length : bound, low), high)
-    }
-    let first = start.map(clamped) ?? (step > 0 ? low : high)
-    let end = stop.map(clamped) ?? (step > 0 ? high : low)
-    let distance = step > 0 ? end - first : first - end
-    count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
-    self.first = count > 0 ? first : 0
-    self.step = count > 1 ? step : 1
-  }
-}
-
-/// A first look at an index list, which takes no memory: where the view begins that it selects, and a key
-/// that says all else of it.
-///
-/// For integers, ranges and new axes that are in range. With anything else the resolver has to do.
-struct BasicIndices {
-  private let layout: Layout
-  private var axis = 0
-  /// Where the view begins, counted from the layout's first element.
-  private(set) var offset = 0
-  private(set) var key = ViewKey(.indexed)
-  /// The first index array. It may have been made for this list, at some cost.
-  private var array: (position: Int, component: IndexComponent)?
-
-  init(_ layout: Layout) { self.layout = layout }
-
-  /// Goes over the list, once.
-  ///
-  /// - Returns: Whether offset and key say what it selects.
-  @inline(__always)
-  mutating func take(_ indices: [any TensorIndex]) -> Bool {
-    for position in indices.indices {
-      let component = indices[position].indexComponent
-      switch component.kind {
-      case .integer(let value):
-        guard axis < layout.rank else { return false }
-        let length = layout.dims[axis]
-        let index = value < 0 ? value + length : value
-        if index < 0 || index >= length { return false }
-        offset += index * layout.strides[axis]
-        key.append(0)
-        axis += 1
-      case .slice(let start, let stop, let step):
-        guard axis < layout.rank, step != 0 else { return false }
-        let range = AxisRange(start, stop, step, length: layout.dims[axis])
-        offset += range.first * layout.strides[axis]
-        key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
-        if range.step != 1 { key.append(range.step) }
-        axis += 1
-      case .newAxis: key.append(1)
-      case .ellipsis:
-        let others = indices[(position + 1)...].count { !$0.indexComponent.isNewAxis }
-        // A second one would be one of them.
-        if axis + others > layout.rank { return false }
-        axis = layout.rank - others
-        key.append(5)
-      case .array:
-        array = (position, component)
-        return false
-      }
-    }
-    return true
-  }
-
-  /// The entries of the list, for the resolver.
-  func components(_ indices: [any TensorIndex]) -> [IndexComponent] {
-    indices.indices.map {
-      $0 == array?.position ? array!.component : indices[$0].indexComponent
-    }
-  }
-}
-
 extension IndexResolution {
   /// The greatest divisor of both; of 0 every number is a multiple.
   static func commonDivisor(_ a: Int, _ b: Int) -> Int {
@@ -189,6 +103,42 @@ extension IndexResolution {
   /// Makes sure that there is memory for some more numbers.
   static func require(_ count: Int) throws(TensorError) {
     try requireMemory(numbers: count, "subscript")
+  }
+
+  /// How many elements of a contiguous mask are true.
+  static func trueCount(of mask: NDArray) -> Int {
+    defer { withExtendedLifetime(mask) {} }
+    return UnsafeRawBufferPointer(start: mask.pointer, count: mask.count)
+      .reduce(0) { $0 &+ ($1 != 0 ? 1 : 0) }
+  }
+
+  /// Writes the numbers of the true elements of a contiguous mask, in C order, as far as there is room:
+  /// the mask may change while it is read.
+  ///
+  /// - Returns: How many have been written.
+  /// - Complexity: reads the mask once, eight elements at a time where none of them is true.
+  static func write<Number: FixedWidthInteger>(
+    trueElementsOf mask: NDArray, to target: UnsafeMutableBufferPointer<Number>
+  ) -> Int {
+    defer { withExtendedLifetime(mask) {} }
+    let bytes = UnsafeRawBufferPointer(start: mask.pointer, count: mask.count)
+    var written = 0
+    var i = 0
+    while i < bytes.count, written < target.count {
+      if i + 8 <= bytes.count, bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self) == 0 {
+        i += 8
+        continue
+      }
+      let end = min(i + 8, bytes.count)
+      while i < end, written < target.count {
+        if bytes[i] != 0 {
+          target[written] = Number(truncatingIfNeeded: i)
+          written += 1
+        }
+        i += 1
+      }
+    }
+    return written
   }
 
   /// Where the last of equal numbers are in a list, in order; nil where no two are equal.
@@ -305,8 +255,8 @@ private struct IndexResolver {
       switch index.kind {
       case .integer(let value):
         try integer(value)
-      case .slice(let start, let stop, let step):
-        try slice(start, stop, step)
+      case .slice(let slice):
+        try self.slice(slice)
       case .ellipsis:
         hasGap = true
         for _ in 0..<missing { keepAxis() }
@@ -352,10 +302,10 @@ private struct IndexResolver {
     return index * strides[axis]
   }
 
-  private mutating func slice(_ start: Int?, _ stop: Int?, _ step: Int) throws(TensorError) {
-    if step == 0 { throw Self.error("expected a slice step other than 0") }
+  private mutating func slice(_ slice: IndexSlice) throws(TensorError) {
+    if slice.step == 0 { throw Self.error("expected a slice step other than 0") }
     hasGap = true
-    let range = AxisRange(start, stop, step, length: dims[axis])
+    let range = AxisRange(slice, length: dims[axis])
     offset += range.first * strides[axis]
     resultDims.append(range.count)
     resultStrides.append(range.step * strides[axis])
@@ -396,36 +346,14 @@ private struct IndexResolver {
   }
 
   /// The numbers of the true elements, in C order.
-  ///
-  /// - Complexity: reads the mask once, eight elements at a time where none of them is true.
   private static func places(in mask: NDArray) throws(TensorError) -> [Int] {
     let plain = try mask.contiguous("subscript")
-    defer { withExtendedLifetime(plain) {} }
-    let bytes = UnsafeRawBufferPointer(start: plain.pointer, count: mask.count)
-    var hits: [Int] = []
-    var i = 0
-    while i < bytes.count {
-      if i + 8 <= bytes.count, bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self) == 0 {
-        i += 8
-        continue
-      }
-      let end = min(i + 8, bytes.count)
-      while i < end {
-        if bytes[i] != 0 {
-          if hits.count == hits.capacity { try makeRoom(&hits, atMost: bytes.count) }
-          hits.append(i)
-        }
-        i += 1
-      }
+    let count = IndexResolution.trueCount(of: plain)
+    try IndexResolution.require(count)
+    return [Int](unsafeUninitializedCapacity: count) { numbers, written in
+      written = IndexResolution.write(
+        trueElementsOf: plain, to: UnsafeMutableBufferPointer(rebasing: numbers[..<count]))
     }
-    return hits
-  }
-
-  /// Room for twice as many numbers, of which there will not be more than some number.
-  private static func makeRoom(_ numbers: inout [Int], atMost limit: Int) throws(TensorError) {
-    let capacity = min(max(2 * numbers.capacity, 64), limit)
-    try IndexResolution.require(capacity)
-    numbers.reserveCapacity(capacity)
   }
 
   private mutating func lookUp(_ values: [Int], dims: [Int]) throws(TensorError) {

@@ -23,9 +23,10 @@ public protocol TensorIndex {
 /// Made by the static members of `TensorIndex`, or by the `indexComponent` of another index type:
 /// a type of your own can be an index by forwarding to one of these.
 public struct IndexComponent: TensorIndex {
+  /// Fits into the three words that a value of any type has in place: an index list takes no memory.
   enum Kind {
     case integer(Int)
-    case slice(start: Int?, stop: Int?, step: Int)
+    case slice(IndexSlice)
     case ellipsis
     case newAxis
     case array(NDArray)
@@ -37,6 +38,33 @@ public struct IndexComponent: TensorIndex {
 
   /// The entry itself.
   public var indexComponent: IndexComponent { self }
+}
+
+/// Python's `start:stop:step` in 23 bytes.
+struct IndexSlice {
+  private static let none = Int.min
+  private static let stepBits = 56
+  private let first: Int
+  private let end: Int
+  private let lowStep: UInt32
+  private let middleStep: UInt16
+  private let highStep: Int8
+
+  /// A step that takes more bits is longer than all memory, like the longest that takes no more.
+  init(_ start: Int?, _ stop: Int?, _ step: Int) {
+    // The smallest number is far before the first element, as the next one is.
+    first = start.map { max($0, Self.none + 1) } ?? Self.none
+    end = stop.map { max($0, Self.none + 1) } ?? Self.none
+    let longest = 1 << (Self.stepBits - 1) - 1
+    let bits = min(max(step, -longest), longest)
+    lowStep = UInt32(truncatingIfNeeded: bits)
+    middleStep = UInt16(truncatingIfNeeded: bits >> 32)
+    highStep = Int8(truncatingIfNeeded: bits >> 48)
+  }
+
+  var start: Int? { first == Self.none ? nil : first }
+  var stop: Int? { end == Self.none ? nil : end }
+  var step: Int { Int(highStep) << 48 | Int(middleStep) << 32 | Int(lowStep) }
 }
 
 extension TensorIndex where Self == IndexComponent {
@@ -57,7 +85,7 @@ extension TensorIndex where Self == IndexComponent {
   public static func slice(
     _ start: Int? = nil, _ stop: Int? = nil, step: Int = 1
   ) -> IndexComponent {
-    IndexComponent(kind: .slice(start: start, stop: stop, step: step))
+    IndexComponent(kind: .slice(IndexSlice(start, stop, step)))
   }
 
   /// The bound behind an inclusive one: -1 is the last element, behind which there is nothing.

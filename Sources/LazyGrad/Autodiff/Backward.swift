@@ -124,7 +124,8 @@ extension Tensor {
     if let base = baseTensor {
       // Reading a gradient is no operation: it locks nothing.
       return base.recordedGradient.map {
-        Tensor($0.recordView(viewLayout, viewOffset, .plain), base: $0, offset: viewOffset)
+        Tensor(
+          $0.recordView(viewLayout, viewOffset, .plain), base: $0, offset: viewOffset, Scope.mode)
       }
     }
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }

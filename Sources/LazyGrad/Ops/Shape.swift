@@ -21,13 +21,13 @@ extension Tensor {
     switch kind {
     case .plain:
       return Tape.knownView(slot, key, offset: start, mode: mode).map {
-        Tensor($0, base: self, offset: start)
+        Tensor($0, base: self, offset: start, mode)
       }
     case .view:
       let base = baseTensor.unsafelyUnwrapped
       let offset = viewOffset + start
       return Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode).map {
-        Tensor($0, base: base, offset: offset)
+        Tensor($0, base: base, offset: offset, mode)
       }
     case .poisoned: return nil
     }
@@ -36,10 +36,11 @@ extension Tensor {
   /// A view of this tensor's base with a layout over the base's elements, which `key` has asked for.
   func view(layout: LayoutID, offset: Int, _ key: ViewKey? = nil) -> Tensor {
     let base = baseTensor
+    let mode = Scope.mode
     if let key { Tape.remember(key, of: ownLayout.layout.id, as: layout, slot) }
     return Tensor(
-      (base ?? self).recordView(layout, offset, of: base == nil ? nil : slot), base: base ?? self,
-      offset: offset)
+      (base ?? self).recordView(layout, offset, mode, of: base == nil ? nil : slot),
+      base: base ?? self, offset: offset, mode)
   }
 
   /// The layout of this tensor over its base, or over itself.
@@ -49,7 +50,8 @@ extension Tensor {
 
   private func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
     view(
-      layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset, key)
+      layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset, key
+    )
   }
 
   // MARK: Reshaping
@@ -195,20 +197,31 @@ extension Tensor {
   /// - Complexity: records a node or a few; index arrays cost O(number of elements selected) in addition,
   ///   and a mask O(its size).
   public subscript(_ indices: any TensorIndex...) -> Tensor {
-    get {
-      var basic = BasicIndices(ownLayout.layout)
-      if basic.take(indices), let view = known(basic.key, from: basic.offset) { return view }
-      return indexed(basic.components(indices), basic.key)
-    }
-    set {
-      var basic = BasicIndices(ownLayout.layout)
-      if basic.take(indices), kind != .poisoned,
-        let part = Tape.knownLayout(slot, of: ownLayout.layout.id, basic.key)
-      {
-        setPart(part, ownLayout.offset + basic.offset, newValue)
-      } else {
-        setIndexed(basic.components(indices), basic.key, newValue)
-      }
+    // Inlined, so that the list is not made on the heap.
+    @inlinable get { indices.withUnsafeBufferPointer { selection($0) } }
+    @inlinable set { indices.withUnsafeBufferPointer { setSelection($0, newValue) } }
+  }
+
+  @usableFromInline
+  func selection(_ list: UnsafeBufferPointer<any TensorIndex>) -> Tensor {
+    let indices = list.listed
+    var basic = BasicIndices(ownLayout.layout)
+    if basic.take(indices), let view = known(basic.key, from: basic.offset) { return view }
+    if let array = basic.loneArray(indices), let rows = rows(array) { return rows }
+    return indexed(basic.components(indices), basic.key)
+  }
+
+  @usableFromInline
+  func setSelection(_ list: UnsafeBufferPointer<any TensorIndex>, _ value: Tensor) {
+    let indices = list.listed
+    if kind == .poisoned || value.kind == .poisoned { return }
+    var basic = BasicIndices(ownLayout.layout)
+    if basic.take(indices),
+      let part = Tape.knownLayout(slot, of: ownLayout.layout.id, basic.key)
+    {
+      setPart(part, ownLayout.offset + basic.offset, value)
+    } else {
+      setIndexed(basic.components(indices), basic.key, value)
     }
   }
 
@@ -234,43 +247,6 @@ extension Tensor {
         return view(layout: table, offset: 0).taking(rows, dims: gather.dims)
       }
     } catch { return fail(error, [self]) }
-  }
-
-  /// Rows (entries along the first axis) by number; negative numbers count from the end.
-  ///
-  /// The result has the shape of the numbers followed by that of a row. Gradients of rows that are
-  /// taken several times add up.
-  public func takeRows(_ indices: NDArray) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    if let poison = indices.poison { return Tensor(poison: poison) }
-    if rank == 0 { return fail("takeRows", "expected at least one axis, got a scalar", [self]) }
-    if indices.dtype.isFloating || indices.dtype == .bool {
-      return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
-    }
-    let rows = shape[0]
-    let given: [Int]
-    do throws(TensorError) {
-      given = try indices.copiedElements(as: Int.self, operation: "takeRows")
-    } catch { return fail(error, [self]) }
-    for index in given where index < -rows || index >= rows {
-      return fail(
-        "takeRows", "row \(index) is out of range for axis 0 with length \(rows)", [self])
-    }
-    let dims = indices.shape + shape.dropFirst()
-    if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
-      return fail("takeRows", "the result would have shape \(dims)", [self])
-    }
-    let numbers = Tensor(indices, dtype: .int64, constant: true)
-    return poisoned(numbers) ?? taking(numbers, dims: dims)
-  }
-
-  /// The rows with these numbers, which exist, as a tensor of a shape with as many elements.
-  func taking(_ numbers: Tensor, dims: [Int]) -> Tensor {
-    use()
-    return Tensor(
-      Tape.general(
-        .gatherRows, slot, numbers.slot, type: slot.pointee.type,
-        shape: LayoutTable.shared.intern(dims: dims), mode: Scope.mode))
   }
 }
 

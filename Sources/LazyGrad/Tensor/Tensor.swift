@@ -53,12 +53,12 @@ public final class Tensor {
   }
 
   /// A view; the handle says its layout.
-  init(_ slot: SlotRef, base: Tensor, offset: Int) {
+  init(_ slot: SlotRef, base: Tensor, offset: Int, _ mode: RecordMode) {
     self.slot = slot
     related = Unmanaged.passRetained(base)
     viewOffset = offset
     kind = .view
-    isUntracked = !Scope.isTracking
+    isUntracked = !mode.isTracking
     slot.pointee.isView = true
     link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
@@ -82,7 +82,11 @@ public final class Tensor {
   }
 
   deinit {
-    if let baseTensor { unlink(from: baseTensor) }
+    if kind == .view {
+      related.unsafelyUnwrapped._withUnsafeGuaranteedRef {
+        unlink(from: unsafeDowncast($0, to: Tensor.self))
+      }
+    }
     Tape.release(slot)
     if let related { related.release() }
   }

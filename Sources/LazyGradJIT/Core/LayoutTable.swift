@@ -213,6 +213,10 @@ public final class LayoutTable: Sendable {
 
   // MARK: Who was given an identity
 
+  /// Notes that the calling thread is given an identity from what a tape remembers. The caller holds the
+  /// tape's lock, so no sweep comes before.
+  func handOut(_ id: LayoutID) { state.withLock { Self.note(id, &$0) } }
+
   private static let recentKey: pthread_key_t = {
     var key = pthread_key_t()
     pthread_key_create(&key) { raw in

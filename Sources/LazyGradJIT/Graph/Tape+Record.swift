@@ -153,7 +153,7 @@ extension Tape {
 
   /// Records an operation and makes its handle.
   @inline(__always)
-  private func finish(
+  func finish(
     _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32,
     _ mode: RecordMode, attribute: UInt32 = 0, _ recent: RecentObjects.Place?
   ) -> NewHandle {

@@ -40,7 +40,9 @@ extension Tape {
   package static func knownLayout(_ x: SlotRef, of own: LayoutID, _ key: ViewKey) -> LayoutID? {
     let tape = hold(x)
     defer { tape.unlock() }
-    return tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits)?.layout
+    let known = tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits)
+    if let known { LayoutTable.shared.handOut(known.layout) }
+    return known?.layout
   }
 
   /// Remembers the layout that views of `own` have, on the tape of `x`.
@@ -145,7 +147,7 @@ extension Tape {
   }
 
   @inline(__always)
-  private func canView(_ x: SlotRef, _ target: LayoutID, _ offset: Int) -> Bool {
+  func canView(_ x: SlotRef, _ target: LayoutID, _ offset: Int) -> Bool {
     let layout = layoutInMemory(x)
     return layout == x.pointee.shape || memoryPart(layout, target, offset) != nil
   }

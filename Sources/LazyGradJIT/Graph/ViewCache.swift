@@ -20,6 +20,8 @@ public struct ViewKey: Equatable, Sendable {
     case indexed
     /// A part of what the layout shows.
     case part
+    /// Rows by number: of a table that is as wide as rows are, of a table as it is, those of a mask.
+    case rows, takenRows, maskedRows
   }
 
   // Not a vector: that would be written word by word and read whole, which processors wait for.
@@ -86,8 +88,11 @@ struct ViewCache {
     fileprivate var of: LayoutID = .max
     /// The layout of the view; `max`: there is none.
     var layout: LayoutID = .max
-    /// Where it begins, for parts.
+    /// Where it begins, for a part.
     var offset = 0
+    /// For rows: the layout of the table as a view, `max` for none, and that of their numbers.
+    var table: LayoutID = .max
+    var numbers: LayoutID = .max
   }
   /// The most entries that a tape may use (`TapeLimits.viewEntries`).
   static var size: Int { 128 }
@@ -108,10 +113,12 @@ struct ViewCache {
   }
 
   func remember(
-    _ key: ViewKey, of layout: LayoutID, as result: LayoutID, offset: Int = 0, _ limits: TapeLimits
+    _ key: ViewKey, of layout: LayoutID, as result: LayoutID, offset: Int = 0,
+    table: LayoutID = .max, numbers: LayoutID = .max, _ limits: TapeLimits
   ) {
     if !key.isWhole { return }
-    entry(key, layout, limits).pointee = Entry(key: key, of: layout, layout: result, offset: offset)
+    entry(key, layout, limits).pointee = Entry(
+      key: key, of: layout, layout: result, offset: offset, table: table, numbers: numbers)
   }
 
   @inline(__always)

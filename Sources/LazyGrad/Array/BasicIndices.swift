@@ -1,0 +1,123 @@
+// The first look at an index list: enough for a view that the tape remembers. Uses the engine's keys.
+
+internal import LazyGradJIT
+
+/// An entry of an index list where it lies. To copy a value of any type, and to destroy the copy, would
+/// be two calls.
+struct ListedIndex: ~Copyable {
+  private let index: any TensorIndex
+
+  var component: IndexComponent {
+    @inline(never) borrowing get { index.indexComponent }
+  }
+}
+
+/// An index list as the caller of a subscript wrote it.
+typealias IndexList = UnsafeBufferPointer<ListedIndex>
+
+extension UnsafeBufferPointer<any TensorIndex> {
+  var listed: IndexList {
+    IndexList(
+      start: UnsafeRawPointer(baseAddress)?.assumingMemoryBound(to: ListedIndex.self), count: count)
+  }
+}
+
+/// The elements of an axis that a range takes.
+struct AxisRange {
+  /// 0 where it takes none.
+  let first: Int
+  let count: Int
+  /// 1 where it is never taken: it may be any number.
+  let step: Int
+
+  /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
+  /// backwards, "before the first element" is a bound as well.
+  init(_ slice: IndexSlice, length: Int) {
+    let step = slice.step
+    if step == 1, slice.start == nil, slice.stop == nil {
+      (first, count, self.step) = (0, length, 1)
+      return
+    }
+    let low = step > 0 ? 0 : -1
+    let high = step > 0 ? length : length - 1
+    func clamped(_ bound: Int) -> Int {
+      min(max(bound < 0 ? bound + length : bound, low), high)
+    }
+    let first = slice.start.map(clamped) ?? (step > 0 ? low : high)
+    let end = slice.stop.map(clamped) ?? (step > 0 ? high : low)
+    let distance = step > 0 ? end - first : first - end
+    count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
+    self.first = count > 0 ? first : 0
+    self.step = count > 1 ? step : 1
+  }
+}
+
+/// A first look at an index list, which takes no memory: where the view begins that it selects, and a key
+/// that says all else of it.
+///
+/// For integers, ranges and new axes that are in range. With anything else the resolver has to do.
+struct BasicIndices {
+  private let layout: Layout
+  private var axis = 0
+  /// Where the view begins, counted from the layout's first element.
+  private(set) var offset = 0
+  private(set) var key = ViewKey(.indexed)
+  /// The first index array. It may have been made for this list, at some cost.
+  private var array: (position: Int, component: IndexComponent)?
+
+  /// The index array where it is all there is.
+  func loneArray(_ indices: IndexList) -> NDArray? {
+    guard indices.count == 1, case .array(let array) = array?.component.kind else { return nil }
+    return array
+  }
+
+  init(_ layout: Layout) { self.layout = layout }
+
+  /// Goes over the list, once.
+  ///
+  /// - Returns: Whether offset and key say what it selects.
+  @inline(__always)
+  mutating func take(_ indices: IndexList) -> Bool {
+    for position in 0..<indices.count {
+      let component = indices[position].component
+      switch component.kind {
+      case .integer(let value):
+        guard axis < layout.dims.count else { return false }
+        let length = layout.dims[axis]
+        let index = value < 0 ? value + length : value
+        if index < 0 || index >= length { return false }
+        offset += index * layout.strides[axis]
+        key.append(0)
+        axis += 1
+      case .slice(let slice):
+        guard axis < layout.dims.count, slice.step != 0 else { return false }
+        let range = AxisRange(slice, length: layout.dims[axis])
+        offset += range.first * layout.strides[axis]
+        key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
+        if range.step != 1 { key.append(range.step) }
+        axis += 1
+      case .newAxis: key.append(1)
+      case .ellipsis:
+        var others = 0
+        for next in (position + 1)..<indices.count where !indices[next].component.isNewAxis {
+          others += 1
+        }
+        // A second one is counted as one of them; such a list is never remembered.
+        if axis + others > layout.dims.count { return false }
+        axis = layout.dims.count - others
+        key.append(5)
+      case .array:
+        array = (position, component)
+        return false
+      }
+    }
+    return true
+  }
+
+  /// The entries of the list, for the resolver.
+  func components(_ indices: IndexList) -> [IndexComponent] {
+    (0..<indices.count).map {
+      $0 == array?.position ? array!.component : indices[$0].component
+    }
+  }
+}

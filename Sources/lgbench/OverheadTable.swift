@@ -1,0 +1,124 @@
+// What every operation costs to record and to drop again, for the `overhead` command: those that cost
+// more than others of their kind stand out.
+
+import LazyGrad
+
+/// The table of all operations.
+struct OverheadTable {
+  let report: Report
+
+  private struct Entry {
+    let name: String
+    let run: () -> Tensor
+  }
+
+  /// Records every operation on a 4 x 4 float32 tensor and drops the result.
+  func rows(seconds: Double) -> [[String]] {
+    let entries = Self.entries()
+    let share = seconds / Double(entries.count)
+    return entries.map { entry in
+      let samples = sampleInterleaved(
+        [Variant { count in for _ in 0..<count { _ = entry.run() } }], seconds: share)[0]
+      var row = ResultRow("W5", "record and drop: \(entry.name)")
+      row.mode = Mode.guarded.rawValue
+      row.perOperation = samples
+      report.add(row)
+      return [entry.name, Format.number(samples.median), Format.number(samples.minimum)]
+    }
+  }
+
+  private static func matrix() -> Tensor {
+    Tensor(NDArray((1...16).map { Float($0) / 16 }, shape: [4, 4]))
+  }
+
+  private static func entries() -> [Entry] {
+    let x = matrix()
+    return elementwise(x) + reductions(x) + views(x) + selections(x)
+  }
+
+  private static func elementwise(_ x: Tensor) -> [Entry] {
+    let y = matrix()
+    let vector = y[0].copy()
+    let flags = x .> 0.5
+    return [
+      Entry(name: "-x") { -x }, Entry(name: "+x") { +x }, Entry(name: "abs") { abs(x) },
+      Entry(name: "exp") { exp(x) }, Entry(name: "expm1") { expm1(x) },
+      Entry(name: "log") { log(x) }, Entry(name: "log1p") { log1p(x) },
+      Entry(name: "sin") { sin(x) }, Entry(name: "cos") { cos(x) }, Entry(name: "tanh") { tanh(x) },
+      Entry(name: "sigmoid") { sigmoid(x) }, Entry(name: "erf") { erf(x) },
+      Entry(name: "relu") { relu(x) }, Entry(name: "sqrt") { sqrt(x) },
+      Entry(name: "square") { square(x) }, Entry(name: "reciprocal") { reciprocal(x) },
+      Entry(name: "sign") { sign(x) }, Entry(name: "floor") { floor(x) },
+      Entry(name: "isNaN") { isNaN(x) }, Entry(name: "logicalNot") { logicalNot(flags) },
+      Entry(name: "cast") { x.cast(to: .float64) }, Entry(name: "x + y") { x + y },
+      Entry(name: "x - y") { x - y }, Entry(name: "x * y") { x * y },
+      Entry(name: "x / y") { x / y }, Entry(name: "x ** y") { x ** y },
+      Entry(name: "x + vector") { x + vector }, Entry(name: "x * 2") { x * 2.0 },
+      Entry(name: "x ** 3") { x ** 3.0 }, Entry(name: "maximum") { maximum(x, y) },
+      Entry(name: "minimum") { minimum(x, y) }, Entry(name: "x == y") { x .== y },
+      Entry(name: "x < y") { x .< y }, Entry(name: "logicalAnd") { logicalAnd(flags, flags) },
+      Entry(name: "logicalOr") { logicalOr(flags, flags) },
+      Entry(name: "where") { `where`(flags, x, y) }, Entry(name: "clip") { x.clip(0.2, 0.8) },
+      Entry(name: "matmul") { matmul(x, y) },
+      Entry(name: "matmul, vector") { matmul(x, vector) },
+      Entry(name: "copy()") { x.copy() }, Entry(name: "detached") { x.detached() },
+    ]
+  }
+
+  private static func reductions(_ x: Tensor) -> [Entry] {
+    let labels = NDArray([0, 1, 2, 3])
+    return [
+      Entry(name: "sum") { x.sum() }, Entry(name: "sum(axis: 0)") { x.sum(axis: 0) },
+      Entry(name: "sum(axis: 1)") { x.sum(axis: 1) },
+      Entry(name: "sum(axis: 1, keepDims: true)") { x.sum(axis: 1, keepDims: true) },
+      Entry(name: "mean") { x.mean() }, Entry(name: "mean(axis: 1)") { x.mean(axis: 1) },
+      Entry(name: "max(axis: 1)") { x.max(axis: 1) },
+      Entry(name: "min(axis: 1)") { x.min(axis: 1) },
+      Entry(name: "argmax(axis: 1)") { x.argmax(axis: 1) },
+      Entry(name: "argmin(axis: 1)") { x.argmin(axis: 1) },
+      Entry(name: "var(axis: 1)") { x.var(axis: 1) },
+      Entry(name: "std(axis: 1)") { sqrt(x.var(axis: 1)) },
+      Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
+      Entry(name: "logSumExp") { logSumExp(x) },
+      Entry(name: "softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },
+    ]
+  }
+
+  private static func views(_ x: Tensor) -> [Entry] {
+    let thin = x.copy().reshaped([4, 1, 4])
+    let part = x[1..., .all]
+    return [
+      Entry(name: "transposed()") { x.transposed() },
+      Entry(name: "transposed([1, 0])") { x.transposed([1, 0]) },
+      Entry(name: "reshaped([2, 8])") { x.reshaped([2, 8]) },
+      Entry(name: "reshaped([-1])") { x.reshaped([-1]) },
+      Entry(name: "flattened") { x.flattened() },
+      Entry(name: "expandedDims") { x.expandedDims(at: 1) },
+      Entry(name: "squeezed") { thin.squeezed() },
+      Entry(name: "squeezed(axis: 1)") { thin.squeezed(axis: 1) },
+      Entry(name: "broadcast") { x.broadcast(to: [3, 4, 4]) },
+      Entry(name: "view of a view") { part.transposed() },
+      Entry(name: "x[1]") { x[1] }, Entry(name: "x[1..<3]") { x[1..<3] },
+      Entry(name: "x[1, 2]") { x[1, 2] }, Entry(name: "x[.all, 1]") { x[.all, 1] },
+      Entry(name: "x[0..<2, 1...]") { x[0..<2, 1...] },
+      Entry(name: "x[.newAxis, .ellipsis, 1]") { x[.newAxis, .ellipsis, 1] },
+      Entry(name: "x[.slice(step: -1)]") { x[.slice(step: -1)] },
+    ]
+  }
+
+  private static func selections(_ x: Tensor) -> [Entry] {
+    let numbers = NDArray([0, 2, 3])
+    let rowMask = NDArray([true, false, true, true])
+    let mask = NDArray((0..<16).map { $0 % 3 == 0 }, shape: [4, 4])
+    let y = matrix()
+    return [
+      Entry(name: "x[numbers]") { x[numbers] },
+      Entry(name: "x[.all, numbers]") { x[.all, numbers] },
+      Entry(name: "takeRows") { x.takeRows(numbers) },
+      Entry(name: "x[mask of rows]") { x[rowMask] }, Entry(name: "x[mask]") { x[mask] },
+      Entry(name: "concatenate") { concatenate([x, y]) },
+      Entry(name: "concatenate(axis: 1)") { concatenate([x, y], axis: 1) },
+      Entry(name: "stack") { stack([x, y]) },
+    ]
+  }
+}
