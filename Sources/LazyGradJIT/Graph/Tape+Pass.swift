@@ -91,7 +91,9 @@ extension Tape {
       state.pointee.copiedNumbers.append((source: source, copy: copy))
     }
     for leaf in pass.imports {
-      nodes[Int(first &+ leaf.copy)].link = first &+ leaf.source &+ 1
+      let source = first &+ leaf.source
+      nodes[Int(first &+ leaf.copy)].link = source &+ 1
+      state.pointee.lowestImport = min(state.pointee.lowestImport, source)
       bindImport(first &+ leaf.copy)
     }
     for result in pass.gradients {
