@@ -348,9 +348,13 @@ public final class LayoutTable: Sendable {
       let marks = Marks(count: Int(state.count))
       marks.mark(Self.scalar)
       mark(marks)
-      for recent in state.recent { for i in 0..<Self.recentCount { marks.mark(recent.pointee.ids[i]) } }
+      for recent in state.recent {
+        for i in 0..<Self.recentCount { marks.mark(recent.pointee.ids[i]) }
+      }
       for id in 0..<state.count where isReferenced(id) { marks.mark(id) }
-      for id in 0..<state.count where marks.isNamed[Int(id)] { marks.mark(Self.facts(id).pointee.shape) }
+      for id in 0..<state.count where marks.isNamed[Int(id)] {
+        marks.mark(Self.facts(id).pointee.shape)
+      }
       let before = state.free.count
       for id in 1..<state.count where !marks.isNamed[Int(id)] { free(id, &state) }
       if state.free.count == before { return }
