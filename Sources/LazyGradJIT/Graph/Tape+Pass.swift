@@ -21,7 +21,7 @@ extension Tape {
     if let pass = candidates.first(where: { matches($0, scope) }),
       scope.count + pass.addedCount <= state.pointee.limits.windowRecords
     {
-      PassCache.shared.countReplay()
+      state.pointee.counters.passesCopied += 1
       replay(pass, from: scope.first)
       return finishPass(pass.remains, from: scope.first, since: start)
     }
@@ -37,6 +37,9 @@ extension Tape {
     }
     finishPass(remains, since: start)
   }
+
+  /// How many passes were copied on this tape.
+  package var passesCopied: Int { locked { state.pointee.counters.passesCopied } }
 
   /// Lets go of what remains of a pass that began when there were `start` records; its ids are relative
   /// to `first`.

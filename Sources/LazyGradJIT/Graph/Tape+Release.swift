@@ -317,7 +317,6 @@ extension Tape {
     state.pointee.hash = TapeHash.seed
     state.pointee.readsPending = false
     state.pointee.pendingBytes = 0
-    state.pointee.events.removeAll()
     state.pointee.copiedNumbers.removeAll()
     state.pointee.lowestImport = .max
   }

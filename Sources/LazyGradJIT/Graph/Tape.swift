@@ -105,8 +105,6 @@ public struct TapeState: ~Copyable {
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
-  /// Where the running hash stood when something other than a record changed what a force does.
-  var events = RawList<UInt64>()
   package var counters = TapeCounters()
 
   init() {
@@ -130,6 +128,7 @@ package struct TapeCounters: Sendable {
   package var nodesRecorded = 0
   package var planHits = 0
   package var planMisses = 0
+  package var passesCopied = 0
   package var kernelsRun = 0
   package var bytesRead = 0
   package var bytesWritten = 0
