@@ -89,7 +89,7 @@ extension ConcurrencyTests {
     private let condition = NSCondition()
     /// What a job leaves, the next one sees. The continuation sees to that too, but Thread Sanitizer does
     /// not know of it.
-    private static let handOver = Lock(())
+    private static let handOver = Lock(0)
     private var jobs: [@Sendable () -> Void] = []
     private var isEnding = false
 
@@ -112,9 +112,9 @@ extension ConcurrencyTests {
       await withCheckedContinuation { continuation in
         condition.lock()
         jobs.append {
-          Self.handOver.withLock { _ in }
+          Self.handOver.withLock { $0 += 1 }
           let result = body()
-          Self.handOver.withLock { _ in }
+          Self.handOver.withLock { $0 += 1 }
           continuation.resume(returning: result)
         }
         condition.signal()

@@ -207,7 +207,7 @@ enum Differentiation {
     if case .only = collect {
       for head in heads {
         if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
-        if head.isConstant, head.slot.pointee.isGradient { throw .plainGradient }
+        if head.isConstant, head.slot.isGradient { throw .plainGradient }
       }
     }
     let mode = createsGraph ? Scope.mode : RecordMode.plain

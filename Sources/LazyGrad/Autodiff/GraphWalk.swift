@@ -180,7 +180,7 @@ struct GraphWalk {
   private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool, _ remains: inout PassRemains) {
     guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
     // Nobody could read the sum and so end it.
-    if accumulate, slot.pointee.isView { return }
+    if accumulate, slot.isView { return }
     var result = g
     var isLate = false
     if slot.pointee.hasUnitGradient {
@@ -195,7 +195,7 @@ struct GraphWalk {
     }
     let gradient = handle(result)
     tape.setGradient(slot, gradient)
-    slot.pointee.addsUpGradients = accumulate
+    slot.addsUpGradients = accumulate
     if isLate { remains.late.append(gradient) }
   }
 

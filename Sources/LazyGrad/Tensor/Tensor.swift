@@ -62,7 +62,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     isUntracked = !Scope.isTracking
-    slot.pointee.isView = true
+    slot.isView = true
     link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
   }

@@ -105,7 +105,7 @@ extension Tape {
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
     slot.pointee.hasUnitGradient = false
-    slot.pointee.addsUpGradients = false
+    slot.addsUpGradients = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       // A backward pass that does this goes on using ids: the arena must not start again.
@@ -123,9 +123,9 @@ extension Tape {
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
-      if slot.pointee.addsUpGradients { return }
+      if slot.addsUpGradients { return }
       dropGradient(slot)
-      slot.pointee.hasUsedUpGradient = true
+      slot.hasUsedUpGradient = true
     }
   }
 
