@@ -1,6 +1,7 @@
 // Runs random tensor programs on LazyGrad.
 
 import LazyGrad
+import LazyGradJIT
 
 struct LazyMachine {
   private let dtype: DType
@@ -9,8 +10,15 @@ struct LazyMachine {
   private var readings: [Reading] = []
   private struct Thrown: Error {}
 
+  /// The tape contradicts itself. No comparison with the model would say after which line that began.
+  struct Contradiction: Error {
+    let text: String
+  }
+
   /// - Parameter isEager: Computes everything that is alive after every line.
-  static func run(_ program: [Instruction], isSingle: Bool, isEager: Bool) -> [Reading] {
+  static func run(
+    _ program: [Instruction], isSingle: Bool, isEager: Bool
+  ) throws(Contradiction) -> [Reading] {
     var machine = LazyMachine(dtype: isSingle ? .float32 : .float64)
     for line in program {
       func step() {
@@ -21,12 +29,22 @@ struct LazyMachine {
         }
       }
       if line.isGuarding { memGuardOn { step() } } else { memGuardOff { step() } }
-      if isEager { LazyGrad.eval(Array(machine.tensors.values)) }
+      try checkTape(after: line)
+      if isEager {
+        LazyGrad.eval(Array(machine.tensors.values))
+        try checkTape(after: line)
+      }
     }
     return machine.readings
   }
 
   private init(dtype: DType) { self.dtype = dtype }
+
+  private static func checkTape(after line: Instruction) throws(Contradiction) {
+    if let broken = Tape.current.brokenInvariant() {
+      throw Contradiction(text: "after line \(line.id): \(broken)")
+    }
+  }
 
   private func at(_ i: Int) -> Tensor { tensors[i]! }
 

@@ -9,23 +9,32 @@ enum ProgramCheck {
 
   /// What is wrong with LazyGrad's readings of a program, or nil.
   static func disagreement(_ program: JudgedProgram) -> String? {
-    let lazy = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+    do throws(LazyMachine.Contradiction) { return try disagreementOfValues(program) } catch {
+      return error.text
+    }
+  }
+
+  private static func disagreementOfValues(
+    _ program: JudgedProgram
+  ) throws(LazyMachine.Contradiction) -> String? {
+    let lazy = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
     if let difference = compare(lazy, program) { return "lazy: " + difference }
     // The same again, when every plan is known and whole windows are recognised; and once more, when
     // backward passes are copied.
     for round in 2...3 {
-      let again = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+      let again = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
       for (first, second) in zip(lazy, again) {
         for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
           return "line \(first.line): \(x) the first time, \(y) in round \(round)"
         }
       }
     }
-    let eager = LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)
+    let eager = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)
     if let difference = compare(eager, lazy, program) { return "eager: " + difference }
     for records in windows {
-      let cut = Tape.withLimits(TapeLimits(windowRecords: records)) {
-        LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+      let cut = try Tape.withLimits(TapeLimits(windowRecords: records)) {
+        () throws(LazyMachine.Contradiction) in
+        try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
       }
       if let difference = compare(cut, lazy, program) { return "window \(records): " + difference }
     }

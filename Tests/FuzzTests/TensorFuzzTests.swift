@@ -34,7 +34,7 @@ import Testing
 
   @Test func randomProgramsAgreeWithTheModel() {
     var failures = 0
-    let replaysBefore = PassCache.shared.replays
+    let replaysBefore = Tape.current.passesCopied
     for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
       let program = TensorProgramGenerator.make(seed: seed)
       if Self.isTracing {
@@ -45,7 +45,7 @@ import Testing
       failures += 1
       if failures == 5 { break }
     }
-    let replays = PassCache.shared.replays - replaysBefore
+    let replays = Tape.current.passesCopied - replaysBefore
     Self.print(
       "fuzz: \(failures == 5 ? "stopped after" : "\(Self.count) tensor programs,") "
         + "\(failures) disagreements, \(replays) backward passes copied")

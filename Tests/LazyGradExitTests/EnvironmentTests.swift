@@ -15,6 +15,7 @@ import Testing
         for (name, value) in [
           ("THREADS", "9223372036854775807"), ("MEMORY_LIMIT", "10 apples"), ("ISA", "foo"),
           ("JIT", "perhaps"), ("MEM_GUARD", "2"), ("DEBUG", "-1"), ("WINDOW", "7"), ("CHECK", "x"),
+          ("LAYOUTS", "0"),
         ] { setenv("LAZYGRAD_" + name, value, 1) }
         // By use, and then by asking.
         precondition((exp(Tensor([0.0])) + 1).item() == 2 && isMemoryGuardActive)
@@ -22,7 +23,7 @@ import Testing
         precondition(LazyGradEngine.threads == min(1024, allowedCores() ?? LazyGradEngine.threads))
         let names = LazyGradEngine.environmentProblems.map(\.name).sorted()
         precondition(names == LazyGradEngine.environmentVariables.map(\.name).sorted(), "\(names)")
-        precondition(LazyGradEngine.environmentProblems.count == 8)
+        precondition(LazyGradEngine.environmentProblems.count == 9)
       }
       let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
       let lines = text.split(separator: "\n").filter { $0.hasPrefix("LazyGrad: ") }.sorted()
@@ -31,6 +32,7 @@ import Testing
         DEBUG: expected 0, 1 or 2, got '-1'
         ISA: expected auto, portable, avx2, avx512, got 'foo'
         JIT: expected 0 or 1, got 'perhaps'
+        LAYOUTS: expected a whole number from 1 to 16777216, got '0'
         MEMORY_LIMIT: expected a number of bytes, such as 500000000, 512M or 2G, got '10 apples'
         MEM_GUARD: expected 0 or 1, got '2'
         THREADS: expected a whole number from 1 to 1024, got '9223372036854775807'

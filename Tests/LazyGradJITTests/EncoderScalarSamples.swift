@@ -61,7 +61,6 @@ enum ScalarSamples {
         add("mov \(address),\(r)") { $0.mov(memory, r) }
         add("mov \(name(r, 32)),\(address)") { $0.mov32(r, memory) }
         add("mov \(address),\(name(r, 32))") { $0.mov32(memory, r) }
-        add("movsxd \(r),\(address)") { $0.movsxd(r, memory) }
         add("lea \(r),\(address)") { $0.lea(r, memory) }
         add("movzx \(name(r, 32)),\(address)") { $0.mov8(r, memory) }
       }

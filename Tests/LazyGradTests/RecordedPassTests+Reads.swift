@@ -55,7 +55,7 @@ extension RecordedPassTests {
 
   @Test func aPassAfterAReadIsACopy() {
     ConcurrencyTests.onNewThread {
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       rounds(8) { round in
         let (a, b, c) = (Double(round) + 0.5, Double(round) - 3, 0.25 * Double(round))
         let (x, y) = (Tensor([a, b]), Tensor([a + 1, a + 2]))
@@ -90,7 +90,7 @@ extension RecordedPassTests {
   /// Several values are read, one of them of the middle of the graph, and the head is newer than all.
   @Test func severalReadsBeforeThePass() {
     ConcurrencyTests.onNewThread {
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       rounds(8) { round in
         let values = [0.5 * Double(round) - 1, 2.0]
         func loss(_ x: Tensor, reads: Bool) -> Tensor {
@@ -201,7 +201,7 @@ extension RecordedPassTests {
         return history
       }
       let wanted = train(forgetting: true)
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       #expect(train(forgetting: false) == wanted)
       expectCopies(since: before)
     }
@@ -260,7 +260,7 @@ extension RecordedPassTests {
   @Test func aCopyLeavesTheTapeAsAWalkDoes() {
     ConcurrencyTests.onNewThread {
       LazyGradEngine.clearPlanCache()
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       for seed in UInt64(1)...400 {
         var random = SeededRandom(seed: seed)
         let numbers = (0..<27).map { _ in random.uniform(-1...1) }
@@ -305,7 +305,7 @@ extension RecordedPassTests {
 
   private func compareCopies() {
     LazyGradEngine.clearPlanCache()
-    let before = PassCache.shared.replays
+    let before = Tape.current.passesCopied
     for seed in UInt64(1)...200 {
       var random = SeededRandom(seed: seed)
       let numbers = (0..<27).map { _ in random.uniform(-1...1) }

@@ -14,7 +14,7 @@ import Testing
   func expectCopies(since before: Int, more: Int = 0) {
     let limits = Tape.current.state.pointee.limits
     if limits.windowRecords < TapeLimits.usual.windowRecords { return }
-    #expect(PassCache.shared.replays > before + more)
+    #expect(Tape.current.passesCopied > before + more)
   }
 
   /// Runs `body` alone on a thread's tape, so that each round records the same window.
@@ -40,7 +40,8 @@ import Testing
   @Test func theThirdEqualPassIsACopy() {
     ConcurrencyTests.onNewThread {
       var counts: [Int] = []
-      rounds(4) { _ in
+      let before = Tape.current.passesCopied
+      rounds(8) { _ in
         let (x, y) = (Tensor([0.5, -1.25, 2]), Tensor([1.0, 2, 3]))
         let before = Engine.tapeUse.records
         polynomial(x, y, 0.75).backward()
@@ -50,12 +51,13 @@ import Testing
         #expect(values(y.grad) == wanted[1])
       }
       #expect(Set(counts).count == 1, "\(counts)")
+      expectCopies(since: before)
     }
   }
 
   @Test func numbersAndValuesAreNotPartOfWhatIsCopied() {
     ConcurrencyTests.onNewThread {
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       rounds(6) { round in
         let (a, b, c) = (Double(round) + 0.5, Double(round) - 3, 0.25 * Double(round))
         let (x, y) = (Tensor([a, b]), Tensor([a + 1, a + 2]))
@@ -173,7 +175,7 @@ import Testing
   /// goes to that row.
   @Test func theRowOfAVariableIsCompared() {
     ConcurrencyTests.onNewThread {
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       for rows in [[0, 1, 2, 3, 4, 5], [2, 2, 2, 2, 2, 2], [Int](0..<40)] {
         rounds(rows.count) { round in
           let x = Tensor([Double](repeating: 0.5, count: 40))
@@ -319,7 +321,7 @@ import Testing
   @Test func copiesAgreeWithWhatIsDerived() {
     ConcurrencyTests.onNewThread {
       LazyGradEngine.clearPlanCache()
-      let before = PassCache.shared.replays
+      let before = Tape.current.passesCopied
       for seed in UInt64(1)...300 {
         for round in UInt64(0)..<4 {
           var random = SeededRandom(seed: seed << 8 | round)

@@ -31,6 +31,7 @@ package final class GraphBuilder {
   var prefersExact = false
 
   package init(seed: UInt64, options: RandomGraph.Options) {
+    LayoutTable.keepAll()
     self.options = options
     random = SeededRandom(seed: seed)
   }

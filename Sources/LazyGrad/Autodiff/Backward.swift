@@ -129,7 +129,7 @@ extension Tensor {
       }
     }
     if let own = slot.pointee.gradient { return Tensor(Tape.share(own)) }
-    if slot.pointee.hasUnitGradient { return Tensor.ones(shape, dtype: dtype, constant: true) }
+    if slot.hasUnitGradient { return Tensor.ones(shape, dtype: dtype, constant: true) }
     return nil
   }
 
@@ -206,7 +206,7 @@ enum Differentiation {
     if case .only = collect {
       for head in heads {
         if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
-        if head.isConstant, head.slot.pointee.isGradient { throw .plainGradient }
+        if head.isConstant, head.slot.isGradient { throw .plainGradient }
       }
     }
     let mode = createsGraph ? Scope.mode : RecordMode.plain

@@ -173,19 +173,19 @@ struct GraphWalk {
   private func markUnit(_ id: UInt32) {
     guard let slot = tape[id].slot else { return }
     tape.dropGradient(slot)
-    slot.pointee.hasUnitGradient = true
+    slot.hasUnitGradient = true
   }
 
   @inline(never)
   private func attach(_ id: UInt32, _ g: UInt32, accumulate: Bool, _ remains: inout PassRemains) {
     guard let slot = tape[id].slot, tape[id].traits.contains(.variable) else { return }
     // Nobody could read the sum and so end it.
-    if accumulate, slot.pointee.isView { return }
+    if accumulate, slot.isView { return }
     var result = g
     var isLate = false
-    if slot.pointee.hasUnitGradient {
+    if slot.hasUnitGradient {
       if accumulate { result = pass.emit(.add, pass.number(1, id), g) }
-      slot.pointee.hasUnitGradient = false
+      slot.hasUnitGradient = false
     } else if let old = slot.pointee.gradient {
       if accumulate {
         isLate = tape.isLate(old)
@@ -195,7 +195,7 @@ struct GraphWalk {
     }
     let gradient = handle(result)
     tape.setGradient(slot, gradient)
-    slot.pointee.addsUpGradients = accumulate
+    slot.addsUpGradients = accumulate
     if isLate { remains.late.append(gradient) }
   }
 

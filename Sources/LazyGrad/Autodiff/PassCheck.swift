@@ -28,7 +28,7 @@ struct PassCheck {
     }
     while let id = work.popLast() {
       // The gradient of a view is seen in that of its base.
-      if let slot = tape[id].slot, slot.pointee.isVariable, !slot.pointee.isView {
+      if let slot = tape[id].slot, slot.pointee.isVariable, !slot.isView {
         handles.append((slot, id))
       }
       for operand in Self.receivers(tape, id) { reach(operand, tape[id].opcode, &reached) }
@@ -52,7 +52,7 @@ struct PassCheck {
   /// Stops the program if a tensor has no gradient.
   func verify() {
     let missing = handles.filter {
-      $0.slot.pointee.gradient == nil && !$0.slot.pointee.hasUnitGradient
+      $0.slot.pointee.gradient == nil && !$0.slot.hasUnitGradient
     }
     report(missing.map(\.node), of: handles.count, in: "backward")
   }

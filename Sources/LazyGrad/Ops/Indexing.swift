@@ -112,7 +112,7 @@ extension Tensor {
       _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return false
     }
-    if (baseTensor ?? self).slot.pointee.isReadOnly {
+    if (baseTensor ?? self).slot.isReadOnly {
       _ = fail(operation, "the tensor shows the memory of a read-only array", [self])
       return false
     }

@@ -103,7 +103,7 @@ extension Tensor {
 
   /// All elements along one axis.
   public func flattened() -> Tensor {
-    clearOldGradient()
+    use()
     return +reshaped([-1])
   }
 
@@ -242,7 +242,7 @@ extension Tensor {
         let count = (baseTensor ?? self).count
         let (width, numbers) = try gather.rows(of: count)
         let rows = Tensor(adopting: try NDArray.make(numbers, dtype: .int64), isVariable: false)
-        clearOldGradient()
+        use()
         let table = LayoutTable.shared.intern(dims: [count / width, width])
         return view(layout: table, offset: 0).taking(rows, dims: gather.dims)
       }

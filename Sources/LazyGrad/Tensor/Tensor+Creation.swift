@@ -58,7 +58,7 @@ extension Tensor {
           storage: Unmanaged.passRetained(array.storage), layout: array.layoutID,
           offset: array.offset, type: array.dtype.scalarType, isVariable: isVariable)
       })
-    if !array.isNativelyWriteable { slot.pointee.isReadOnly = true }
+    if !array.isNativelyWriteable { slot.isReadOnly = true }
   }
 
   /// Zeros. Nothing is stored for them until they are asked for.
@@ -147,7 +147,7 @@ extension Tensor {
     let value = tape.append(
       .copy, gradient.slot.pointee.type, shape: gradient.shapeID, a: tape.operand(gradient.slot))
     tape.setGradient(result.slot, value)
-    result.slot.pointee.addsUpGradients = (baseTensor ?? self).slot.pointee.addsUpGradients
+    result.slot.addsUpGradients = (baseTensor ?? self).slot.addsUpGradients
     return result
   }
 

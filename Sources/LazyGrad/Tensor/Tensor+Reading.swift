@@ -44,7 +44,7 @@ extension Tensor {
   public var array: NDArray {
     if let poison = force("array") { return NDArray.placeholder(dtype, poison) }
     // A view shows its base's memory.
-    let isReadOnly = (baseTensor ?? self).slot.pointee.isReadOnly
+    let isReadOnly = (baseTensor ?? self).slot.isReadOnly
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
     if slot.pointee.node != 0 {

@@ -59,7 +59,7 @@ public final class Tensor {
     viewOffset = offset
     kind = .view
     isUntracked = !mode.isTracking
-    slot.pointee.isView = true
+    slot.isView = true
     link(to: base)
     if slot.pointee.isWindowFull { forceFullWindow() }
   }

@@ -263,8 +263,6 @@ package struct Assembler: Sendable {
   package mutating func mov32(_ to: Memory, _ from: GPR) {
     scalar([0x89], reg: from.rawValue, to, wide: false)
   }
-  /// 32 bits, sign-extended.
-  package mutating func movsxd(_ to: GPR, _ from: Memory) { scalar([0x63], reg: to.rawValue, from) }
   package mutating func lea(_ to: GPR, _ address: Memory) {
     scalar([0x8D], reg: to.rawValue, address)
   }

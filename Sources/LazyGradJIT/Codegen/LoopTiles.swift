@@ -2,14 +2,9 @@
 // tile kernels (Kernels/Tile*.swift) bit for bit where no elementary function is involved. Writes
 // into LoopBody.
 
-/// A value of the graph inside a loop. Bools are masks, bytes 32-bit lanes without a sign.
-struct LoopValue {
-  var value: LoopBody.Value
-  var type: ScalarType
-}
-
 extension ScalarType {
-  /// The lanes that values of this type have in registers.
+  /// The lanes that values of this type have in registers: bools are masks, bytes 32-bit lanes without a
+  /// sign.
   var lane: LoopLane {
     switch self {
     case .bool: .mask32

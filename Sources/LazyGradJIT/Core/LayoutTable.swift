@@ -50,6 +50,8 @@ public final class LayoutTable: Sendable {
     /// What the threads have asked for lately, and the lists of threads that have ended.
     var recent: [UnsafeMutablePointer<Recent>] = []
     var idleRecent: [UnsafeMutablePointer<Recent>] = []
+    /// Nothing is freed any more.
+    var keepsAll = false
     /// The number of layouts from which on a sweep is due.
     var due = LayoutTable.limit
 
@@ -171,7 +173,7 @@ public final class LayoutTable: Sendable {
     let (id, isDue) = state.withLock { state in
       let id = find(Key(dims: dims, strides: strides), natural, count, &state)
       Self.note(id, &state)
-      return (id, state.used >= state.due)
+      return (id, state.used >= state.due && !state.keepsAll)
     }
     if isDue { Self.sweep() }
     return id
@@ -267,6 +269,9 @@ public final class LayoutTable: Sendable {
   package static var generation: UInt32 { generationValue.load(ordering: .acquiring) }
   private static let generationValue = Atomic<UInt32>(0)
 
+  /// Ends sweeping: layouts will be named where no sweep looks.
+  package static func keepAll() { shared.state.withLock { $0.keepsAll = true } }
+
   /// The layouts that there are.
   package var count: Int { state.withLock { $0.used } }
 
@@ -315,12 +320,17 @@ public final class LayoutTable: Sendable {
   /// - Parameter mark: Marks those that the tapes name, which don't change meanwhile.
   func freeUnnamed(_ mark: (borrowing Marks) -> Void) {
     state.withLock { state in
+      if state.keepsAll { return }
       let marks = Marks(count: Int(state.count))
       marks.mark(Self.scalar)
       mark(marks)
-      for recent in state.recent { for i in 0..<Self.recentCount { marks.mark(recent.pointee.ids[i]) } }
+      for recent in state.recent {
+        for i in 0..<Self.recentCount { marks.mark(recent.pointee.ids[i]) }
+      }
       for id in 0..<state.count where isReferenced(id) { marks.mark(id) }
-      for id in 0..<state.count where marks.isNamed[Int(id)] { marks.mark(Self.facts(id).pointee.shape) }
+      for id in 0..<state.count where marks.isNamed[Int(id)] {
+        marks.mark(Self.facts(id).pointee.shape)
+      }
       let before = state.free.count
       for id in 1..<state.count where !marks.isNamed[Int(id)] { free(id, &state) }
       if state.free.count == before { return }

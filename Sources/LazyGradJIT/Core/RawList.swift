@@ -75,6 +75,9 @@ struct ZeroedWords {
     base = Self.zeros(capacity)
   }
 
+  /// Whether there is a word for a node, and it is not zero.
+  func isMarked(_ id: UInt32) -> Bool { Int(id) < capacity && base[Int(id)] != 0 }
+
   /// Gives back what a large arena took. All words are zero.
   mutating func shrink() {
     if capacity <= 1 << 16 { return }

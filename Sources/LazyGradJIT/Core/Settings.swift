@@ -17,7 +17,10 @@ package enum Settings {
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
     ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
     ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
-    ("LAZYGRAD_LAYOUTS", "new shapes and strides after which unused ones are freed (default: 16384)"),
+    (
+      "LAZYGRAD_LAYOUTS",
+      "new shapes and strides after which unused ones are freed (default: 16384)"
+    ),
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
   ]
 

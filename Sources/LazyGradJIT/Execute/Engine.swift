@@ -40,6 +40,7 @@ extension Engine {
       sum.nodesRecorded += c.nodesRecorded + recorded
       sum.planHits += c.planHits
       sum.planMisses += c.planMisses
+      sum.passesCopied += c.passesCopied
       sum.kernelsRun += c.kernelsRun
       sum.bytesRead += c.bytesRead
       sum.bytesWritten += c.bytesWritten

@@ -43,12 +43,9 @@ extension Tape {
     let start = state.pointee.windowStart
     let n = Int(state.pointee.count &- start)
     guard known.words.count == n, known.held.count == held,
-      known.requested.count == ids.count, known.events.count == state.pointee.events.count
+      known.requested.count == ids.count
     else { return false }
     for (k, id) in ids.enumerated() where known.requested[k] != id &- start { return false }
-    for (k, event) in known.events.enumerated() where state.pointee.events[k] != event {
-      return false
-    }
     let first = nodes + Int(start)
     for id in known.held where first[Int(id)].slot == nil || first[Int(id)].opcode == .leaf {
       return false
@@ -84,12 +81,8 @@ extension Tape {
     }
     PlanCache.shared.remember(
       WindowPlan(
-        nodes: work, words: words, payloads: payloads, events: state.pointee.events.array,
-        held: held, requested: ids.map { $0 &- start }),
+        nodes: work, words: words, payloads: payloads, held: held,
+        requested: ids.map { $0 &- start }),
       key: key)
   }
-}
-
-extension RawList where Element == UInt64 {
-  fileprivate var array: [UInt64] { Array(UnsafeBufferPointer(start: base, count: count)) }
 }

@@ -242,7 +242,7 @@ extension Tape {
         slot.pointee.storage = outputs[i].storage
         slot.pointee.offset = outputs[i].byteOffset / node.pointee.type.size
         slot.pointee.layout = node.pointee.shape
-        slot.pointee.isCleared =
+        slot.isCleared =
           node.pointee.state.contains(.cleared) && !node.pointee.state.contains(.resumable)
         slot.pointee.node = 0
         slot.pointee.leaf = 0

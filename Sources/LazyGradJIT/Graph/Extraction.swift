@@ -36,7 +36,7 @@ extension Tape {
       if marks[Int(id)] == 0 { outstanding += 1 }
       marks[Int(id)] |= Tape.requested
     }
-    var result = Extraction(graph: Graph(nodes: [], leafCount: 0, scalarCount: 0))
+    var result = Extraction(graph: Graph(cut: [], leafCount: 0, scalarCount: 0))
     let bottom = markCone(top, marks, &outstanding, &result)
     result.cone.reverse()
     emit(bottom, top, marks, &result)
@@ -218,7 +218,7 @@ extension Tape {
       if p >= 0, out[Int(p)].isRoot { result.roots.append(coneID) }
     }
     result.graph = Graph(
-      nodes: out, leafCount: result.leaves.count, scalarCount: result.scalars.count)
+      cut: out, leafCount: result.leaves.count, scalarCount: result.scalars.count)
   }
 
   /// The value behind aliases and views becomes a root.

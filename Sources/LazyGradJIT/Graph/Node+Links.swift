@@ -176,7 +176,7 @@ extension Tape {
     slot.pointee.storage = value.storage.retain()
     slot.pointee.offset = value.offset
     slot.pointee.layout = value.layout
-    slot.pointee.isCleared = isCleared && !isResumable
+    slot.isCleared = isCleared && !isResumable
     unhold(id)
     slot.pointee.node = 0
     slot.pointee.leaf = 0

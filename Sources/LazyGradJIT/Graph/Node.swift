@@ -162,53 +162,59 @@ public struct Slot {
     static var hasUsedUpGradient: Facts { Facts(rawValue: 32) }
     static var hasUnitGradient: Facts { Facts(rawValue: 64) }
   }
-  private func has(_ fact: Facts) -> Bool { facts.contains(fact) }
-  private mutating func set(_ fact: Facts, _ isTrue: Bool) {
-    if isTrue { facts.insert(fact) } else { facts.remove(fact) }
-  }
-
-  /// The value is in memory that a host array made read-only by nature.
-  package var isReadOnly: Bool {
-    get { has(.isReadOnly) }
-    set { set(.isReadOnly, newValue) }
-  }
-  /// A view's: its gradient is seen in that of its base.
-  package var isView: Bool {
-    get { has(.isView) }
-    set { set(.isView, newValue) }
-  }
-  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
-  package var isGradient: Bool {
-    get { has(.isGradient) }
-    set { set(.isGradient, newValue) }
-  }
-  /// A pass has cleared the graph that the value came from.
-  package var isCleared: Bool {
-    get { has(.isCleared) }
-    set { set(.isCleared, newValue) }
-  }
-  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
-  package var addsUpGradients: Bool {
-    get { has(.addsUpGradients) }
-    set { set(.addsUpGradients, newValue) }
-  }
-  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
-  /// them, so that a loss does not hold a part of the graph.
-  package var hasUnitGradient: Bool {
-    get { has(.hasUnitGradient) }
-    set { set(.hasUnitGradient, newValue) }
-  }
-  /// A new use has ended the gradient: for who asks why there is none.
-  var hasUsedUpGradient: Bool {
-    get { has(.hasUsedUpGradient) }
-    set { set(.hasUsedUpGradient, newValue) }
-  }
 
   /// The traits of a record that stands for the value.
   var traits: Node.Traits {
-    (isVariable ? Node.Traits.variable : .none).union(isGradient ? .gradient : .none)
+    (isVariable ? Node.Traits.variable : .none)
+      .union(facts.contains(.isGradient) ? .gradient : .none)
   }
 }
 
 /// A user handle.
 public typealias SlotRef = UnsafeMutablePointer<Slot>
+
+/// What is seldom asked of a handle. Read and written through the pointer: to change a computed property of
+/// the handle itself would count as an access to all of it, also to the tape, which other threads read.
+extension UnsafeMutablePointer<Slot> {
+  /// The value is in memory that a host array made read-only by nature.
+  package var isReadOnly: Bool {
+    get { has(.isReadOnly) }
+    nonmutating set { set(.isReadOnly, newValue) }
+  }
+  /// A view's: its gradient is seen in that of its base.
+  package var isView: Bool {
+    get { has(.isView) }
+    nonmutating set { set(.isView, newValue) }
+  }
+  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
+  package var isGradient: Bool {
+    get { has(.isGradient) }
+    nonmutating set { set(.isGradient, newValue) }
+  }
+  /// A pass has cleared the graph that the value came from.
+  package var isCleared: Bool {
+    get { has(.isCleared) }
+    nonmutating set { set(.isCleared, newValue) }
+  }
+  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
+  package var addsUpGradients: Bool {
+    get { has(.addsUpGradients) }
+    nonmutating set { set(.addsUpGradients, newValue) }
+  }
+  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
+  /// them, so that a loss does not hold a part of the graph.
+  package var hasUnitGradient: Bool {
+    get { has(.hasUnitGradient) }
+    nonmutating set { set(.hasUnitGradient, newValue) }
+  }
+  /// A new use has ended the gradient: for who asks why there is none.
+  var hasUsedUpGradient: Bool {
+    get { has(.hasUsedUpGradient) }
+    nonmutating set { set(.hasUsedUpGradient, newValue) }
+  }
+
+  private func has(_ fact: Slot.Facts) -> Bool { pointee.facts.contains(fact) }
+  private func set(_ fact: Slot.Facts, _ isTrue: Bool) {
+    if isTrue { pointee.facts.insert(fact) } else { pointee.facts.remove(fact) }
+  }
+}

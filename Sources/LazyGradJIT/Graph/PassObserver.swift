@@ -9,7 +9,6 @@ struct PassObserver: ~Copyable {
   private let windowStart: UInt32
   private let hash: UInt64
   private let owners: Int
-  private let events: Int
   private let copiedNumbers: Int
   private let readsPending: Bool
   private let before: UnsafeMutablePointer<Node>
@@ -27,7 +26,7 @@ struct PassObserver: ~Copyable {
         guard let source, source >= scope.first else { return nil }
       }
       if node.state.contains(.dead) { continue }
-      if let slot = node.slot, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
+      if let slot = node.slot, slot.pointee.gradient != nil || slot.hasUnitGradient {
         return nil
       }
     }
@@ -37,7 +36,6 @@ struct PassObserver: ~Copyable {
     windowStart = state.pointee.windowStart
     hash = state.pointee.hash
     owners = state.pointee.owners.count
-    events = state.pointee.events.count
     copiedNumbers = state.pointee.copiedNumbers.count
     readsPending = state.pointee.readsPending
     before = Tape.makeArena(scope.count)
@@ -49,7 +47,7 @@ struct PassObserver: ~Copyable {
   /// What the pass did; nil where it was more than can be done again. Its remains are still there.
   func pass(_ remains: PassRemains) -> RecordedPass? {
     let state = tape.state
-    guard state.pointee.windowStart == windowStart, state.pointee.events.count == events,
+    guard state.pointee.windowStart == windowStart,
       state.pointee.readsPending == readsPending, var changes = changes(),
       let added = added(&changes),
       let numbers = numbers(), let remains = relative(remains),
@@ -136,7 +134,7 @@ struct PassObserver: ~Copyable {
     (0..<UInt32(scope.count)).compactMap { node in
       let id = scope.first &+ node
       guard !tape[id].state.contains(.dead), let slot = tape[id].slot else { return nil }
-      if slot.pointee.hasUnitGradient {
+      if slot.hasUnitGradient {
         return RecordedPass.Gradient(node: node, gradient: Tape.none)
       }
       guard let gradient = slot.pointee.gradient else { return nil }

@@ -115,7 +115,6 @@ package final class PassCache: Sendable {
     var refused: Set<UInt64> = []
     var passes: [UInt64: [RecordedPass]] = [:]
     var records = 0
-    var replays = 0
     /// For tests: every key is the same, so that only verification tells windows apart.
     var collides = false
     /// Records name layouts.
@@ -162,8 +161,6 @@ package final class PassCache: Sendable {
     withState { state in _ = state.refused.insert(state.collides ? 0 : key) }
   }
 
-  func countReplay() { withState { $0.replays += 1 } }
-
   private static func forget(_ state: inout State) {
     state.passes = [:]
     state.seen = []
@@ -173,8 +170,6 @@ package final class PassCache: Sendable {
 
   // MARK: Counters and tests
 
-  /// How many passes were copied since the process began.
-  package var replays: Int { withState { $0.replays } }
   /// Records that are remembered now.
   package var records: Int { withState { $0.records } }
 

@@ -60,12 +60,6 @@ extension Tape {
     if !doubleArena() { takeReserve() }
   }
 
-  /// Notes that something other than a record changed what a later force of the window does.
-  func noteEvent(_ word: UInt64) {
-    state.pointee.events.append(word)
-    state.pointee.hash = TapeHash.mix(state.pointee.hash ^ word)
-  }
-
   // MARK: Values from outside the window
 
   /// The node that stands for a handle's value in the current window.

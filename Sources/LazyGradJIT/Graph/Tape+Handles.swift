@@ -21,9 +21,9 @@ extension Tape {
     slot.pointee.offset = fresh.pointee.offset
     slot.pointee.layout = fresh.pointee.layout
     slot.pointee.leaf = 0
-    slot.pointee.isReadOnly = fresh.pointee.isReadOnly
-    slot.pointee.isGradient = fresh.pointee.isGradient
-    slot.pointee.isCleared = fresh.pointee.isCleared
+    slot.isReadOnly = fresh.isReadOnly
+    slot.isGradient = fresh.isGradient
+    slot.isCleared = fresh.isCleared
     slot.pointee.node = node
     if node != 0 {
       // The node moves from one handle to the other: the counts of held nodes stay.
@@ -51,8 +51,8 @@ extension Tape {
     let shared = tape.makeSlot(
       storage: slot.pointee.storage.stillThere.retain(), layout: slot.pointee.layout,
       offset: slot.pointee.offset, type: slot.pointee.type, isVariable: slot.pointee.isVariable)
-    shared.pointee.isReadOnly = slot.pointee.isReadOnly
-    shared.pointee.isGradient = slot.pointee.isGradient
+    shared.isReadOnly = slot.isReadOnly
+    shared.isGradient = slot.isGradient
     return shared
   }
 
@@ -60,14 +60,14 @@ extension Tape {
   package static func hasUsedUpGradient(_ slot: SlotRef) -> Bool {
     let tape = hold(slot)
     defer { tape.unlock() }
-    return slot.pointee.hasUsedUpGradient
+    return slot.hasUsedUpGradient
   }
 
   /// Lets the gradient of a handle count as one that there never was.
   package static func forgetUses(_ slot: SlotRef) {
     let tape = hold(slot)
     defer { tape.unlock() }
-    slot.pointee.hasUsedUpGradient = false
+    slot.hasUsedUpGradient = false
   }
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
@@ -91,7 +91,7 @@ extension Tape {
 
   /// Whether a pass has cleared the graph of a handle's value, so that it leads nowhere any more.
   package func isCleared(_ slot: SlotRef) -> Bool {
-    if slot.pointee.node == 0 { return slot.pointee.isCleared }
+    if slot.pointee.node == 0 { return slot.isCleared }
     let node = nodes[Int(slot.pointee.node &- 1)]
     return node.opcode != .leaf && node.state.contains(.cleared)
       && node.state.isDisjoint(with: .tracked, .resumable)
@@ -103,7 +103,7 @@ extension Tape {
     let tape = hold(shared)
     defer { tape.unlock() }
     shared.pointee.isVariable = false
-    shared.pointee.isGradient = false
+    shared.isGradient = false
     if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.inherited) }
     return shared
   }
@@ -116,9 +116,9 @@ extension Tape {
       storage: slot.pointee.storage, layout: slot.pointee.layout, offset: slot.pointee.offset,
       type: slot.pointee.type, isVariable: slot.pointee.isVariable)
     fresh.pointee.node = slot.pointee.node
-    fresh.pointee.isReadOnly = slot.pointee.isReadOnly
-    fresh.pointee.isGradient = slot.pointee.isGradient
-    fresh.pointee.isCleared = slot.pointee.isCleared
+    fresh.isReadOnly = slot.isReadOnly
+    fresh.isGradient = slot.isGradient
+    fresh.isCleared = slot.isCleared
     if slot.pointee.node != 0 {
       tape[slot.pointee.node &- 1].slot = fresh
     } else if let leaf = tape.liveLeaf(slot) {

@@ -21,7 +21,7 @@ extension Tape {
     if let pass = candidates.first(where: { matches($0, scope) }),
       scope.count + pass.addedCount <= state.pointee.limits.windowRecords
     {
-      PassCache.shared.countReplay()
+      state.pointee.counters.passesCopied += 1
       replay(pass, from: scope.first)
       return finishPass(pass.remains, from: scope.first, since: start)
     }
@@ -37,6 +37,9 @@ extension Tape {
     }
     finishPass(remains, since: start)
   }
+
+  /// How many passes were copied on this tape.
+  package var passesCopied: Int { locked { state.pointee.counters.passesCopied } }
 
   /// Lets go of what remains of a pass that began when there were `start` records; its ids are relative
   /// to `first`.
@@ -91,14 +94,16 @@ extension Tape {
       state.pointee.copiedNumbers.append((source: source, copy: copy))
     }
     for leaf in pass.imports {
-      nodes[Int(first &+ leaf.copy)].link = first &+ leaf.source &+ 1
+      let source = first &+ leaf.source
+      nodes[Int(first &+ leaf.copy)].link = source &+ 1
+      state.pointee.lowestImport = min(state.pointee.lowestImport, source)
       bindImport(first &+ leaf.copy)
     }
     for result in pass.gradients {
       guard let slot = nodes[Int(first &+ result.node)].slot else { continue }
       dropGradient(slot)
       if result.gradient == Tape.none {
-        slot.pointee.hasUnitGradient = true
+        slot.hasUnitGradient = true
       } else {
         setGradient(slot, first &+ result.gradient)
       }

@@ -104,8 +104,8 @@ extension Tape {
 
   /// Drops the gradient that a handle carries.
   package func dropGradient(_ slot: SlotRef) {
-    slot.pointee.hasUnitGradient = false
-    slot.pointee.addsUpGradients = false
+    slot.hasUnitGradient = false
+    slot.addsUpGradients = false
     if let gradient = slot.pointee.gradient {
       slot.pointee.gradient = nil
       // A backward pass that does this goes on using ids: the arena must not start again.
@@ -122,10 +122,10 @@ extension Tape {
   /// another thread, whose lock comes after this one.
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
-    if mode.isTracking, slot.pointee.gradient != nil || slot.pointee.hasUnitGradient {
-      if slot.pointee.addsUpGradients { return }
+    if mode.isTracking, slot.pointee.gradient != nil || slot.hasUnitGradient {
+      if slot.addsUpGradients { return }
       dropGradient(slot)
-      slot.pointee.hasUsedUpGradient = true
+      slot.hasUsedUpGradient = true
     }
   }
 
@@ -317,7 +317,6 @@ extension Tape {
     state.pointee.hash = TapeHash.seed
     state.pointee.readsPending = false
     state.pointee.pendingBytes = 0
-    state.pointee.events.removeAll()
     state.pointee.copiedNumbers.removeAll()
     state.pointee.lowestImport = .max
   }

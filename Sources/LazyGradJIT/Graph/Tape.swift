@@ -106,8 +106,6 @@ public struct TapeState: ~Copyable {
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
   let views = ViewCache()
-  /// Where the running hash stood when something other than a record changed what a force does.
-  var events = RawList<UInt64>()
   package var counters = TapeCounters()
 
   init() {
@@ -131,6 +129,7 @@ package struct TapeCounters: Sendable {
   package var nodesRecorded = 0
   package var planHits = 0
   package var planMisses = 0
+  package var passesCopied = 0
   package var kernelsRun = 0
   package var bytesRead = 0
   package var bytesWritten = 0

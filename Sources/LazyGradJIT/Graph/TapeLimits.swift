@@ -61,7 +61,9 @@ extension Tape {
   }
 
   /// Runs `body` with other limits for the calling thread's tape: for tests.
-  package static func withLimits<R>(_ limits: TapeLimits, _ body: () throws -> R) rethrows -> R {
+  package static func withLimits<R, E>(
+    _ limits: TapeLimits, _ body: () throws(E) -> R
+  ) throws(E) -> R {
     let tape = Tape.current
     let before = tape.locked { tape.state.pointee.limits }
     tape.locked { tape.state.pointee.limits = limits }

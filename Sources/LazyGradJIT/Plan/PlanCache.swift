@@ -169,18 +169,16 @@ final class WindowPlan: Sendable {
   let words: [SIMD4<UInt64>]
   /// The payloads that are part of the signature.
   let payloads: [(id: UInt32, value: UInt64)]
-  let events: [UInt64]
   let held: [UInt32]
   let requested: [UInt32]
 
   init(
     nodes: PlanNodes, words: [SIMD4<UInt64>], payloads: [(id: UInt32, value: UInt64)],
-    events: [UInt64], held: [UInt32], requested: [UInt32]
+    held: [UInt32], requested: [UInt32]
   ) {
     self.nodes = nodes
     self.words = words
     self.payloads = payloads
-    self.events = events
     self.held = held
     self.requested = requested
   }
