@@ -81,7 +81,7 @@ struct OverheadTable {
       Entry(name: "argmax(axis: 1)") { x.argmax(axis: 1) },
       Entry(name: "argmin(axis: 1)") { x.argmin(axis: 1) },
       Entry(name: "var(axis: 1)") { x.var(axis: 1) },
-      Entry(name: "std(axis: 1)") { sqrt(x.var(axis: 1)) },
+      Entry(name: "sqrt(var(axis: 1))") { sqrt(x.var(axis: 1)) },
       Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
       Entry(name: "logSumExp") { logSumExp(x) },
       Entry(name: "softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },

@@ -4,6 +4,7 @@
 import Foundation
 import LazyGrad
 import LazyGradJIT
+import TestSupport
 import Testing
 
 #if os(Linux) || os(macOS)
@@ -58,6 +59,10 @@ import Testing
       let window: NDArray
       /// Over memory with strides that nothing else has.
       let strided: Tensor
+      /// The same, of which nothing is made.
+      let alone: Tensor
+      /// Without a record, and in memory not as its base's elements follow each other.
+      let turned: Tensor
       let leaf: Tensor
       let view: Tensor
       let pending: Tensor
@@ -70,6 +75,10 @@ import Testing
         window = array.transposed()
         strided = Tensor(
           NDArray((0..<7 * n).map(Double.init), shape: [n, 7]).transposed(), copy: false)
+        alone = Tensor(
+          NDArray((0..<9 * n).map(Double.init), shape: [n, 9]).transposed(), copy: false)
+        turned = noAutodiff { [strided] in strided.transposed() }
+        turned.eval()
         leaf = Tensor.ones([n, 2])
         view = leaf.transposed()
         computed = view * 2.0
@@ -81,6 +90,13 @@ import Testing
       func check() {
         precondition(array.shape == [n, 5] && window.shape == [5, n] && window.strides == [1, 5])
         precondition(window[4, n - 1].item() == Double(5 * n - 1))
+        let shown = Tensor(window, copy: false) + 1.0
+        precondition(shown.shape == [5, n] && shown[4, n - 1].item() == Double(5 * n))
+        precondition(alone.array.strides == [1, 9])
+        precondition((alone + 1.0)[8, n - 1].item() == Double(9 * n))
+        precondition(turned.shape == [n, 7])
+        let part = turned[1..., 2]
+        precondition(part.shape == [n - 1] && part[n - 2].item() == Double(7 * n - 5))
         precondition(strided.shape == [7, n] && strided.array.strides == [1, 7])
         precondition((strided + 1.0)[6, n - 1].item() == Double(7 * n))
         precondition(view.shape == [2, n] && computed.shape == [2, n] && pending.shape == [n, 2])
@@ -116,17 +132,23 @@ import Testing
     func remembered() async {
       await #expect(processExitsWith: .success) {
         LayoutTable.limit = 1
-        // Equal but for the length, whose number is the same again and again. From the third pass on a
-        // pass is copied.
-        for n in 10...60 {
-          for _ in 0..<5 {
-            let x = Tensor.ones([n])
+        // Equal but for the length, with numbers that come back in ever other order. From the third pass
+        // on a pass is copied.
+        var random = SeededRandom(seed: 1)
+        for n in 10...500 {
+          for k in 0..<random.int(0...5) { _ = NDArray.zeros([1000 * n + k]) }
+          for _ in 0..<4 {
+            let x = Tensor.ones([n, 2])
+            if random.chance(0.5) { _ = NDArray.zeros([random.int(1_000_000...2_000_000), 0]) }
+            precondition(x.transposed().shape == [2, n] && x[.all, 1].shape == [n])
             var y = x
             for _ in 0..<6 { y = y * x + x }
-            let loss = y.sum()
+            let loss = (y * y.sum(axis: 0)).sum()
             loss.backward()
-            precondition(loss.item() == Double(7 * n) && x.grad!.shape == [n])
-            precondition(x.grad!.elements(as: Double.self) == [Double](repeating: 28, count: n))
+            precondition(loss.item() == Double(98 * n * n) && x.grad!.shape == [n, 2])
+            let gradient = Double(2 * 7 * n * 28)
+            precondition(
+              x.grad!.elements(as: Double.self) == [Double](repeating: gradient, count: 2 * n))
           }
         }
       }
