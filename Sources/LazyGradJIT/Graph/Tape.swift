@@ -105,6 +105,7 @@ public struct TapeState: ~Copyable {
   var broadcasts = ShapePairCache()
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
+  let memos = ShapeMemos()
   /// Where the running hash stood when something other than a record changed what a force does.
   var events = RawList<UInt64>()
   package var counters = TapeCounters()
