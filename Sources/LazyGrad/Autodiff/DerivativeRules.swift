@@ -45,7 +45,7 @@ enum DerivativeRules {
     case .setRows: IndexRules.setRows(p, n, g)
     case .setRegion: IndexRules.setRegion(p, n, g)
     case .addRegion: IndexRules.addRegion(p, n, g)
-    case .concat: ShapeRules.concat(p, n, g)
+    case .concat: JoiningRules.concat(p, n, g)
     case .attach: CompositeRules.attach(p, n, g)
     case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
       .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin:

@@ -8,19 +8,16 @@ internal import LazyGradJIT
 /// Integers and bools give float64. Not-a-number where an element along the axis is infinite, or all are
 /// minus infinity, as in NumPy's formulas.
 public func softmax(_ x: Tensor, axis: Int = -1) -> Tensor {
-  Composite.along(.softmax, x, axis) { x, axis in
-    let e = exp(x - x.max(axis: axis, keepDims: true))
+  Composite.along(.softmax, x, axis) { r, x, axes in
+    let e = r(.exp, r(.sub, x, r.reduce(.max, x, over: axes)))
     // One division per row; a multiplication more in rounding, at most half a unit of the last place.
-    return e * reciprocal(e.sum(axis: axis, keepDims: true))
+    return r(.mul, e, r(.reciprocal, r.reduce(.sum, e, over: axes)))
   }
 }
 
 /// The logarithm of `softmax`, accurate where that is tiny.
 public func logSoftmax(_ x: Tensor, axis: Int = -1) -> Tensor {
-  Composite.along(.logSoftmax, x, axis) { x, axis in
-    let shifted = x - x.max(axis: axis, keepDims: true)
-    return shifted - log(exp(shifted).sum(axis: axis, keepDims: true))
-  }
+  Composite.along(.logSoftmax, x, axis, Composite.logarithms)
 }
 
 /// log(sum(e^x)) along an axis; computed without overflow.
@@ -29,24 +26,21 @@ public func logSoftmax(_ x: Tensor, axis: Int = -1) -> Tensor {
 /// to the elements that are equal to it, in equal parts: all of it to a single infinity. That is also
 /// what it comes to where all are minus infinity.
 public func logSumExp(_ x: Tensor, axis: Int = -1, keepDims: Bool = false) -> Tensor {
-  if let poison = poisoned(x) { return poison }
-  if x.rank == 0 || axis >= x.rank || axis < -x.rank {
-    return fail("logSumExp", "axis \(axis) is out of range for shape \(x.shape)", [x])
+  x.along(axis, "logSumExp") { axes in
+    if x.hasNothing(along: axes) { return x.max(axis: axis) }
+    return x.compose { r in
+      let input = r.floating(r.x)
+      let plain = r.untracked
+      let top = plain.reduce(.max, input, over: axes)
+      // An infinity less itself would be no number, and no gradient.
+      let shifted = plain.select(
+        plain(.equal, input, top), plain.number(0, like: input), plain(.sub, input, top))
+      // The shift does not change the result, so no gradient goes through it.
+      let shares = r.attach(Composite.shiftedExp.rawValue, input, plain(.exp, shifted))
+      let sum = r.reduce(.sum, shares, over: axes, keepDims: keepDims)
+      return r(.add, r(.log, sum), keepDims ? top : plain.reshaped(top, to: r.shape(sum)))
+    }
   }
-  let input = x.dtype.isFloating ? x : x.cast(to: .float64)
-  let plain = Composite.constant(input)
-  let (top, powers) = Scope.untracked {
-    let top = plain.max(axis: axis, keepDims: true)
-    // An infinity less itself would be no number, and no gradient.
-    let shifted = `where`(plain .== top, Composite.zero(plain), plain - top)
-    return (top, exp(shifted))
-  }
-  if let poison = poisoned(powers) { return poison }
-  input.use()
-  // The shift does not change the result, so no gradient goes through it.
-  let shares = Composite.attach(.shiftedExp, input, powers)
-  let shift = keepDims ? top : top.squeezed(axis: axis)
-  return log(shares.sum(axis: axis, keepDims: keepDims)) + Composite.constant(shift)
 }
 
 /// The mean over rows of `-log(softmax(logits))` at the row's label: the softmax cross-entropy.
@@ -59,7 +53,7 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   if let poison = poisoned(logits) { return poison }
   if let poison = labels.poison { return Tensor(poison: poison) }
   let name = "softmaxCrossEntropy"
-  if logits.rank != 2 || labels.shape != [logits.shape[0]] {
+  if logits.rank != 2 || labels.rank != 1 || labels.count != logits.shape[0] {
     return fail(
       name,
       "expected logits [rows, classes] and labels [rows], got \(logits.shape) and \(labels.shape)",
@@ -76,12 +70,17 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   for label in given where label < 0 || label >= classes {
     return fail(name, "label \(label) is out of range for \(classes) classes", [logits])
   }
-  let column = Tensor(labels.reshaped([rows, 1]), dtype: .int64, constant: true)
-  let table = LayoutTable.shared
-  let numbers = Tensor(Tape.iota(shape: table.intern(dims: [1, classes])))
-  let isLabel = numbers .== column
-  let picked = `where`(isLabel, logSoftmax(logits), Composite.zero(logits))
-  return picked.sum() * (-1 / Double(rows))
+  let numbers = Tensor(labels, dtype: .int64, constant: true)
+  if let poison = poisoned(numbers) { return poison }
+  return .made(
+    Tape.compose(logits.slot, numbers.slot, mode: logits.joined()) { r in
+      let column = r.reshaped(r.y, to: r.shape(of: r.x, cutTo1: 1))
+      let isLabel = r(.equal, r.iota(shape: r.shape(of: r.x, cutTo1: 0)), column)
+      let shares = Composite.record(.logSoftmax, r, AxisSet(1), Composite.logarithms)
+      let picked = r.select(isLabel, shares, r.number(0, like: shares))
+      let sum = r.reduce(.sum, picked, over: .all(rank: 2), keepDims: false)
+      return r(.mul, sum, r.number(-1 / Double(rows), like: sum))
+    })
 }
 
 /// Operations that are recorded as several nodes and differentiated as one.
@@ -100,44 +99,38 @@ enum Composite: UInt32 {
   /// name an axis.
   static let mask: UInt32 = 0xFF
 
-  /// Records a composite along an axis, which `body` is told; nil: of a scalar.
-  static func along(
-    _ composite: Composite, _ x: Tensor, _ axis: Int, _ body: (Tensor, Int?) -> Tensor
-  ) -> Tensor {
-    if let poison = poisoned(x) { return poison }
-    let isScalar = x.rank == 0 && (axis == -1 || axis == 0)
-    if !isScalar, axis >= x.rank || axis < -x.rank { return outOfRange(composite, x, axis) }
-    let input = x.dtype.isFloating ? x : x.cast(to: .float64)
-    let position = axis < 0 ? axis + x.rank : axis
-    if !isScalar, x.shape[position] == 0 { return +input }
-    input.use()
-    let plain = constant(input)
-    let value = Scope.untracked { body(plain, isScalar ? nil : position) }
-    return attach(composite, input, value, axis: isScalar ? 0 : position)
+  /// What gives the value of a composite: records it for a value of a floating type and axes of it.
+  typealias Body = (_ r: Recorder, _ x: UInt32, _ axes: AxisSet) -> UInt32
+
+  /// Records a composite along an axis; a scalar has one of length 1, in a manner of speaking.
+  static func along(_ composite: Composite, _ x: Tensor, _ axis: Int, _ body: Body) -> Tensor {
+    if x.rank == 0, axis == -1 || axis == 0 {
+      if let poison = poisoned(x) { return poison }
+      return x.compose { record(composite, $0, AxisSet(), body) }
+    }
+    return x.along(axis, "\(composite)") { axes in
+      x.compose { record(composite, $0, axes, body) }
+    }
   }
 
-  /// Records a value that is differentiated as a composite of `x`.
-  static func attach(
-    _ composite: Composite, _ x: Tensor, _ value: Tensor, axis: Int = 0
-  ) -> Tensor {
-    Tensor(
-      Tape.general(
-        .attach, x.slot, value.slot, type: x.slot.pointee.type, shape: x.shapeID,
-        attribute: composite.rawValue | UInt32(axis) << 8, mode: Scope.mode))
+  /// Records a composite of a recorder's node; a copy where there is nothing along the axis.
+  static func record(
+    _ composite: Composite, _ r: Recorder, _ axes: AxisSet, _ body: Body
+  ) -> UInt32 {
+    let x = r.floating(r.x)
+    if r.count(of: x, over: axes) == 0 { return r(.copy, x) }
+    let axis = UInt32(axes.first ?? 0)
+    return r.attach(composite.rawValue | axis << 8, x, body(r.untracked, x, axes))
   }
 
-  private static func outOfRange(_ composite: Composite, _ x: Tensor, _ axis: Int) -> Tensor {
-    fail("\(composite)", "axis \(axis) is out of range for shape \(x.shape)", [x])
+  static func logarithms(_ r: Recorder, _ x: UInt32, _ axes: AxisSet) -> UInt32 {
+    let shifted = r(.sub, x, r.reduce(.max, x, over: axes))
+    return r(.sub, shifted, r(.log, r.reduce(.sum, r(.exp, shifted), over: axes)))
   }
 
   /// The same value without a way for gradients, on the same node or memory.
   static func constant(_ x: Tensor) -> Tensor {
     Tensor(Tape.constant(x.slot))
-  }
-
-  /// A scalar zero of a tensor's type.
-  static func zero(_ like: Tensor) -> Tensor {
-    Tensor.zeros([], dtype: like.dtype, constant: true)
   }
 }
 
@@ -153,17 +146,15 @@ enum CompositeRules {
       return
     }
     let y = p.value(n)
-    var dims = p.layout(n).dims
-    let axis = Int(p.tape[n].attribute >> 8)
-    let table = LayoutTable.shared
-    // A scalar is a row of one element.
-    let attribute =
-      dims.isEmpty
-      ? table.intern(dims: [1, 1, 1]) : Layout.reduction(of: dims, over: axis...axis)
-    if !dims.isEmpty { dims[axis] = 1 }
-    let kept = table.intern(dims: dims)
     func sum(_ x: UInt32) -> UInt32 {
-      p.emit(.sum, type: p.type(n), shape: kept, x, attribute: attribute)
+      if p.tape.rank(p.shape(n)) == 0 {
+        // A row of one element.
+        let row = LayoutTable.shared.intern(dims: [1, 1, 1])
+        return p.emit(.sum, type: p.type(n), shape: LayoutTable.scalar, x, attribute: row)
+      }
+      let axis = AxisSet(Int(p.tape[n].attribute >> 8))
+      let rows = p.tape.reduction(of: p.shape(n), over: axis, keepDims: true)
+      return p.emit(.sum, type: p.type(n), shape: rows.shape, x, attribute: rows.attribute)
     }
     switch composite {
     case .custom, .stored: break

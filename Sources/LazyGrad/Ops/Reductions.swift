@@ -7,138 +7,81 @@ extension Tensor {
   ///
   /// Integers and bools are summed as int64. The sum of nothing is 0.
   public func sum(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.sum, axis.map { [$0] }, keepDims)
+    reduced(.sum, axis, keepDims)
   }
   /// The sum over several axes.
   public func sum(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.sum, axes, keepDims) }
 
   /// The mean over an axis, or over everything.
   public func mean(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    mean(axes: axis.map { [$0] }, keepDims)
+    along(axis, "mean") { mean($0, keepDims) }
   }
   /// The mean over several axes.
   public func mean(axes: [Int], keepDims: Bool = false) -> Tensor {
-    mean(axes: Optional(axes), keepDims)
+    along(axes, "mean") { mean($0, keepDims) }
   }
 
   /// The largest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func max(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.max, axis.map { [$0] }, keepDims)
+    reduced(.max, axis, keepDims)
   }
   /// The largest element over several axes.
   public func max(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.max, axes, keepDims) }
 
   /// The smallest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func min(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.min, axis.map { [$0] }, keepDims)
+    reduced(.min, axis, keepDims)
   }
   /// The smallest element over several axes.
   public func min(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.min, axes, keepDims) }
 
   /// The position of the first largest element along an axis, or in C order, as int64.
-  public func argmax(axis: Int? = nil) -> Tensor { reduced(.argmax, axis.map { [$0] }, false) }
+  public func argmax(axis: Int? = nil) -> Tensor { reduced(.argmax, axis, false) }
   /// The position of the first smallest element along an axis, or in C order, as int64.
-  public func argmin(axis: Int? = nil) -> Tensor { reduced(.argmin, axis.map { [$0] }, false) }
+  public func argmin(axis: Int? = nil) -> Tensor { reduced(.argmin, axis, false) }
 
   /// The variance: the mean of the squared distances from the mean, with `ddof` taken off the
   /// number of elements that it is divided by. Where nothing is left of that number the result is
   /// infinite or not a number, as division by 0 is.
   public func `var`(axis: Int? = nil, ddof: Int = 0, keepDims: Bool = false) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    let axes: [Int]?
-    do throws(TensorError) { axes = try checkedAxes(axis.map { [$0] }, "var") } catch {
-      return fail(error, [self])
-    }
-    let n = (axes ?? Array(0..<rank)).reduce(1) { $0 * shape[$1] }
-    let centred = self - mean(axes: axes, true)
-    let sum = square(centred).reduced(.sum, axes, keepDims)
-    return sum / Swift.max(Double(n) - Double(ddof), 0)
-  }
-
-  private func mean(axes: [Int]?, _ keepDims: Bool) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    let checked: [Int]?
-    do throws(TensorError) { checked = try checkedAxes(axes, "mean") } catch {
-      return fail(error, [self])
-    }
-    let n = (checked ?? Array(0..<rank)).reduce(1) { $0 * shape[$1] }
-    let sum = (dtype.isFloating ? self : cast(to: .float64)).reduced(.sum, axes, keepDims)
-    return sum / Double(n)
-  }
-
-  /// Axes counted from 0, ascending, each once.
-  private func checkedAxes(_ axes: [Int]?, _ operation: String) throws(TensorError) -> [Int]? {
-    guard let axes else { return nil }
-    var result: Set<Int> = []
-    for axis in axes {
-      guard axis >= -rank, axis < rank else {
-        throw TensorError(
-          operation: operation, message: "axis \(axis) is out of range for shape \(shape)")
-      }
-      if !result.insert(axis < 0 ? axis + rank : axis).inserted {
-        throw TensorError(operation: operation, message: "axis \(axis) is named twice in \(axes)")
+    along(axis, "var") { axes in
+      compose { r in
+        let x = r.floating(r.x)
+        let n = Double(r.count(of: x, over: axes))
+        let mean = r(.div, r.reduce(.sum, x, over: axes), r.number(n, like: x))
+        let squares = r(.square, r(.sub, x, mean))
+        let sum = r.reduce(.sum, squares, over: axes, keepDims: keepDims)
+        return r(.div, sum, r.number(Swift.max(n - Double(ddof), 0), like: x))
       }
     }
-    return result.sorted()
   }
 
-  /// Records a reduction: one node per run of neighbouring axes, the last run first.
-  private func reduced(_ opcode: Opcode, _ axes: [Int]?, _ keepDims: Bool) -> Tensor {
-    if opcode == .sum, axes == nil, !keepDims, kind == .plain, let mode = Scope.quickMode,
-      let sum = Tape.wholeSum(slot, mode: mode)
-    {
-      return .made(sum)
+  private func mean(_ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+    compose { r in
+      let x = r.floating(r.x)
+      let sum = r.reduce(.sum, x, over: axes, keepDims: keepDims)
+      return r(.div, sum, r.number(Double(r.count(of: x, over: axes)), like: x))
     }
-    if let poison = poisoned(self) { return poison }
-    let name = opcode.info.name
-    let chosen: [Int]
-    do throws(TensorError) { chosen = try checkedAxes(axes, name) ?? Array(0..<rank) } catch {
-      return fail(error, [self])
-    }
-    let dims = shape
-    if opcode != .sum, chosen.contains(where: { dims[$0] == 0 }) || (rank == 0 && count == 0) {
-      return fail(name, "there is no \(name) of zero elements, got shape \(dims)", [self])
-    }
-    var result =
-      opcode == .sum && !dtype.isFloating && dtype != .int64 ? cast(to: .int64) : self
-    if chosen.isEmpty {
-      if opcode == .argmax || opcode == .argmin { return Tensor.zeros(dims, dtype: .int64) }
-      return +result
-    }
-    var kept = dims
-    var runs: [ClosedRange<Int>] = []
-    for axis in chosen {
-      if let last = runs.last, last.upperBound == axis - 1 {
-        runs[runs.count - 1] = last.lowerBound...axis
-      } else {
-        runs.append(axis...axis)
-      }
-    }
-    for run in runs.reversed() {
-      let outer = kept[..<run.lowerBound].reduce(1, *)
-      let length = kept[run].reduce(1, *)
-      let inner = kept[(run.upperBound + 1)...].reduce(1, *)
-      for axis in run { kept[axis] = 1 }
-      let isLast = run == runs[0]
-      let final =
-        isLast && !keepDims
-        ? kept.indices.filter { !chosen.contains($0) }.map { kept[$0] } : kept
-      result = result.reduceNode(
-        opcode, outer, length, inner, LayoutTable.shared.intern(dims: final))
-    }
-    return result
   }
 
-  private func reduceNode(
-    _ opcode: Opcode, _ outer: Int, _ length: Int, _ inner: Int, _ shape: LayoutID
-  ) -> Tensor {
-    use()
-    let type: ScalarType =
-      opcode == .argmax || opcode == .argmin ? .int64 : slot.pointee.type
-    return Tensor(
-      Tape.general(
-        opcode, slot, type: type, shape: shape,
-        attribute: LayoutTable.shared.intern(dims: [outer, length, inner]), mode: Scope.mode))
+  private func reduced(_ opcode: Opcode, _ axis: Int?, _ keepDims: Bool) -> Tensor {
+    along(axis, opcode.info.name) { reduced(opcode, $0, keepDims) }
+  }
+
+  private func reduced(_ opcode: Opcode, _ axes: [Int], _ keepDims: Bool) -> Tensor {
+    along(axes, opcode.info.name) { reduced(opcode, $0, keepDims) }
+  }
+
+  private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+    if opcode != .sum, hasNothing(along: axes) {
+      let name = opcode.info.name
+      return fail(name, "there is no \(name) of zero elements, got shape \(shape)", [self])
+    }
+    if axes.isEmpty, opcode == .argmax || opcode == .argmin {
+      return Tensor.zeros(shape, dtype: .int64)
+    }
+    return .made(
+      Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
   }
 }
 

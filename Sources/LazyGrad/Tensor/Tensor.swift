@@ -140,10 +140,10 @@ extension Tensor {
   public var shape: [Int] { layout.dims }
 
   /// The number of axes.
-  public var rank: Int { layout.rank }
+  public var rank: Int { Tape.rank(of: slot) }
 
   /// The number of elements.
-  public var count: Int { layout.count }
+  public var count: Int { Tape.count(of: slot) }
 
   /// The type of the elements.
   public var dtype: DType { DType(slot.pointee.type) }

@@ -115,7 +115,8 @@ package enum Settings {
   package static let jit: String? = text("LAZYGRAD_JIT")
   package static let instructionSet: String? = text("LAZYGRAD_ISA")
 
-  /// No operation of the library records more than a few records before it looks at the window.
+  /// No operation of the library records more than a few records before it looks at the window; joining
+  /// tensors records up to 256 of them at a time.
   package static let windowRecords: Int =
     value("LAZYGRAD_WINDOW", "a whole number from 8 to 16777216") { text in
       Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }

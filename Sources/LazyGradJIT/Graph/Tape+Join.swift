@@ -58,11 +58,15 @@ extension Tape {
 
   /// Locks the one tape that any number of handles are on, after joining their tapes.
   package static func hold(all slots: [SlotRef]) -> Tape {
+    slots.withUnsafeBufferPointer { hold(all: $0) }
+  }
+
+  static func hold(all slots: UnsafeBufferPointer<SlotRef>) -> Tape {
     while true {
       let tape = hold(slots[0])
       if slots.allSatisfy({ $0.unlockedTape == tape }) { return tape }
       tape.unlock()
-      join(slots)
+      join(Array(slots))
     }
   }
 

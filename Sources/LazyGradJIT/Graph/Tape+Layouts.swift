@@ -37,6 +37,7 @@ extension Tape {
         tape.state.pointee.unbroadcasts.removeAll()
         tape.state.pointee.products.removeAll()
         tape.state.pointee.views.removeAll()
+        tape.state.pointee.memos.removeAll()
       }
       slotChunks.withLock { chunks in
         for chunk in chunks {

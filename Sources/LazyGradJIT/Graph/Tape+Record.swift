@@ -118,7 +118,7 @@ extension Tape {
   }
 
   @inline(__always)
-  private func recording(_ opcode: Opcode) -> Opcode.Recording {
+  func recording(_ opcode: Opcode) -> Opcode.Recording {
     state.pointee.recording[Int(opcode.rawValue)]
   }
 
@@ -140,7 +140,7 @@ extension Tape {
   }
 
   @inline(__always)
-  private func converted(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
+  func converted(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
     nodes[Int(id)].type == type ? id : cast(id, to: type, mode)
   }
 
@@ -161,17 +161,19 @@ extension Tape {
     return makeHandle(id, shape: shape, type: type, traits: nodes[Int(id)].traits, recent)
   }
 
+  /// Writes the record of an operation; `inherited` is what it has if its operands have it.
   @inline(__always)
-  private func write(
+  func write(
     _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32, _ c: UInt32,
-    _ mode: RecordMode, attribute: UInt32 = 0, payload: UInt64 = 0
+    _ mode: RecordMode, attribute: UInt32 = 0, payload: UInt64 = 0,
+    inherited: Node.Traits = .inherited
   ) -> UInt32 {
     var traits = nodes[Int(a)].traits
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
     traits =
       type.isFloating && recording(opcode).contains(.differentiable)
-      ? traits.intersection(.inherited) : .none
+      ? traits.intersection(inherited) : .none
     state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
     return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
@@ -206,23 +208,6 @@ extension Tape {
     let a = tape.operand(x)
     let b = tape.operand(y)
     return tape.finish(.matmul, x.pointee.type, shape, a, b, mode, recent)
-  }
-
-  /// Records the sum of everything: what most programs differentiate.
-  ///
-  /// - Returns: nil where that is not one sum, or of another type.
-  package static func wholeSum(_ x: SlotRef, mode: RecordMode) -> NewHandle? {
-    if !x.pointee.type.isFloating { return nil }
-    let tape = hold(x)
-    defer { tape.unlock() }
-    guard let attribute = tape.unbroadcast(from: x.pointee.shape, to: LayoutTable.scalar) else {
-      return nil
-    }
-    tape.dropOldGradient(x, mode)
-    let recent = tape.takeRecent()
-    let a = tape.operand(x)
-    return tape.finish(
-      .sum, x.pointee.type, LayoutTable.scalar, a, Tape.none, mode, attribute: attribute, recent)
   }
 
   /// Records an operation whose result the caller has worked out and checked.

@@ -106,6 +106,7 @@ public struct TapeState: ~Copyable {
   var unbroadcasts = ShapePairCache()
   var products = ShapePairCache()
   let views = ViewCache()
+  let memos = ShapeMemos()
   package var counters = TapeCounters()
 
   init() {

@@ -16,6 +16,8 @@ public struct TapeLimits: Sendable {
   /// ones wait for the end of the window, so that a lone operation that is dropped at once does not
   /// pay for new leaf records every time.
   package var resetRecords: UInt32
+  /// How many shapes of results are remembered by axes, a power of two of at most 64.
+  package var memoPlaces: Int
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
@@ -35,6 +37,7 @@ public struct TapeLimits: Sendable {
     lateRecords = 1 << 16
     compactedRecords = 1 << 14
     resetRecords = 128
+    memoPlaces = 64
     checksPasses = Settings.checksPasses
   }
 
@@ -47,6 +50,7 @@ public struct TapeLimits: Sendable {
     lateRecords = 4 * Int(windowRecords)
     compactedRecords = 2 * windowRecords
     resetRecords = windowRecords / 2
+    memoPlaces = 2
     checksPasses = true
     viewEntries = 1
   }

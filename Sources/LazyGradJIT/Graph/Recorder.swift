@@ -1,0 +1,241 @@
+// Recording several nodes at a time: a composite has one lock, one handle and no handles for its parts.
+// Uses the checked entry.
+
+/// Records nodes on a tape that is locked. The caller has checked that shapes and types fit.
+package struct Recorder {
+  private let tape: Tape
+  private let mode: RecordMode
+  /// What nodes have if their operands have it.
+  private let inherited: Node.Traits
+  /// The handle's node.
+  package let x: UInt32
+  /// The second handle's node, where there is one.
+  package let y: UInt32
+
+  @inline(__always)
+  fileprivate init(
+    _ tape: Tape, _ mode: RecordMode, _ inherited: Node.Traits, _ x: UInt32, _ y: UInt32
+  ) {
+    self.tape = tape
+    self.mode = mode
+    self.inherited = inherited
+    self.x = x
+    self.y = y
+  }
+
+  /// The same for nodes that no gradient flows through.
+  package var untracked: Recorder { Recorder(tape, .plain, .none, x, y) }
+
+  /// Records an elementwise operation on values of one type, which broadcast.
+  package func callAsFunction(
+    _ opcode: Opcode, _ a: UInt32, _ b: UInt32 = Tape.none
+  ) -> UInt32 {
+    let isBool = tape.recording(opcode).contains(.bool)
+    return write(
+      opcode, isBool ? .bool : tape[a].type,
+      b == Tape.none ? tape[a].shape : tape.broadcastShape(a, b), a, b)
+  }
+
+  /// Records `select`.
+  package func select(_ condition: UInt32, _ a: UInt32, _ b: UInt32) -> UInt32 {
+    write(
+      .select, tape[a].type,
+      tape.broadcastShape(shape: tape.broadcastShape(a, b), condition), condition, a, b)
+  }
+
+  /// A number of the type of `a`.
+  package func number(_ value: Double, like a: UInt32) -> UInt32 {
+    tape.append(.scalar, tape[a].type, shape: LayoutTable.scalar, payload: value.bitPattern)
+  }
+
+  /// Positions along the last axis of a shape.
+  package func iota(shape: LayoutID) -> UInt32 { tape.append(.iota, .int64, shape: shape) }
+
+  /// The value in another type; itself where it has that type.
+  package func cast(_ a: UInt32, to type: ScalarType) -> UInt32 {
+    tape[a].type == type ? a : write(.cast, type, tape[a].shape, a)
+  }
+
+  /// The value as float64 where it has no floating type.
+  package func floating(_ a: UInt32) -> UInt32 {
+    tape[a].type.isFloating ? a : cast(a, to: .float64)
+  }
+
+  /// Records a reduction: one node per run of neighbouring axes, the last run first; over no axes a copy.
+  package func reduce(
+    _ opcode: Opcode, _ a: UInt32, over axes: AxisSet, keepDims: Bool = true
+  ) -> UInt32 {
+    tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, inherited)
+  }
+
+  /// The shape of a value with an axis of length 1.
+  package func shape(of a: UInt32, cutTo1 axis: Int) -> LayoutID {
+    tape.reduction(of: tape[a].shape, over: AxisSet(axis), keepDims: true).shape
+  }
+
+  /// The number of elements that each element of a reduction comes from.
+  package func count(of a: UInt32, over axes: AxisSet) -> Int {
+    axes.isEmpty ? 1 : tape.reduction(of: tape[a].shape, over: axes, keepDims: true).count
+  }
+
+  /// The shape of a value.
+  package func shape(_ a: UInt32) -> LayoutID { tape[a].shape }
+
+  /// The elements of a value in another shape, as a view.
+  package func reshaped(_ a: UInt32, to shape: LayoutID) -> UInt32 {
+    tape.part(of: a, shape, 0, mode)
+  }
+
+  /// A value that is differentiated as a composite of `operand`, with a rule that the attribute names.
+  package func attach(_ attribute: UInt32, _ operand: UInt32, _ value: UInt32) -> UInt32 {
+    write(.attach, tape[operand].type, tape[operand].shape, operand, value, attribute: attribute)
+  }
+
+  private func write(
+    _ opcode: Opcode, _ type: ScalarType, _ shape: LayoutID, _ a: UInt32, _ b: UInt32 = Tape.none,
+    _ c: UInt32 = Tape.none, attribute: UInt32 = 0
+  ) -> UInt32 {
+    tape.write(opcode, type, shape, a, b, c, mode, attribute: attribute, inherited: inherited)
+  }
+}
+
+extension Tape {
+  /// Records what `body` makes of one or two handles, whose old gradients end, and returns a handle for
+  /// it.
+  package static func compose(
+    _ x: SlotRef, _ y: SlotRef? = nil, mode: RecordMode, _ body: (Recorder) -> UInt32
+  ) -> NewHandle {
+    let tape = if let y { hold(x, y) } else { hold(x) }
+    defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
+    if let y { tape.dropOldGradient(y, mode) }
+    let recent = tape.takeRecent()
+    let operands = (tape.operand(x), y.map { tape.operand($0) } ?? Tape.none)
+    let id = body(Recorder(tape, mode, .inherited, operands.0, operands.1))
+    return tape.makeHandle(id, recent)
+  }
+
+  /// Records a reduction of a handle's value. Over no axes it is a copy; integers are summed as int64.
+  package static func reduction(
+    _ opcode: Opcode, _ x: SlotRef, over axes: AxisSet, keepDims: Bool, mode: RecordMode
+  ) -> NewHandle {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
+    let recent = tape.takeRecent()
+    var a = tape.operand(x)
+    if opcode == .sum, !x.pointee.type.isFloating { a = tape.converted(a, to: .int64, mode) }
+    return tape.makeHandle(
+      tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, .inherited), recent)
+  }
+
+  /// One node per run of neighbouring axes, the last run first.
+  @inline(__always)
+  fileprivate func reduce(
+    _ opcode: Opcode, _ a: UInt32, over axes: AxisSet, keepDims: Bool, _ mode: RecordMode,
+    _ inherited: Node.Traits
+  ) -> UInt32 {
+    if axes.isEmpty {
+      return write(
+        .copy, nodes[Int(a)].type, nodes[Int(a)].shape, a, Tape.none, Tape.none, mode,
+        inherited: inherited)
+    }
+    let type = opcode == .argmax || opcode == .argmin ? .int64 : nodes[Int(a)].type
+    var result = a
+    var rest = axes
+    repeat {
+      let step = reduction(of: nodes[Int(result)].shape, over: rest, keepDims: keepDims)
+      result = write(
+        opcode, type, step.shape, result, Tape.none, Tape.none, mode, attribute: step.attribute,
+        inherited: inherited)
+      rest = step.rest
+    } while !rest.isEmpty
+    return result
+  }
+
+  /// The number of axes of a handle's value.
+  package static func rank(of x: SlotRef) -> Int { x.unlockedTape.rank(x.pointee.shape) }
+
+  /// The number of elements of a handle's value.
+  package static func count(of x: SlotRef) -> Int {
+    x.unlockedTape.facts(x.pointee.shape).pointee.count
+  }
+
+  // MARK: Joining
+
+  /// Whether handles' values fit one behind the other along an axis that the first has. Says no where it
+  /// would have to look closer.
+  package static func canJoin(_ slots: UnsafeBufferPointer<SlotRef>, axis: Int) -> Bool {
+    let tape = hold(slots[0])
+    defer { tape.unlock() }
+    let shape = slots[0].pointee.shape
+    var count = 0
+    for slot in slots {
+      let own = slot.pointee.shape
+      if own != shape, tape.joinedShape(shape, own, axis: axis) == nil { return false }
+      let part = tape.facts(own).pointee.count
+      if part == 0 || count &+ part > LayoutTable.maxCount { return false }
+      count &+= part
+    }
+    return true
+  }
+
+  /// Whether handles' values are of one shape, and fit one behind the other along a new axis. Says no where
+  /// it would have to look closer.
+  package static func canStack(_ slots: UnsafeBufferPointer<SlotRef>) -> Bool {
+    let shape = slots[0].pointee.shape
+    for slot in slots where slot.pointee.shape != shape { return false }
+    let (count, overflow) = count(of: slots[0]).multipliedReportingOverflow(by: slots.count)
+    return rank(of: slots[0]) < LayoutTable.maxRank && !overflow && count != 0
+      && count <= LayoutTable.maxCount
+  }
+
+  /// Records handles' values, which fit, one behind the other along an axis, or along a new one.
+  ///
+  /// Pairs of neighbours are joined, then pairs of pairs: every element is moved a logarithmic number of
+  /// times.
+  package static func join(
+    _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool, mode: RecordMode
+  ) -> NewHandle {
+    let tape = hold(all: slots)
+    defer { tape.unlock() }
+    var type = slots[0].pointee.type
+    for slot in slots {
+      tape.dropOldGradient(slot, mode)
+      if slot.pointee.type != type { type = ScalarType.promoted(type, slot.pointee.type) }
+    }
+    let recent = tape.takeRecent()
+    return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { pieces in
+      for (k, slot) in slots.enumerated() {
+        var id = tape.operand(slot)
+        if isNew {
+          id = tape.part(of: id, tape.expandedShape(slot.pointee.shape, at: axis), 0, mode)
+        }
+        pieces.initializeElement(at: k, to: tape.converted(id, to: type, mode))
+      }
+      var count = pieces.count
+      while count > 1 {
+        for k in 0..<count / 2 {
+          let (a, b) = (pieces[2 * k], pieces[2 * k + 1])
+          let shape = tape.joinedShape(tape[a].shape, tape[b].shape, axis: axis).unsafelyUnwrapped
+          pieces[k] = tape.write(
+            .concat, type, shape, a, b, Tape.none, mode, attribute: UInt32(axis))
+        }
+        if count % 2 == 1 { pieces[count / 2] = pieces[count - 1] }
+        count = (count + 1) / 2
+      }
+      let id =
+        pieces.count > 1
+        ? pieces[0]
+        : tape.write(.copy, type, tape[pieces[0]].shape, pieces[0], Tape.none, Tape.none, mode)
+      return tape.makeHandle(id, recent)
+    }
+  }
+
+  @inline(__always)
+  private func makeHandle(_ id: UInt32, _ recent: RecentObjects.Place?) -> NewHandle {
+    let node = nodes + Int(id)
+    return makeHandle(
+      id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits, recent)
+  }
+}
