@@ -25,7 +25,7 @@ let package = Package(
     .testTarget(
       name: "LazyGradExitTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
-      name: "ConformanceTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
+      name: "ConformanceTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

@@ -2,6 +2,7 @@
 // does not have is "not there yet", which is counted and never an error.
 
 import LazyGrad
+import TestSupport
 
 /// One case of an operation: its operands and options.
 struct OperationCall {
@@ -47,11 +48,16 @@ enum OperationTable {
     }
   }
 
-  static let calls: [String: Call] = [
-    "abs": unary { abs($0) }, "exp": unary { exp($0) }, "expm1": unary { expm1($0) },
-    "log": unary { log($0) }, "log1p": unary { log1p($0) }, "sin": unary { sin($0) },
-    "cos": unary { cos($0) }, "tanh": unary { tanh($0) }, "nnet.tanh": unary { tanh($0) },
-    "sigmoid": unary { sigmoid($0) }, "relu": unary { relu($0) }, "sqrt": unary { sqrt($0) },
+  private static let functions: [String: Call] = Dictionary(
+    uniqueKeysWithValues: UnaryFunction.all.map { function in
+      (function.name, unary { function.call($0) })
+    })
+
+  static let calls: [String: Call] = functions.merging(others) { function, _ in function }
+
+  private static let others: [String: Call] = [
+    "abs": unary { abs($0) }, "nnet.tanh": unary { tanh($0) }, "relu": unary { relu($0) },
+    "sqrt": unary { sqrt($0) },
     "square": unary { square($0) }, "reciprocal": unary { reciprocal($0) },
     "negative": unary { -$0 }, "positive": unary { +$0 },
     "add": binary { $0 + $1 }, "subtract": binary { $0 - $1 }, "multiply": binary { $0 * $1 },

@@ -76,11 +76,7 @@ import Testing
   private static func positionsWithFixedBits(_ graph: Graph) -> [Bool] {
     var isFixed: [Bool] = []
     for node in graph.nodes {
-      let own =
-        switch node.opcode {
-        case .exp, .expm1, .log, .log1p, .sin, .cos, .tanh, .sigmoid, .erf, .pow, .matmul: false
-        default: true
-        }
+      let own = node.opcode.info.rounding != .fused
       let operands = [node.a, node.b, node.c].filter { $0 >= 0 }
       isFixed.append(own && operands.allSatisfy { isFixed[Int($0)] })
     }

@@ -4,42 +4,43 @@
 
 import Foundation
 import LazyGradJIT
+import TestSupport
 import Testing
 
-/// One function of one operand, with its references and documented bounds.
+/// A function of one operand and how exact it is: an elementary one, or one that is rounded correctly.
 private struct Elementary: Sendable, CustomTestStringConvertible {
   let op: Opcode
   /// The bounds in ULP for float32 and for float64.
   let bounds: (single: Double, double: Double)
   let reference: @Sendable (Double) -> Double
-  #if arch(x86_64)
-    let precise: @Sendable (Float80) -> Float80
-  #else
-    let precise: @Sendable (Double) -> Double
-  #endif
+  let precise: @Sendable (UnaryFunction.Wide) -> UnaryFunction.Wide
 
   var testDescription: String { op.info.name }
 
-  static let all: [Elementary] = [
-    .init(op: .exp, bounds: (1, 1), reference: { exp($0) }, precise: { exp($0) }),
-    .init(op: .expm1, bounds: (1.3, 1.3), reference: { expm1($0) }, precise: { expm1($0) }),
-    .init(op: .log, bounds: (1, 1), reference: { log($0) }, precise: { log($0) }),
-    .init(op: .log1p, bounds: (1, 1), reference: { log1p($0) }, precise: { log1p($0) }),
-    .init(op: .sin, bounds: (1.2, 1), reference: { sin($0) }, precise: { sin($0) }),
-    .init(op: .cos, bounds: (1.2, 1), reference: { cos($0) }, precise: { cos($0) }),
-    .init(op: .tanh, bounds: (1.3, 1.3), reference: { tanh($0) }, precise: { tanh($0) }),
-    .init(
-      op: .sigmoid, bounds: (1.4, 1.4), reference: { 1 / (1 + exp(-$0)) },
-      precise: { 1 / (1 + exp(-$0)) }),
-    .init(op: .erf, bounds: (1.3, 1.3), reference: { erf($0) }, precise: { erf($0) }),
-    .init(
-      op: .sqrt, bounds: (0.5, 0.5), reference: { $0.squareRoot() },
-      precise: { $0.squareRoot() }),
-    .init(op: .reciprocal, bounds: (0.5, 0.5), reference: { 1 / $0 }, precise: { 1 / $0 }),
-  ]
+  static let all: [Elementary] =
+    UnaryFunction.all.map { entry in
+      let reference = entry.function.reference
+      return .init(
+        op: entry.opcode, bounds: entry.function.bounds, reference: { reference($0, $0) },
+        precise: entry.precise)
+    } + [
+      .init(
+        op: .sqrt, bounds: (0.5, 0.5), reference: { $0.squareRoot() },
+        precise: { $0.squareRoot() }),
+      .init(op: .reciprocal, bounds: (0.5, 0.5), reference: { 1 / $0 }, precise: { 1 / $0 }),
+    ]
 }
 
 @Suite struct ElementaryTests {
+  /// The tests go over `UnaryFunction.all`: none may be missing there.
+  @Test func everyFunctionIsTested() {
+    let functions = Opcode.allCases.filter { $0.info.function != nil && $0.info.arity == 1 }
+    #expect(Set(UnaryFunction.all.map(\.opcode)) == Set(functions))
+    for function in Opcode.allCases.compactMap(\.info.function) {
+      #expect(function.bounds.single <= 1.5 && function.bounds.double <= 1.5, "\(function)")
+    }
+  }
+
   @Test("float32 error", arguments: Elementary.all, Tier.all)
   private func singleError(_ function: Elementary, _ tier: Tier) {
     let results = apply(function.op, .float32, singles, on: tier)
@@ -61,11 +62,7 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
     #endif
     var worst = (error: 0.0, at: 0.0)
     for (x, y) in zip(doubles, results) {
-      #if arch(x86_64)
-        let e = error(y, function.precise(Float80(x)))
-      #else
-        let e = error(y, function.precise(x))
-      #endif
+      let e = error(y, function.precise(UnaryFunction.Wide(x)))
       if e > worst.error { worst = (e, x) }
     }
     #expect(worst.error <= bound, "at \(worst.at)")

@@ -7,9 +7,7 @@ import TestSupport
 import Testing
 
 /// Operations whose results differ between tiers: what has polynomials with fused steps inside.
-private let fused: Set<Opcode> = [
-  .exp, .expm1, .log, .log1p, .sin, .cos, .tanh, .sigmoid, .erf, .pow,
-]
+private let fused = Set(Opcode.allCases.filter { $0.info.rounding == .fused })
 
 /// The elementwise operations with the types that they have.
 private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {

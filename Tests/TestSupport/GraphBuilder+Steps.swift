@@ -3,17 +3,15 @@
 import LazyGradJIT
 
 extension GraphBuilder {
-  static let smooth: [Opcode] = [
-    .neg, .abs, .square, .exp, .expm1, .sin, .cos, .tanh, .sigmoid, .erf, .relu, .copy,
-  ]
-  static let anyUnary: [Opcode] = [
-    .neg, .abs, .sign, .square, .sqrt, .reciprocal, .exp, .expm1, .log, .log1p, .sin, .cos, .tanh,
-    .sigmoid, .erf, .relu, .floor, .copy, .isNaN,
-  ]
+  static let anyUnary: [Opcode] = Opcode.allCases.filter {
+    $0.info.opClass == .elementwise && $0.info.arity == 1 && $0 != .cast && $0 != .logicalNot
+  }
   /// Correctly rounded, so exact to the bit on exact operands.
-  static let exactUnary: [Opcode] = [
-    .neg, .abs, .sign, .square, .sqrt, .reciprocal, .relu, .floor, .copy, .isNaN,
-  ]
+  static let exactUnary: [Opcode] = anyUnary.filter { $0.info.rounding == .exact }
+  /// What gives a number for every number.
+  static let smooth: [Opcode] =
+    [.neg, .abs, .square, .relu, .copy]
+    + anyUnary.filter { ($0.info.function?.domain.lowerBound ?? 0) < 0 }
   static let comparisons: [Opcode] = [
     .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
   ]

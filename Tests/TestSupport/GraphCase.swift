@@ -16,13 +16,8 @@ package enum Agreement: Int, Comparable, Sendable {
 
   /// What this node adds of its own, apart from what its operands bring along.
   package static func own(_ node: GraphNode) -> Agreement {
-    guard node.type.isFloating else { return .exact }
-    switch node.opcode {
-    case .exp, .expm1, .log, .log1p, .sin, .cos, .tanh, .sigmoid, .erf, .pow, .sum, .matmul,
-      .scatterAddRows, .addRegion:
-      return node.type == .float32 ? .single : .double
-    default: return .exact
-    }
+    guard node.type.isFloating, node.opcode.info.rounding != .exact else { return .exact }
+    return node.type == .float32 ? .single : .double
   }
 }
 

@@ -78,7 +78,7 @@ struct LoopBody {
     case fma, fnma, fms
     /// a * 2^b for floats: AVX-512 only.
     case scale
-    case shiftLeft, shiftRight, shiftRightSigned
+    case shiftLeft, shiftRight
     /// Products of the low halves of 64-bit lanes.
     case mulLow
     case compare, select, maskNot
@@ -288,18 +288,6 @@ extension LoopBody {
   mutating func and(_ a: Value, _ b: Value) -> Value { binary(.and, a, b) }
   mutating func or(_ a: Value, _ b: Value) -> Value { binary(.or, a, b) }
   mutating func xor(_ a: Value, _ b: Value) -> Value { binary(.xor, a, b) }
-  /// a * b + c
-  mutating func fma(_ a: Value, _ b: Value, _ c: Value) -> Value {
-    append(Node(op: .fma, lane: lane(a), a: a, b: b, c: c))
-  }
-  /// c - a * b
-  mutating func fnma(_ a: Value, _ b: Value, _ c: Value) -> Value {
-    append(Node(op: .fnma, lane: lane(a), a: a, b: b, c: c))
-  }
-  /// a * b - c
-  mutating func fms(_ a: Value, _ b: Value, _ c: Value) -> Value {
-    append(Node(op: .fms, lane: lane(a), a: a, b: b, c: c))
-  }
   mutating func shift(_ op: Op, _ a: Value, _ count: Int32, as type: LoopLane? = nil) -> Value {
     append(Node(op: op, lane: type ?? lane(a), a: a, number: count))
   }

@@ -48,14 +48,14 @@ extension LoopShape {
   /// Whether some operation may need the caller's help.
   var needsHelp: Bool {
     for i in 0..<kernel.code.count where kernel.code[i].kind == .tile {
-      switch kernel.code[i].opcode {
-      case .sin, .cos: return true
+      let instruction = kernel.code[i]
+      switch instruction.opcode {
       case .cast:
-        if LoopBody.needsHelp(casting: kernel.code[i].type, to: kernel.code[i].resultType) {
+        if LoopBody.needsHelp(casting: instruction.type, to: instruction.resultType) {
           return true
         }
-      case .pow: if kernel.code[i].type != .bool { return true }
-      default: break
+      case .pow: if instruction.type != .bool { return true }
+      case let opcode: if opcode.info.function?.exact != nil { return true }
       }
     }
     return false
@@ -70,7 +70,7 @@ extension LoopShape {
     for i in 0..<kernel.code.count where kernel.code[i].kind == .tile {
       let instruction = kernel.code[i]
       if instruction.type.size == 8 || instruction.resultType.size == 8 { return true }
-      if instruction.type == .float32, [.sin, .cos, .pow].contains(instruction.opcode) {
+      if instruction.type == .float32, instruction.opcode.info.function?.isWide == true {
         return true
       }
     }

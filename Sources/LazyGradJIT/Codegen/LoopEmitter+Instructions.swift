@@ -16,7 +16,7 @@ extension LoopEmitter {
       let op: VectorOp =
         hasMasks ? (single ? .rndscaleps : .rndscalepd) : (single ? .roundps : .roundpd)
       emitUnary(value, node, op, immediate: UInt8(node.number))
-    case .shiftLeft, .shiftRight, .shiftRightSigned: emitShift(value, node)
+    case .shiftLeft, .shiftRight: emitShift(value, node)
     case .convert, .truncate, .signExtend, .zeroExtend, .widenMask: emitConversion(value, node)
     case .narrow, .narrowMask: emitNarrow(value, node)
     case .help: emitHelp(value, node)
@@ -104,11 +104,7 @@ extension LoopEmitter {
     release(node.a)
     let wide = node.lane.size == 8
     let op: VectorOp =
-      switch node.op {
-      case .shiftLeft: wide ? .psllq : .pslld
-      case .shiftRight: wide ? .psrlq : .psrld
-      default: wide ? .psraq : .psrad
-      }
+      node.op == .shiftLeft ? (wide ? .psllq : .pslld) : (wide ? .psrlq : .psrld)
     code.shift(op, width(node.lane), define(value, node.lane), a, by: UInt8(node.number))
   }
 

@@ -120,24 +120,31 @@ extension LoopBody {
     case .reciprocal: return div(number(type, 1), a)
     case .relu: return select(compare(.lessEqual, a, zero), zero, a)
     case .floor: return round(a, down: true)
-    case .exp: return exp(a)
-    case .expm1: return expm1(a)
-    case .log: return log(a)
-    case .log1p: return log1p(a)
-    case .sin: return sine(a, isCosine: false)
-    case .cos: return sine(a, isCosine: true)
-    case .tanh: return tanh(a)
-    case .sigmoid: return sigmoid(a)
-    case .erf: return erf(a)
     case .add: return add(a, b)
     case .sub: return sub(a, b)
     case .mul: return mul(a, b)
     case .div: return div(a, b)
     case .maximum: return select(compare(.unordered, a, a), a, binary(.max, a, b))
     case .minimum: return select(compare(.unordered, a, a), a, binary(.min, a, b))
-    case .pow: return type == .f32 ? power32(a, b) : slowPower(a, b, .float64)
-    default: preconditionFailure("loop compiler: no operation \(opcode.info.name) on floats")
+    default:
+      guard let function = opcode.info.function else {
+        preconditionFailure("loop compiler: no operation \(opcode.info.name) on floats")
+      }
+      return withUnsafeMutablePointer(to: &self) { body in
+        let lanes = LoopLanes(body, type, for: opcode)
+        return function.value(lanes, a, b)
+      }
     }
+  }
+
+  private mutating func magnitude(_ x: Value) -> Value {
+    lane(x) == .f32
+      ? and(x, constant(.f32, bits: 0x7FFF_FFFF)) : and(x, constant(.f64, bits: .max >> 1))
+  }
+
+  private mutating func negated(_ x: Value) -> Value {
+    lane(x) == .f32
+      ? xor(x, constant(.f32, bits: 0x8000_0000)) : xor(x, constant(.f64, bits: 1 << 63))
   }
 
   // MARK: Integers
@@ -177,7 +184,11 @@ extension LoopBody {
     case .mul: return wrapped(product(a, b), type)
     case .maximum: return extreme(.max, a, b)
     case .minimum: return extreme(.min, a, b)
-    case .pow: return wrapped(slowPower(a, b, lane == .i32 ? .int32 : .int64), type)
+    case .pow:
+      // The caller computes every lane.
+      let help = LoopHelp(opcode: .pow, type: lane == .i32 ? .int32 : .int64)
+      return wrapped(
+        self.help(help, where: Self.none, a, b, fast: binary(.or, a, zero)), type)
     default: preconditionFailure("loop compiler: no operation \(opcode.info.name) on integers")
     }
   }

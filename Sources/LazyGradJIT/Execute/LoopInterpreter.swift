@@ -187,17 +187,17 @@ struct LoopInterpreter {
     case .maskNot: eachBits { x, _ in ~x }
     case .shiftLeft: eachBits { x, _ in x &<< UInt64(node.number) }
     case .shiftRight: eachBits { x, _ in x &>> UInt64(node.number) }
-    case .shiftRightSigned where node.lane.size == 4:
-      eachBits { x, _ in UInt64(bitPattern: Int64(int(x) &>> node.number)) }
     case .compare: for i in 0..<n { out[i] = isTrue(node, a[i], b[i]) ? mask(node) : 0 }
     case .select: for i in 0..<n { out[i] = a[i] == 0 ? c[i] : b[i] }
     case .convert: for i in 0..<n { out[i] = converted(node, a[i]) }
     case .help:
-      let help = body.helps[Int(node.number)]
+      let function = body.helps[Int(node.number)].opcode.info.function.unsafelyUnwrapped
       let fast = lanes[node.d]
       for i in 0..<n {
         let isMissing = node.a < 0 || a[i] != 0
-        out[i] = isMissing ? SlowLanes.value(help.opcode, type, b[i], c[i]) : fast[i]
+        out[i] =
+          isMissing
+          ? function.exactBits(isSingle: type == .float32, b[i], c[i]) : fast[i]
       }
     default:
       preconditionFailure("interpreter: expected a step of an elementary function, got \(node.op)")
@@ -243,7 +243,6 @@ struct LoopInterpreter {
     switch (node.from, node.lane) {
     case (.f32, .f64): Double(float(a)).bitPattern
     case (.f64, .f32): bits(Float(double(a)))
-    case (.i32, .f32): bits(Float(int(a)))
     default: preconditionFailure("interpreter: no conversion from \(node.from) to \(node.lane)")
     }
   }

@@ -1,6 +1,6 @@
 // Finishes what vector code leaves to its caller: the lanes of elementary functions outside of the
 // range that vectors compute well, and operations that it has no instructions for. Uses the tile
-// kernels and SlowLanes.
+// kernels and the functions' own definitions.
 
 enum NativeHelp {
   /// Writes the missing lanes of a saved result register.
@@ -20,17 +20,17 @@ enum NativeHelp {
         register(Int(r)).load(fromByteOffset: type.size * (i + 1) - 1, as: Int8.self) < 0
       }
     }
-    if type.isFloating, opcode != .cast {
+    if type.isFloating, let function = opcode.info.function {
       for i in 0..<count where isMissing(i) {
         if type == .float32 {
-          let bits = SlowLanes.value(
-            opcode, type, UInt64(x.load(fromByteOffset: 4 * i, as: UInt32.self)),
+          let bits = function.exactBits(
+            isSingle: true, UInt64(x.load(fromByteOffset: 4 * i, as: UInt32.self)),
             UInt64(y.load(fromByteOffset: 4 * i, as: UInt32.self)))
           result.storeBytes(
             of: UInt32(truncatingIfNeeded: bits), toByteOffset: 4 * i, as: UInt32.self)
         } else {
-          let bits = SlowLanes.value(
-            opcode, type, x.load(fromByteOffset: 8 * i, as: UInt64.self),
+          let bits = function.exactBits(
+            isSingle: false, x.load(fromByteOffset: 8 * i, as: UInt64.self),
             y.load(fromByteOffset: 8 * i, as: UInt64.self))
           result.storeBytes(of: bits, toByteOffset: 8 * i, as: UInt64.self)
         }

@@ -173,8 +173,9 @@ public struct Slot {
 /// A user handle.
 public typealias SlotRef = UnsafeMutablePointer<Slot>
 
-/// What is seldom asked of a handle. Read and written through the pointer: to change a computed property of
-/// the handle itself would count as an access to all of it, also to the tape, which other threads read.
+/// What is seldom asked of a handle. Read and assigned through the pointer: to change a computed property of
+/// the handle itself, or to call a mutating method of the facts, would count as an access to all of the
+/// handle, also to the tape, which other threads read.
 extension UnsafeMutablePointer<Slot> {
   /// The value is in memory that a host array made read-only by nature.
   package var isReadOnly: Bool {
@@ -215,6 +216,7 @@ extension UnsafeMutablePointer<Slot> {
 
   private func has(_ fact: Slot.Facts) -> Bool { pointee.facts.contains(fact) }
   private func set(_ fact: Slot.Facts, _ isTrue: Bool) {
-    if isTrue { pointee.facts.insert(fact) } else { pointee.facts.remove(fact) }
+    let others = pointee.facts.rawValue & ~fact.rawValue
+    pointee.facts = Slot.Facts(rawValue: isTrue ? others | fact.rawValue : others)
   }
 }

@@ -65,6 +65,16 @@ package struct Needs: OptionSet, Sendable {
   package static let output = Needs(rawValue: 8)
 }
 
+/// What can be said of the bits of results on floats.
+package enum Rounding: Sendable {
+  /// One correctly rounded step for each element: the bits are those of IEEE 754.
+  case exact
+  /// Additions in an order of the engine's own: the same bits everywhere, not those of another order.
+  case ordered
+  /// Multiplications and additions that some tiers fuse: bits depend on the tier.
+  case fused
+}
+
 /// One row of the table.
 package struct OpInfo: Sendable {
   package let opcode: Opcode
@@ -78,6 +88,10 @@ package struct OpInfo: Sendable {
   package let isDifferentiable: Bool
   /// What the derivative with respect to operand a, b and c reads.
   package let needs: (a: Needs, b: Needs, c: Needs)
+  /// How its results on floats come about.
+  package let rounding: Rounding
+  /// What defines it on floats, where that is an elementary function.
+  package let function: (any ElementaryFunction.Type)?
 }
 
 extension Opcode {
@@ -123,11 +137,21 @@ extension Opcode {
     func row(
       _ name: String, _ arity: Int, _ opClass: OpClass, _ rule: TypeRule = .same,
       expensive: Bool = false, differentiable: Bool = true,
-      a: Needs = [], b: Needs = [], c: Needs = []
+      a: Needs = [], b: Needs = [], c: Needs = [], rounding: Rounding = .exact,
+      function: (any ElementaryFunction.Type)? = nil
     ) -> OpInfo {
       OpInfo(
         opcode: opcode, name: name, arity: arity, opClass: opClass, typeRule: rule,
-        isExpensive: expensive, isDifferentiable: differentiable, needs: (a, b, c))
+        isExpensive: expensive, isDifferentiable: differentiable, needs: (a, b, c),
+        rounding: rounding, function: function)
+    }
+    /// An elementary function of one operand, whose derivative reads `needs`.
+    func elementary(
+      _ name: String, _ function: any ElementaryFunction.Type, _ needs: Needs
+    ) -> OpInfo {
+      row(
+        name, 1, .elementwise, .floating, expensive: true, a: needs, rounding: .fused,
+        function: function)
     }
     func predicate(_ name: String, _ arity: Int = 2) -> OpInfo {
       row(name, arity, .elementwise, .bool, differentiable: false)
@@ -146,15 +170,15 @@ extension Opcode {
     case .sqrt: return row("sqrt", 1, .elementwise, .floating, expensive: true, a: .output)
     case .reciprocal:
       return row("reciprocal", 1, .elementwise, .floating, expensive: true, a: .output)
-    case .exp: return row("exp", 1, .elementwise, .floating, expensive: true, a: .output)
-    case .expm1: return row("expm1", 1, .elementwise, .floating, expensive: true, a: .a)
-    case .log: return row("log", 1, .elementwise, .floating, expensive: true, a: .a)
-    case .log1p: return row("log1p", 1, .elementwise, .floating, expensive: true, a: .a)
-    case .sin: return row("sin", 1, .elementwise, .floating, expensive: true, a: .a)
-    case .cos: return row("cos", 1, .elementwise, .floating, expensive: true, a: .a)
-    case .tanh: return row("tanh", 1, .elementwise, .floating, expensive: true, a: .output)
-    case .sigmoid: return row("sigmoid", 1, .elementwise, .floating, expensive: true, a: .output)
-    case .erf: return row("erf", 1, .elementwise, .floating, expensive: true, a: .a)
+    case .exp: return elementary("exp", Exp.self, .output)
+    case .expm1: return elementary("expm1", Expm1.self, .a)
+    case .log: return elementary("log", Log.self, .a)
+    case .log1p: return elementary("log1p", Log1p.self, .a)
+    case .sin: return elementary("sin", Sin.self, .a)
+    case .cos: return elementary("cos", Cos.self, .a)
+    case .tanh: return elementary("tanh", Tanh.self, .output)
+    case .sigmoid: return elementary("sigmoid", Sigmoid.self, .output)
+    case .erf: return elementary("erf", Erf.self, .a)
     case .relu: return row("relu", 1, .elementwise, a: .output)
     case .floor: return row("floor", 1, .elementwise, differentiable: false)
     case .logicalNot: return predicate("logicalNot", 1)
@@ -165,7 +189,9 @@ extension Opcode {
     case .div:
       return row("divide", 2, .elementwise, .floating, expensive: true, a: .b, b: [.b, .output])
     case .pow:
-      return row("power", 2, .elementwise, expensive: true, a: [.a, .b], b: [.a, .output])
+      return row(
+        "power", 2, .elementwise, expensive: true, a: [.a, .b], b: [.a, .output],
+        rounding: .fused, function: Power.self)
     case .maximum: return row("maximum", 2, .elementwise, a: [.a, .b], b: [.a, .b])
     case .minimum: return row("minimum", 2, .elementwise, a: [.a, .b], b: [.a, .b])
     case .equal: return predicate("equal")
@@ -177,16 +203,16 @@ extension Opcode {
     case .logicalAnd: return predicate("logicalAnd")
     case .logicalOr: return predicate("logicalOr")
     case .select: return row("where", 3, .elementwise, b: .a, c: .a)
-    case .sum: return row("sum", 1, .reduction)
+    case .sum: return row("sum", 1, .reduction, rounding: .ordered)
     case .max: return row("max", 1, .reduction, a: .a)
     case .min: return row("min", 1, .reduction, a: .a)
     case .argmax: return row("argmax", 1, .reduction, .int64, differentiable: false)
     case .argmin: return row("argmin", 1, .reduction, .int64, differentiable: false)
-    case .matmul: return row("matmul", 2, .matmul, a: .b, b: .a)
+    case .matmul: return row("matmul", 2, .matmul, a: .b, b: .a, rounding: .fused)
     case .gatherRows: return row("gatherRows", 2, .move, a: .b)
-    case .scatterAddRows: return row("scatterAddRows", 3, .move, b: .c)
+    case .scatterAddRows: return row("scatterAddRows", 3, .move, b: .c, rounding: .ordered)
     case .setRegion: return row("setRegion", 2, .move)
-    case .addRegion: return row("addRegion", 2, .move)
+    case .addRegion: return row("addRegion", 2, .move, rounding: .ordered)
     case .concat: return row("concatenate", 2, .move)
     case .attach: return row("attach", 2, .alias, a: .output)
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)

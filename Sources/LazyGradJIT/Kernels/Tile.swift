@@ -14,13 +14,16 @@ extension Tile {
     _ op: Opcode, type: ScalarType, to: ScalarType, dst: UnsafeMutableRawPointer,
     a: UnsafeRawPointer, b: UnsafeRawPointer?, c: UnsafeRawPointer?, count: Int
   ) {
+    if type.isFloating, let function = op.info.function {
+      function.tile(isSingle: type == .float32, dst, a, b ?? a, count)
+      return
+    }
     switch op {
     case .copy:
       copy(dst, a, count &* type.size)
     case .cast:
       cast(type, to, dst, a, count)
-    case .neg, .abs, .sign, .square, .sqrt, .reciprocal, .exp, .expm1, .log, .log1p, .sin, .cos,
-      .tanh, .sigmoid, .erf, .relu, .floor:
+    case .neg, .abs, .sign, .square, .sqrt, .reciprocal, .relu, .floor:
       unary(op, type, dst, a, count)
     case .logicalNot, .isNaN:
       unaryPredicate(op, type, dst, a, count)

@@ -1,5 +1,5 @@
 // Tile kernels of two operands: arithmetic, comparisons, logic. Called by the dispatcher in
-// Tile.swift; uses the loops of TileScalar.swift and the Elementary files.
+// Tile.swift; uses the loops of TileScalar.swift.
 
 extension Tile {
   @inline(never)
@@ -14,7 +14,6 @@ extension Tile {
     case .div: zip(dst, a, b, count) { (x: F8, y: F8) in x / y }
     case .maximum: zip(dst, a, b, count) { (x: F8, y: F8) in Float.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: F8, y: F8) in Float.smaller(x, y) }
-    case .pow: pow32(dst, a, b, count)
     default: unsupported(op)
     }
   }
@@ -32,23 +31,8 @@ extension Tile {
     case .div: zip(dst, a, b, count) { (x: D8, y: D8) in x / y }
     case .maximum: zip(dst, a, b, count) { (x: D8, y: D8) in Double.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: D8, y: D8) in Double.smaller(x, y) }
-    case .pow: pow64(dst, a, b, count)
     default: unsupported(op)
     }
-  }
-
-  @inline(never)
-  private static func pow32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int
-  ) {
-    zip(dst, a, b, count) { (x: F8, y: F8) in Elementary32.pow(x, y) }
-  }
-
-  @inline(never)
-  private static func pow64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer, _ count: Int
-  ) {
-    zip(dst, a, b, count) { (x: D4, y: D4) in Elementary64.pow(x, y) }
   }
 
   /// Integers wrap around; their quotients are floating and get their operands cast before.

@@ -1,5 +1,5 @@
-// Tile kernels of one operand: arithmetic, elementary functions, predicates. Called by the
-// dispatcher in Tile.swift; uses the loops of TileScalar.swift and the Elementary files.
+// Tile kernels of one operand: arithmetic and predicates. Called by the dispatcher in Tile.swift; uses
+// the loops of TileScalar.swift and vectors as lanes.
 
 extension Tile {
   @inline(never)
@@ -7,8 +7,8 @@ extension Tile {
     _ op: Opcode, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
   ) {
     switch op {
-    case .neg: map(dst, a, count) { (x: F8) in F8(bits: bits(x) ^ I8(repeating: .min)) }
-    case .abs: map(dst, a, count) { (x: F8) in magnitude(x) }
+    case .neg: map(dst, a, count) { (x: F8) in SingleLanes().negated(x) }
+    case .abs: map(dst, a, count) { (x: F8) in SingleLanes().magnitude(x) }
     case .sign:
       map(dst, a, count) { (x: F8) in
         let zero = F8(repeating: 0)
@@ -24,15 +24,6 @@ extension Tile {
         x.replacing(with: F8(repeating: 0), where: x .<= F8(repeating: 0))
       }
     case .floor: map(dst, a, count) { (x: F8) in floor(x) }
-    case .exp: exp32(dst, a, count)
-    case .expm1: expm132(dst, a, count)
-    case .log: log32(dst, a, count)
-    case .log1p: log1p32(dst, a, count)
-    case .sin: sin32(dst, a, count)
-    case .cos: cos32(dst, a, count)
-    case .tanh: tanh32(dst, a, count)
-    case .sigmoid: sigmoid32(dst, a, count)
-    case .erf: erf32(dst, a, count)
     default: unsupported(op)
     }
   }
@@ -42,8 +33,8 @@ extension Tile {
     _ op: Opcode, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
   ) {
     switch op {
-    case .neg: map(dst, a, count) { (x: D4) in D4(bits: bits(x) ^ L4(repeating: .min)) }
-    case .abs: map(dst, a, count) { (x: D4) in magnitude(x) }
+    case .neg: map(dst, a, count) { (x: D4) in DoubleLanes().negated(x) }
+    case .abs: map(dst, a, count) { (x: D4) in DoubleLanes().magnitude(x) }
     case .sign:
       map(dst, a, count) { (x: D4) in
         let zero = D4(repeating: 0)
@@ -59,15 +50,6 @@ extension Tile {
         x.replacing(with: D4(repeating: 0), where: x .<= D4(repeating: 0))
       }
     case .floor: map(dst, a, count) { (x: D4) in floor(x) }
-    case .exp: exp64(dst, a, count)
-    case .expm1: expm164(dst, a, count)
-    case .log: log64(dst, a, count)
-    case .log1p: log1p64(dst, a, count)
-    case .sin: sin64(dst, a, count)
-    case .cos: cos64(dst, a, count)
-    case .tanh: tanh64(dst, a, count)
-    case .sigmoid: sigmoid64(dst, a, count)
-    case .erf: erf64(dst, a, count)
     default: unsupported(op)
     }
   }
@@ -125,7 +107,7 @@ extension Tile {
   @inline(__always)
   private static func squareRoot(_ x: F8) -> F8 {
     let root = lanes(x) { $0.magnitude.squareRoot() }
-    return withSign(root, of: x)
+    return SingleLanes().withSign(root, of: x)
       .replacing(with: F8(repeating: .nan), where: x .< F8(repeating: 0))
   }
 
@@ -134,7 +116,7 @@ extension Tile {
   private static func squareRoot(_ x: D4) -> D4 {
     var root = D4()
     for lane in 0..<4 { root[lane] = x[lane].magnitude.squareRoot() }
-    return withSign(root, of: x)
+    return DoubleLanes().withSign(root, of: x)
       .replacing(with: D4(repeating: .nan), where: x .< D4(repeating: 0))
   }
 
@@ -142,9 +124,9 @@ extension Tile {
   /// to have a fraction stay.
   @inline(__always)
   private static func floor(_ x: F8) -> F8 {
-    let a = magnitude(x)
+    let a = SingleLanes().magnitude(x)
     let shift = F8(repeating: 0x1p23)
-    let nearest = withSign((a + shift) - shift, of: x)
+    let nearest = SingleLanes().withSign((a + shift) - shift, of: x)
     let lower = nearest.replacing(with: nearest - F8(repeating: 1), where: nearest .> x)
     return lower.replacing(with: x, where: .!(a .< shift))
   }
@@ -152,145 +134,14 @@ extension Tile {
   /// As for floats.
   @inline(__always)
   private static func floor(_ x: D4) -> D4 {
-    let a = magnitude(x)
+    let a = DoubleLanes().magnitude(x)
     let shift = D4(repeating: 0x1p52)
-    let nearest = withSign((a + shift) - shift, of: x)
+    let nearest = DoubleLanes().withSign((a + shift) - shift, of: x)
     let lower = nearest.replacing(with: nearest - D4(repeating: 1), where: nearest .> x)
     return lower.replacing(with: x, where: .!(a .< shift))
   }
 
   static func unsupported(_ op: Opcode) -> Never {
     preconditionFailure("tile kernel: no operation \(op.info.name) for this element type")
-  }
-}
-
-// Elementary functions are functions of their own, so that their registers and constants burden
-// neither each other nor the cheap operations.
-
-extension Tile {
-  @inline(never)
-  private static func exp32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.exp(x) }
-  }
-
-  @inline(never)
-  private static func expm132(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.expm1(x) }
-  }
-
-  @inline(never)
-  private static func log32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.log(x) }
-  }
-
-  @inline(never)
-  private static func log1p32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.log1p(x) }
-  }
-
-  @inline(never)
-  private static func sin32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.sin(x) }
-  }
-
-  @inline(never)
-  private static func cos32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.cos(x) }
-  }
-
-  @inline(never)
-  private static func tanh32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.tanh(x) }
-  }
-
-  @inline(never)
-  private static func sigmoid32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.sigmoid(x) }
-  }
-
-  @inline(never)
-  private static func erf32(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: F8) in Elementary32.erf(x) }
-  }
-
-  @inline(never)
-  private static func exp64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.exp(x) }
-  }
-
-  @inline(never)
-  private static func expm164(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.expm1(x) }
-  }
-
-  @inline(never)
-  private static func log64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.log(x) }
-  }
-
-  @inline(never)
-  private static func log1p64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.log1p(x) }
-  }
-
-  @inline(never)
-  private static func sin64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.sin(x) }
-  }
-
-  @inline(never)
-  private static func cos64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.cos(x) }
-  }
-
-  @inline(never)
-  private static func tanh64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.tanh(x) }
-  }
-
-  @inline(never)
-  private static func sigmoid64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.sigmoid(x) }
-  }
-
-  @inline(never)
-  private static func erf64(
-    _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
-  ) {
-    map(dst, a, count) { (x: D4) in Elementary64.erf(x) }
   }
 }

@@ -1,7 +1,5 @@
-// The oracle's elementwise operations: one formula per operation on single numbers, from the C
-// library in double precision. Uses ReferenceArray and the opcodes.
-
-import Foundation
+// The oracle's elementwise operations: one formula per operation on single numbers, and of elementary
+// functions what the C library has in double precision. Uses ReferenceArray and the opcodes.
 
 extension Reference {
   /// Applies an elementwise operation to operands that already have the result's dimensions.
@@ -77,7 +75,8 @@ extension Reference {
   // MARK: Floats
 
   private static func unary(_ opcode: Opcode, _ x: Double) -> Double {
-    switch opcode {
+    if let function = opcode.info.function { return function.reference(x, x) }
+    return switch opcode {
     case .copy: x
     case .neg: -x
     case .abs: Swift.abs(x)
@@ -86,35 +85,19 @@ extension Reference {
     case .square: x * x
     case .sqrt: x.squareRoot()
     case .reciprocal: 1 / x
-    case .exp: Foundation.exp(x)
-    case .expm1: Foundation.expm1(x)
-    case .log: Foundation.log(x)
-    case .log1p: Foundation.log1p(x)
-    case .sin: Foundation.sin(x)
-    case .cos: Foundation.cos(x)
-    case .tanh: Foundation.tanh(x)
-    case .sigmoid: sigmoid(x)
-    case .erf: Foundation.erf(x)
     case .relu: x.isNaN || x > 0 ? x : 0
     case .floor: x.rounded(.down)
     default: preconditionFailure("reference: \(opcode) is not a unary operation on floats")
     }
   }
 
-  /// `1 / (1 + exp(-x))` without overflow, and without cancellation on either side.
-  private static func sigmoid(_ x: Double) -> Double {
-    if x >= 0 { return 1 / (1 + Foundation.exp(-x)) }
-    let e = Foundation.exp(x)
-    return e / (1 + e)
-  }
-
   private static func binary(_ opcode: Opcode, _ x: Double, _ y: Double) -> Double {
-    switch opcode {
+    if let function = opcode.info.function { return function.reference(x, y) }
+    return switch opcode {
     case .add: x + y
     case .sub: x - y
     case .mul: x * y
     case .div: x / y
-    case .pow: Foundation.pow(x, y)
     case .maximum: larger(x, y)
     case .minimum: smaller(x, y)
     default: preconditionFailure("reference: \(opcode) is not a binary operation on floats")

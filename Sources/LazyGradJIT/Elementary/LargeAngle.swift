@@ -1,48 +1,5 @@
-// Single lanes of elementary functions that vectors don't get right: angles whose reduction takes many
-// bits of pi, powers that take a logarithm in twice the working precision. Called by the tile kernels,
-// by the interpreter of loops and for machine code, so that such lanes have the same bits everywhere.
-
-import Foundation
-
-enum SlowLanes {
-  /// The sine of any angle, at most 1 ULP.
-  static func sin(_ x: Double) -> Double {
-    let result = quadrantSine(x.magnitude, quadrants: 0)
-    return x.sign == .minus ? -result : result
-  }
-
-  /// The cosine of any angle, at most 1 ULP.
-  static func cos(_ x: Double) -> Double { quadrantSine(x.magnitude, quadrants: 1) }
-
-  /// `x^y` by the C library. glibc, musl and Darwin state errors below 1 ULP, and the tests hold them
-  /// to it.
-  static func pow(_ x: Double, _ y: Double) -> Double { Foundation.pow(x, y) }
-
-  /// An operation on the bits of numbers, for callers that have numbers of either type.
-  static func value(_ opcode: Opcode, _ type: ScalarType, _ x: UInt64, _ y: UInt64) -> UInt64 {
-    let isSingle = type == .float32
-    func number(_ bits: UInt64) -> Double {
-      isSingle
-        ? Double(Float(bitPattern: UInt32(truncatingIfNeeded: bits))) : Double(bitPattern: bits)
-    }
-    let result: Double
-    switch opcode {
-    case .sin: result = sin(number(x))
-    case .cos: result = cos(number(x))
-    case .pow: result = pow(number(x), number(y))
-    default: preconditionFailure("slow lanes: expected sin, cos or pow, got \(opcode.info.name)")
-    }
-    return isSingle ? UInt64(Float(result).bitPattern) : result.bitPattern
-  }
-
-  private static func quadrantSine(_ a: Double, quadrants: Int64) -> Double {
-    if !a.isFinite { return .nan }
-    let angle = a < LargeAngle.smallest ? LargeAngle(quadrant: 0, high: a, low: 0) : LargeAngle(a)
-    return Elementary64.quadrantSine(
-      L4(repeating: angle.quadrant &+ quadrants), D4(repeating: angle.high),
-      D4(repeating: angle.low))[0]
-  }
-}
+// Single angles that vectors don't reduce well enough: their reduction takes many bits of pi. Whatever
+// asks for them gets the same bits. Uses VectorLanes.
 
 /// An angle as `quadrant pi/2 + high + low`, the sum at most pi/4, good to 2^-100 of itself.
 ///
@@ -123,5 +80,14 @@ struct LargeAngle {
     let low = least - (high - most)
     let scale = Double(sign: isBelow ? .minus : .plus, exponent: exponent, significand: 1)
     self.init(quadrant: quadrant, high: high * scale, low: low * scale)
+  }
+
+  /// The sine of `a + quadrants pi/2` for a positive `a`, or NaN, at most 1 ULP.
+  static func sine(_ a: Double, quadrants: Int64) -> Double {
+    if !a.isFinite { return .nan }
+    let angle = a < smallest ? LargeAngle(quadrant: 0, high: a, low: 0) : LargeAngle(a)
+    let lanes = DoubleLanes()
+    return lanes.quadrantSine(
+      lanes.bits(angle.quadrant &+ quadrants), lanes.number(angle.high), lanes.number(angle.low))[0]
   }
 }

@@ -1,0 +1,50 @@
+// The elementary functions of one operand as a program calls them, and as the tests check them: the one
+// entry that a new one needs here.
+
+import Foundation
+import LazyGrad
+import LazyGradJIT
+
+/// A public elementary function.
+package struct UnaryFunction: Sendable, CustomStringConvertible {
+  #if arch(x86_64)
+    package typealias Wide = Float80
+  #else
+    package typealias Wide = Double
+  #endif
+
+  package let opcode: Opcode
+  package let call: @Sendable (Tensor) -> Tensor
+  /// The same with the result stored in a tensor; nil where there is no such form.
+  package let store: (@Sendable (Tensor, Tensor) -> Tensor)?
+  /// The function with more digits than a double has.
+  package let precise: @Sendable (Wide) -> Wide
+
+  package var name: String { opcode.info.name }
+  package var description: String { name }
+  /// What the table of operations says of it.
+  package var function: any ElementaryFunction.Type { opcode.info.function! }
+
+  private init(
+    _ opcode: Opcode, _ call: @escaping @Sendable (Tensor) -> Tensor,
+    out store: (@Sendable (Tensor, Tensor) -> Tensor)? = nil,
+    precise: @escaping @Sendable (Wide) -> Wide
+  ) {
+    self.opcode = opcode
+    self.call = call
+    self.store = store
+    self.precise = precise
+  }
+
+  package static let all: [UnaryFunction] = [
+    .init(.exp, { exp($0) }, out: { exp($0, out: $1) }) { exp($0) },
+    .init(.expm1, { expm1($0) }, out: { expm1($0, out: $1) }) { expm1($0) },
+    .init(.log, { log($0) }, out: { log($0, out: $1) }) { log($0) },
+    .init(.log1p, { log1p($0) }, out: { log1p($0, out: $1) }) { log1p($0) },
+    .init(.sin, { sin($0) }, out: { sin($0, out: $1) }) { sin($0) },
+    .init(.cos, { cos($0) }, out: { cos($0, out: $1) }) { cos($0) },
+    .init(.tanh, { tanh($0) }, out: { tanh($0, out: $1) }) { tanh($0) },
+    .init(.sigmoid, { sigmoid($0) }) { 1 / (1 + exp(-$0)) },
+    .init(.erf, { erf($0) }) { erf($0) },
+  ]
+}
