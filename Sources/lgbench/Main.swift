@@ -76,6 +76,8 @@ struct LGBench {
       try MatmulBenchmark(options: options, report: report).run(seconds: options.seconds ?? 15)
     case .mlp:
       try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
+    case .small:
+      try SmallBenchmark(options: options, report: report).run(seconds: options.seconds ?? 6)
     case .overhead:
       try OverheadBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
     case .reduce:

@@ -3,7 +3,7 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, matmul, mlp, overhead, reduce, doctor
+  case all, rnn, train, chain, matmul, mlp, small, overhead, reduce, doctor
 
   /// The cases that `--cases` chooses from; none where there is no choice.
   var caseNames: [String] {
@@ -11,6 +11,7 @@ enum Command: String, CaseIterable {
     case .chain: ChainBenchmark.sizes.map(String.init)
     case .matmul: MatmulBenchmark.cases.map(\.name)
     case .reduce: ReduceBenchmark.Case.allCases.map(\.rawValue)
+    case .small: SmallBenchmark.caseNames
     default: []
     }
   }
@@ -290,6 +291,7 @@ extension Options {
       chain        sum(tanh(a*b + c) * exp(-a*a)) over 1e3, 1e5 and 1e7 elements
       matmul       matrix products, small ones many at a time: GFLOP/s
       mlp          a training step of a perceptron with two hidden layers
+      small        an attention block, a layer norm, a Kalman step on a handful of numbers
       overhead     what recording, planning and releasing cost per operation
       reduce       sums over either axis, softmax and a transposed copy of large matrices: GB/s
       doctor       the machine, the settings in force and what the engine makes of them

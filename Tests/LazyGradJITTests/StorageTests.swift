@@ -79,7 +79,7 @@ import Testing
       #expect(storage.hasReaders)
       others[1].value()
       #expect(!storage.hasReaders)
-      #expect(Engine.lockHolders(of: storage) == [])
+      #expect(MemoryGuard.lockHolders(of: storage) == [])
     }
   }
 }

@@ -79,7 +79,10 @@ import Testing
   }
 
   @Test func aCompositeIsOneHandleAndItsNodes() {
-    ConcurrencyTests.onNewThread { Tape.withLimits(.usual) { countNodes() } }
+    ConcurrencyTests.onNewThread {
+      Tape.renew()
+      Tape.withLimits(.usual) { countNodes() }
+    }
   }
 
   private func countNodes() {

@@ -3,12 +3,13 @@
 from contextlib import nullcontext
 
 import mygrad as mg
-from mygrad.nnet.activations import relu
+from mygrad.nnet.activations import relu, softmax
 from mygrad.nnet.losses import softmax_crossentropy
 
 import common as c
+import small as small_programs
 
-args = c.arguments(["guard", "unguarded", "noautodiff"], ["W1", "W2", "W4", "W5"])
+args = c.arguments(["guard", "unguarded", "noautodiff"], ["W1", "W2", "W4", "W5", "W9"])
 bench = c.Bench("mygrad", mg.__version__, args)
 if args.mode == "unguarded":
     mg.turn_memory_guarding_off()
@@ -87,4 +88,13 @@ def overhead():
     measure("chain", loss, [start], per=c.OVERHEAD_LENGTH)
 
 
-{"W1": rnn, "W2": chain, "W4": mlp, "W5": overhead}[args.workload]()
+def small():
+    for case in c.chosen(args, list(small_programs.PROGRAMS)):
+        constants, parameters = small_programs.data(case)
+        constants = [mg.tensor(v, constant=True) for v in constants]
+        parameters = [mg.tensor(v) for v in parameters]
+        program = small_programs.PROGRAMS[case][0]
+        measure(case, lambda: program(mg, softmax, *constants, *parameters), parameters)
+
+
+{"W1": rnn, "W2": chain, "W4": mlp, "W5": overhead, "W9": small}[args.workload]()

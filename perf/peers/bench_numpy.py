@@ -7,8 +7,9 @@ into single matrix products, which is what an expert would write.
 import numpy as np
 
 import common as c
+import small as small_programs
 
-args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6"])
+args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6", "W9"])
 bench = c.Bench("numpy", np.__version__, args)
 
 
@@ -183,5 +184,22 @@ def overhead():
     bench.run("chain", "forward", forward, float(forward().sum()), per=c.OVERHEAD_LENGTH)
 
 
+def small():
+    """Forward only: nobody writes these gradients by hand."""
+
+    def softmax(x):
+        e = np.exp(x - x.max(-1, keepdims=True))
+        return e / e.sum(-1, keepdims=True)
+
+    for case in c.chosen(args, list(small_programs.PROGRAMS)):
+        constants, parameters = small_programs.data(case)
+        program = small_programs.PROGRAMS[case][0]
+
+        def forward():
+            return float(program(np, softmax, *constants, *parameters))
+
+        bench.run(case, "forward", forward, forward())
+
+
 {"W1": rnn, "W2": chain, "W3": matmul, "W4": mlp, "W5": overhead,
- "W6": reduce}[args.workload]()
+ "W6": reduce, "W9": small}[args.workload]()

@@ -197,38 +197,6 @@ extension Tape {
       )
     }
   }
-
-  // MARK: Readers of a storage
-
-  private var identity: UInt { UInt(bitPattern: state) }
-
-  /// Counts one more live leaf record over a storage.
-  func countReader(_ storage: Unmanaged<Storage>) {
-    storage._withUnsafeGuaranteedRef { storage in
-      if storage.home.load(ordering: .relaxed) == 0 {
-        _ = storage.home.compareExchange(
-          expected: 0, desired: identity, ordering: .relaxed)
-      }
-      if storage.home.load(ordering: .relaxed) == identity {
-        let n = storage.homeRecords.load(ordering: .relaxed)
-        storage.homeRecords.store(n + 1, ordering: .releasing)
-      } else {
-        storage.foreignRecords.add(1, ordering: .acquiringAndReleasing)
-      }
-    }
-  }
-
-  @inline(__always)
-  func uncountReader(_ storage: Unmanaged<Storage>) {
-    storage._withUnsafeGuaranteedRef { storage in
-      if storage.home.load(ordering: .relaxed) == identity {
-        let n = storage.homeRecords.load(ordering: .relaxed)
-        storage.homeRecords.store(n - 1, ordering: .releasing)
-      } else {
-        storage.foreignRecords.subtract(1, ordering: .acquiringAndReleasing)
-      }
-    }
-  }
 }
 
 extension UnsafeMutablePointer<Node> {

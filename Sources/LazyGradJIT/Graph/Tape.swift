@@ -169,13 +169,25 @@ extension Tape {
       #else
         let bits = UInt(bitPattern: raw!)
       #endif
-      let tape = Tape(state: UnsafeMutablePointer(bitPattern: bits)!)
-      tape.settleAlone()
-      tape.disown()
-      Tape.registry.withLock { $0.idle.append(tape) }
+      Tape(state: UnsafeMutablePointer(bitPattern: bits)!).leaveToTheNext()
     }
     return key
   }()
+
+  private func leaveToTheNext() {
+    settleAlone()
+    disown()
+    Tape.registry.withLock { $0.idle.append(self) }
+  }
+
+  /// Gives the calling thread a tape on which nobody has recorded: for tests that look at its records.
+  package static func renew() {
+    let old = current
+    let tape = make()
+    registry.withLock { $0.all.append(tape) }
+    pthread_setspecific(key, tape.state)
+    old.leaveToTheNext()
+  }
 
   /// The calling thread's tape.
   package static var current: Tape {

@@ -161,8 +161,9 @@ extension Reference {
 
   // MARK: Conversion
 
-  /// Converts elements. A float becomes an integer by dropping its fraction; what is out of range
-  /// becomes the nearest end of the range, and NaN becomes 0. Between integers the low bits stay.
+  /// Converts elements. A float becomes an integer by dropping its fraction; NaN and what is out of range
+  /// become the smallest number, and for uint8 the low byte of the int32. Between integers the low bits
+  /// stay.
   static func cast(_ a: ReferenceArray, to type: ScalarType) -> ReferenceArray {
     switch (a.type.isFloating, type.isFloating) {
     case (true, true): return ReferenceArray(type, a.dims, floats: a.floats)

@@ -1,5 +1,5 @@
-// The switches of the memory guard. What it does is in MemoryGuardError.swift and in the writers of
-// NDArray; what it costs is nothing, because locks are derived from the graph when somebody asks.
+// The switches of the memory guard: whether operations that are recorded here lock the arrays that they
+// read. What a lock is, and when it ends, is in the engine's MemoryGuard.swift; who asks, in GuardHooks.swift.
 
 internal import LazyGradJIT
 import Synchronization
