@@ -46,7 +46,7 @@ extension Tensor {
       result = Tensor(
         Tape.general(
           .attach, input.slot, result.slot, rule, type: value.slot.pointee.type,
-          shape: value.shapeID, attribute: Composite.custom.rawValue | UInt32(k) << 8,
+          shape: value.shapeID, attribute: Composite.custom.attribute(UInt32(k)),
           mode: Scope.mode))
     }
     return result
@@ -136,7 +136,7 @@ final class CustomRule {
     else { fatalError("LazyGrad: custom: an operation without its rule") }
     var operands: [UInt32] = []
     var alias = n
-    for k in (0...(tape[n].attribute >> 8)).reversed() {
+    for k in (0...Composite.extra(tape[n])).reversed() {
       operands.append(tape.a(alias))
       if k == 0 { break }
       alias = tape.b(alias)
