@@ -122,9 +122,8 @@ struct VJP {
   private func carry(
     to operand: UInt32, _ derivative: () -> LocalDerivative, _ quotient: inout UInt32
   ) {
-    if pass.wants(operand) {
-      pass.accumulate(operand, carried(derivative(), operand, &quotient))
-    }
+    if !pass.wants(operand) { return }
+    pass.accumulate(operand, carried(derivative(), operand, &quotient))
   }
 
   @inline(__always)

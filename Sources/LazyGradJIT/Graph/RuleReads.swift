@@ -14,8 +14,8 @@ package struct RuleReads {
   /// Gradients that may be values that were there before the pass, since a seed may be one.
   private let gradients: [UInt32]
   private let declared: Needs
-  /// The operand that the gradient goes to, where it is only one.
-  private let receiver: Int?
+  /// The operands that the gradient goes to.
+  private let receivers: [Int]
 
   /// Before the rule of `node` is applied to its gradient, in a pass that had recorded nothing when there
   /// were `passStart` records.
@@ -36,10 +36,9 @@ package struct RuleReads {
       }
     }
     self.gradients = gradients
-    let receivers = operands.indices.filter {
+    receivers = operands.indices.filter {
       operands[$0] != node && tape[operands[$0]].traits.contains(.variable)
     }
-    receiver = receivers.count == 1 ? receivers[0] : nil
   }
 
   /// After it: what the rule has read and the table does not declare; nil where there is no such value.
@@ -64,23 +63,44 @@ package struct RuleReads {
         for value in allowed { found.formUnion(value.need) }
       }
     }
-    if let receiver { RuleReads.note(tape[node].opcode, receiver, found) }
+    note(found)
     return nil
   }
 
   // MARK: What rules have read
 
-  /// By operation and operand: what has been read where that operand alone wanted a gradient.
-  private static let observed = Lock<[Int: Needs]>([:])
-
-  private static func note(_ opcode: Opcode, _ operand: Int, _ reads: Needs) {
-    if reads.isEmpty { return }
-    observed.withLock { $0[Int(opcode.rawValue) * 3 + operand, default: []].formUnion(reads) }
+  /// What passes that were verified have read for an operand's gradient.
+  package struct Observed: Sendable {
+    /// Where no other operand wanted one; nil where that never was so.
+    package var alone: Needs?
+    /// Where others did, which may have been the ones that it was read for.
+    package var withOthers: Needs = []
   }
 
-  /// What rules have read so far, in passes that were verified, for the gradient of an operand alone.
-  package static func observed(_ opcode: Opcode, operand: Int) -> Needs {
-    observed.withLock { $0[Int(opcode.rawValue) * 3 + operand] ?? [] }
+  private static let observed = Lock<[Int: Observed]>([:])
+
+  private static func key(_ opcode: Opcode, _ operand: Int) -> Int {
+    Int(opcode.rawValue) * 3 + operand
+  }
+
+  private func note(_ reads: Needs) {
+    let opcode = tape[node].opcode
+    RuleReads.observed.withLock { observed in
+      for operand in receivers {
+        var known = observed[RuleReads.key(opcode, operand)] ?? Observed()
+        if receivers.count == 1 {
+          known.alone = (known.alone ?? []).union(reads)
+        } else {
+          known.withOthers.formUnion(reads)
+        }
+        observed[RuleReads.key(opcode, operand)] = known
+      }
+    }
+  }
+
+  /// What rules have read so far for the gradient of an operand.
+  package static func observed(_ opcode: Opcode, operand: Int) -> Observed {
+    observed.withLock { $0[key(opcode, operand)] ?? Observed() }
   }
 }
 
