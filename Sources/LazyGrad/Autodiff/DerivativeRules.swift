@@ -6,7 +6,9 @@ package enum DerivativeRules {
   /// Lets the rule of an operation say how a gradient goes on.
   ///
   /// A switch rather than an array of functions: it compiles to a table of direct calls, and the
-  /// backward pass of a small tensor feels the difference.
+  /// backward pass of a small tensor feels the difference. So it does if a rule is inlined here, and
+  /// all others pay for the registers that it saves: the large ones that have no other caller say that
+  /// they are not.
   /// - Parameter vjp: What the rule is for; nil to ask whether there is one.
   /// - Returns: Whether the operation has a rule.
   @inline(__always)

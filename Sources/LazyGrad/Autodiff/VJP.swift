@@ -5,25 +5,39 @@ internal import LazyGradJIT
 
 /// How the gradient g of a result becomes an operand's: the local derivative, in the form that takes the
 /// fewest operations and roundings.
+///
+/// Few cases, with names for what they stand for: a rule is compiled with all that becomes of each, until
+/// what does not apply is dropped.
 enum LocalDerivative {
-  /// g
-  case unchanged
+  /// g over a divisor, times a factor, negated.
+  case scaled(over: UInt32?, times: UInt32?, isNegated: Bool)
+  /// Where a condition holds, or where it does not, g, elsewhere another value.
+  case chosen(UInt32, holds: Bool, else: UInt32)
   /// g, in the operand's type.
   case converted
+
+  /// g
+  static var unchanged: Self { .scaled(over: nil, times: nil, isNegated: false) }
   /// -g
-  case negated
+  static var negated: Self { .scaled(over: nil, times: nil, isNegated: true) }
   /// g f
-  case times(UInt32)
+  static func times(_ f: UInt32) -> Self { .scaled(over: nil, times: f, isNegated: false) }
   /// -(g f)
-  case minusTimes(UInt32)
+  static func minusTimes(_ f: UInt32) -> Self { .scaled(over: nil, times: f, isNegated: true) }
   /// g / d
-  case over(UInt32)
+  static func over(_ d: UInt32) -> Self { .scaled(over: d, times: nil, isNegated: false) }
   /// -(g / d f); the quotient is that of the operand before, if that has one.
-  case minusOver(UInt32, times: UInt32)
+  static func minusOver(_ d: UInt32, times f: UInt32) -> Self {
+    .scaled(over: d, times: f, isNegated: true)
+  }
   /// g where a condition holds, another value where not.
-  case when(UInt32, else: UInt32)
+  static func when(_ condition: UInt32, else other: UInt32) -> Self {
+    .chosen(condition, holds: true, else: other)
+  }
   /// Another value where a condition holds, g where not.
-  case unless(UInt32, then: UInt32)
+  static func unless(_ condition: UInt32, then other: UInt32) -> Self {
+    .chosen(condition, holds: false, else: other)
+  }
 }
 
 /// The vector-Jacobian product of one node, which the walk has come to: what its rule is given.
@@ -80,29 +94,35 @@ struct VJP {
 
   // MARK: What a rule says
 
+  // Transparent, which is inlined before anything else is done: as part of what is inlined later, each rule
+  // would have its first operand's derivative inlined and call a function for the second's.
+
   /// The derivative of an operation that passes a gradient to its first operand.
-  @inline(__always)
+  @_transparent
   func derivatives(a: @autoclosure () -> LocalDerivative) {
-    var quotient = Tape.none
-    carry(to: pass.a(n), a, &quotient)
+    var quotient: UInt32?
+    let operand = pass.a(n)
+    if pass.wants(operand) { pass.accumulate(operand, carried(a(), operand, &quotient)) }
   }
 
-  @inline(__always)
+  @_transparent
   func derivatives(
     a: @autoclosure () -> LocalDerivative, b: @autoclosure () -> LocalDerivative
   ) {
-    var quotient = Tape.none
-    carry(to: pass.a(n), a, &quotient)
-    carry(to: pass.b(n), b, &quotient)
+    var quotient: UInt32?
+    let (first, second) = (pass.a(n), pass.b(n))
+    if pass.wants(first) { pass.accumulate(first, carried(a(), first, &quotient)) }
+    if pass.wants(second) { pass.accumulate(second, carried(b(), second, &quotient)) }
   }
 
-  @inline(__always)
+  @_transparent
   func derivatives(
     b: @autoclosure () -> LocalDerivative, c: @autoclosure () -> LocalDerivative
   ) {
-    var quotient = Tape.none
-    carry(to: pass.b(n), b, &quotient)
-    carry(to: pass.c(n), c, &quotient)
+    var quotient: UInt32?
+    let (second, third) = (pass.b(n), pass.c(n))
+    if pass.wants(second) { pass.accumulate(second, carried(b(), second, &quotient)) }
+    if pass.wants(third) { pass.accumulate(third, carried(c(), third, &quotient)) }
   }
 
   /// Gives the first operand a gradient that is no product with g.
@@ -118,32 +138,22 @@ struct VJP {
 
   // MARK: What the walk makes of it
 
-  @inline(__always)
-  private func carry(
-    to operand: UInt32, _ derivative: () -> LocalDerivative, _ quotient: inout UInt32
-  ) {
-    if !pass.wants(operand) { return }
-    pass.accumulate(operand, carried(derivative(), operand, &quotient))
-  }
-
-  @inline(__always)
+  @_transparent
   private func carried(
-    _ derivative: LocalDerivative, _ operand: UInt32, _ quotient: inout UInt32
+    _ derivative: LocalDerivative, _ operand: UInt32, _ quotient: inout UInt32?
   ) -> UInt32 {
     switch derivative {
-    case .unchanged: return g
+    case .scaled(let divisor, let factor, let isNegated):
+      var result = g
+      if let divisor {
+        result = quotient ?? self(.div, g, divisor)
+        quotient = result
+      }
+      if let factor { result = self(.mul, result, factor) }
+      return isNegated ? self(.neg, result) : result
+    case .chosen(let condition, let holds, let other):
+      return holds ? choice(condition, g, other) : choice(condition, other, g)
     case .converted: return pass.cast(g, pass.type(operand))
-    case .negated: return self(.neg, g)
-    case .times(let factor): return self(.mul, g, factor)
-    case .minusTimes(let factor): return self(.neg, self(.mul, g, factor))
-    case .over(let divisor):
-      quotient = self(.div, g, divisor)
-      return quotient
-    case .minusOver(let divisor, let factor):
-      if quotient == Tape.none { quotient = self(.div, g, divisor) }
-      return self(.neg, self(.mul, quotient, factor))
-    case .when(let condition, let other): return choice(condition, g, other)
-    case .unless(let condition, let other): return choice(condition, other, g)
     }
   }
 }

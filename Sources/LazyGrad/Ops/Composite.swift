@@ -59,12 +59,14 @@ final class Composite: Sendable {
   // MARK: Recording
 
   /// Records it elementwise.
+  @inline(__always)
   func callAsFunction(_ x: Tensor) -> Tensor {
     if let poison = poisoned(x) { return poison }
     return x.compose { record($0, AxisSet()) }
   }
 
   /// Records it along an axis; a scalar has one of length 1, in a manner of speaking.
+  @inline(__always)
   func callAsFunction(_ x: Tensor, axis: Int) -> Tensor {
     if x.rank == 0, axis == -1 || axis == 0 { return self(x) }
     return x.along(axis, name) { axes in
@@ -73,6 +75,7 @@ final class Composite: Sendable {
   }
 
   /// Records it for a recorder's node; a copy where there is nothing along the axis.
+  @inline(__always)
   func record(_ r: Recorder, _ axes: AxisSet) -> UInt32 {
     let x = r.floating(r.x)
     if r.count(of: x, over: axes) == 0 { return r(.copy, x) }
@@ -80,6 +83,7 @@ final class Composite: Sendable {
   }
 
   /// Puts its alias on a value.
+  @inline(__always)
   func attach(_ r: Recorder, _ x: UInt32, _ value: UInt32, extra: UInt32 = 0) -> UInt32 {
     r.attach(attribute(extra), x, value)
   }
