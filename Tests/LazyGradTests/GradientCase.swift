@@ -317,6 +317,11 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
   ]
 
   static let composites: [GradientCase] = [
+    .init(.attach, "softplus", [[2, 3]], in: both) { softplus($0[0]) },
+    .init(.attach, "softplus of a scalar", [[]], in: both) { softplus($0[0]) * $0[0] },
+    .init(.attach, "softplus, far out", [[2, 3]], in: 20...30) {
+      softplus(-$0[0]) + softplus($0[0])
+    },
     .init(.attach, "softmax", [[2, 3]], in: both) { softmax($0[0]) },
     .init(.attach, "softmax, axis 0", [[3, 2]], in: both) { softmax($0[0], axis: 0) },
     .init(.attach, "softmax, middle axis", [[2, 3, 2]], in: both) { softmax($0[0], axis: 1) },

@@ -76,7 +76,7 @@ import Testing
     let uses: [(String, (Tensor) -> Void)] = [
       ("rows", { _ = $0[[0, 2]] }), ("flattened", { _ = $0.flattened() }),
       ("stack", { _ = stack([$0, $0]) }), ("matmul", { _ = matmul($0, $0) }),
-      ("softmax", { _ = softmax($0) }),
+      ("softmax", { _ = softmax($0) }), ("softplus", { _ = softplus($0) }),
       (
         "assigned, broadcast",
         {

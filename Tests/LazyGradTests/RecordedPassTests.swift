@@ -229,6 +229,28 @@ import Testing
     }
   }
 
+  /// Composites of the library are told apart by a number in their record, which equal windows share.
+  @Test func passesThroughCompositesAreCopied() {
+    ConcurrencyTests.onNewThread {
+      func loss(_ x: Tensor) -> Tensor {
+        (softplus(x) * softmax(x, axis: 0) + logSoftmax(x * 2) - logSumExp(x * x)).sum()
+      }
+      for isSoftplus in [true, false] {
+        let before = Tape.current.passesCopied
+        rounds(6) { round in
+          let numbers = [0.5 * Double(round), -1.25, 2]
+          func inner(_ x: Tensor) -> Tensor { isSoftplus ? softplus(x) : softmax(x) }
+          let x = Tensor(numbers)
+          loss(inner(x)).backward()
+          let y = Tensor(numbers)
+          let wanted = gradients(of: loss(inner(y)), withRespectTo: [y])[0]
+          #expect(values(x.grad) == values(wanted), "round \(round)")
+        }
+        expectCopies(since: before)
+      }
+    }
+  }
+
   /// The code of a custom operation runs every time.
   @Test func customRulesAreNotCopied() {
     ConcurrencyTests.onNewThread {

@@ -114,7 +114,12 @@ struct BackwardPass {
   /// Adds a contribution to the gradient of an operand, summed down to the operand's shape.
   @inline(__always)
   func add(_ operand: UInt32, _ contribution: UInt32) {
-    if !wants(operand) { return }
+    if wants(operand) { accumulate(operand, contribution) }
+  }
+
+  /// The same for an operand that is known to want a gradient.
+  @inline(__always)
+  func accumulate(_ operand: UInt32, _ contribution: UInt32) {
     let gatherer = source(operand)
     if !wants(gatherer) { return }
     var g = contribution

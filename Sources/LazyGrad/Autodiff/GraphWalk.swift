@@ -130,8 +130,27 @@ struct GraphWalk {
   @inline(__always)
   private func visit(_ id: UInt32, _ g: UInt32) {
     if tape[id].state.contains(.tracked), tape.hasOperands(id) {
-      DerivativeRules.apply(pass, id, g)
+      if check != nil { return visitAndCheck(id, g) }
+      if !DerivativeRules.apply(tape[id].opcode, VJP(pass, id, g)) { passNothingOn(id) }
     }
+  }
+
+  /// The same where passes are verified; compiled apart, so that the other does not pay for it.
+  @inline(never)
+  private func visitAndCheck(_ id: UInt32, _ g: UInt32) {
+    let opcode = tape[id].opcode
+    let reads = check!.reads(tape, id, g, pass.adjoints)
+    if !DerivativeRules.apply(opcode, VJP(pass, id, g)) { passNothingOn(id) }
+    if let value = reads?.undeclared() {
+      stop("backward", "the rule of '\(opcode.info.name)' reads \(value), which its row omits")
+    }
+  }
+
+  /// An operation without a rule: its derivative is 0, or a gradient would get lost.
+  @inline(never)
+  private func passNothingOn(_ id: UInt32) {
+    let info = tape[id].opcode.info
+    if info.isDifferentiable { stop("backward", "'\(info.name)' has no derivative rule") }
   }
 
   /// Notes the operands that no gradient goes to but that were computed from others: their graph

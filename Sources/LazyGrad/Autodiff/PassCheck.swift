@@ -1,5 +1,5 @@
-// Verifies a backward pass, for tests: finds out in another way which tensors must get a gradient, and
-// looks whether they have.
+// Verifies a backward pass, for tests: finds out in another way which tensors must get a gradient, looks
+// whether they have, and whether rules read only what the table of operations declares.
 
 internal import LazyGradJIT
 
@@ -13,6 +13,8 @@ struct PassCheck {
   private var handles: [(slot: SlotRef, node: UInt32)] = []
   /// By node: the operation through which it was reached first.
   private var reached: [UInt32: Opcode] = [:]
+  /// Records before the pass.
+  private let count: UInt32
 
   /// nil where passes are not verified.
   init?(_ tape: Tape, _ heads: [Tensor]) {
@@ -33,6 +35,14 @@ struct PassCheck {
       }
       for operand in Self.receivers(tape, id) { reach(operand, tape[id].opcode, &reached) }
     }
+    count = tape.count
+  }
+
+  /// What is to look at the rule of a node; nil where the program's code is part of it, which may read
+  /// what it likes: what has not been kept is computed again.
+  func reads(_ tape: Tape, _ id: UInt32, _ g: UInt32, _ pass: PassState) -> RuleReads? {
+    if tape[id].opcode == .attach, Composite.of(tape[id]) === Composite.custom { return nil }
+    return RuleReads(tape, id, gradient: g, pass, since: count)
   }
 
   /// The nodes that the gradient of a node goes on to.
@@ -42,8 +52,7 @@ struct PassCheck {
       tape[id].opcode.info.isDifferentiable
     else { return [] }
     if tape[id].opcode == .attach {
-      let composite = Composite(rawValue: tape[id].attribute & Composite.mask)
-      return composite == .custom ? [] : [tape.a(id)]
+      return Composite.of(tape[id]) === Composite.custom ? [] : [tape.a(id)]
     }
     if tape[id].opcode == .view, tape.b(id) != id { return [tape.b(id)] }
     return [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }

@@ -46,7 +46,7 @@ extension Tensor {
       result = Tensor(
         Tape.general(
           .attach, input.slot, result.slot, rule, type: value.slot.pointee.type,
-          shape: value.shapeID, attribute: Composite.custom.rawValue | UInt32(k) << 8,
+          shape: value.shapeID, attribute: Composite.custom.attribute(UInt32(k)),
           mode: Scope.mode))
     }
     return result
@@ -99,6 +99,21 @@ extension Tensor {
 }
 
 /// The rule of one use of a custom operation; lives as long as the graph that it is part of.
+///
+/// To the table of composites it is one like the others, but the closure is data, which no attribute can
+/// name: a value without elements carries it, so that it ends with the last record that leads to it.
+///
+/// A pass that comes by one is derived every time, not copied as an equal one was recorded before:
+///
+/// 1. Equal records don't mean equal closures. Every use makes a new one, with values that it has
+///    captured and that Swift can't compare, and the numbers that it multiplies by are in what it records.
+/// 2. Nor does the same closure record the same again: it may read a variable or a host array, count its
+///    calls, draw random numbers, wait for other threads. One that captures nothing still sees globals.
+/// 3. To run it and to compare what it records would be sound. But it is given the gradient as a tensor
+///    on this tape, which a walk has to have recorded before; a copy writes the records of a whole pass
+///    at once, with their final counts of uses, and can't go on from the middle where they differ.
+///
+/// What the library defines itself has none of this (`Composite`): its rules are the same for a number.
 final class CustomRule {
   typealias Gradient = (Tensor, [Tensor], Tensor) -> [Tensor?]
   private let gradient: Gradient
@@ -136,7 +151,7 @@ final class CustomRule {
     else { fatalError("LazyGrad: custom: an operation without its rule") }
     var operands: [UInt32] = []
     var alias = n
-    for k in (0...(tape[n].attribute >> 8)).reversed() {
+    for k in (0...Composite.extra(tape[n])).reversed() {
       operands.append(tape.a(alias))
       if k == 0 { break }
       alias = tape.b(alias)

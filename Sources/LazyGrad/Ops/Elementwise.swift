@@ -1,38 +1,95 @@
-// Elementwise functions and the derivative rules of all elementwise operations.
+// Elementwise functions, and the derivative rules of all elementwise operations. A rule stands below the
+// function; those of operators are at the end.
 
 internal import LazyGradJIT
 
 /// e to the power of every element. Error at most 1 unit in the last place (ULP).
 public func exp(_ x: Tensor) -> Tensor { .unary(.exp, x) }
+extension VJP { func exp() { derivatives(a: .times(output)) } }
 /// e^x - 1, accurate near 0. Error at most 1.3 ULP.
 public func expm1(_ x: Tensor) -> Tensor { .unary(.expm1, x) }
+extension VJP {
+  // Not the result plus 1, which is 0 where e^x is smaller than rounding errors of 1.
+  func expm1() { derivatives(a: .times(self(.exp, a))) }
+}
+
 /// The natural logarithm; negative numbers give not-a-number, 0 minus infinity. Error at most 1 ULP.
 public func log(_ x: Tensor) -> Tensor { .unary(.log, x) }
+extension VJP { func log() { derivatives(a: .over(a)) } }
 /// log(1 + x), accurate near 0. Error at most 1 ULP.
 public func log1p(_ x: Tensor) -> Tensor { .unary(.log1p, x) }
+extension VJP { func log1p() { derivatives(a: .over(self(.add, a, number(1)))) } }
 /// The sine. Error at most 1 ULP in float64 and 1.2 in float32, however large the angle is.
 public func sin(_ x: Tensor) -> Tensor { .unary(.sin, x) }
+extension VJP { func sin() { derivatives(a: .times(self(.cos, a))) } }
 /// The cosine. Error at most 1 ULP in float64 and 1.2 in float32, however large the angle is.
 public func cos(_ x: Tensor) -> Tensor { .unary(.cos, x) }
+extension VJP { func cos() { derivatives(a: .minusTimes(self(.sin, a))) } }
 /// The hyperbolic tangent. Error at most 1.3 ULP. The backward pass needs the output only.
 public func tanh(_ x: Tensor) -> Tensor { .unary(.tanh, x) }
+extension VJP {
+  func tanh() { derivatives(a: .times(self(.sub, number(1), self(.square, output)))) }
+}
+
 /// 1 / (1 + e^-x). Error at most 1.4 ULP. The backward pass needs the output only.
 public func sigmoid(_ x: Tensor) -> Tensor { .unary(.sigmoid, x) }
+extension VJP {
+  func sigmoid() {
+    derivatives(a: .times(self(.mul, output, self(.sub, number(1), output))))
+  }
+}
+
 /// The error function. Error at most 1.3 ULP.
 public func erf(_ x: Tensor) -> Tensor { .unary(.erf, x) }
+extension VJP {
+  // 2 / sqrt(pi) * e^(-x^2)
+  func erf() {
+    derivatives(
+      a: .times(
+        self(.mul, self(.exp, self(.neg, self(.square, a))), number(1.128379167095512573896))))
+  }
+}
+
+/// log(1 + e^x), computed without overflow: max(x, 0) + log1p(e^-|x|). Error at most 2.5 ULP.
+///
+/// The derivative is `sigmoid(x)`. Integers and bools give float64. The backward pass needs the output
+/// only.
+public func softplus(_ x: Tensor) -> Tensor { Composite.softplus(x) }
+extension Composite {
+  fileprivate static let softplus = Composite("softplus") { r, x, _ in
+    let tail = r(.log1p, r(.exp, r(.neg, r(.abs, x))))
+    return r(.add, r(.relu, x), tail)
+  } rule: {
+    // sigmoid(x) = 1 - e^-y
+    $0.derivatives(a: .minusTimes($0(.expm1, $0(.neg, $0.output))))
+  }
+}
+
 /// max(x, 0); the gradient at 0 is 0, not-a-number goes through.
 public func relu(_ x: Tensor) -> Tensor { .unary(.relu, x) }
+extension VJP {
+  // 0 times the output is 0, or not-a-number where the output is that.
+  func relu() {
+    derivatives(
+      a: .when(test(.greater, output, number(0)), else: self(.mul, output, number(0))))
+  }
+}
+
 /// The square root, correctly rounded; the gradient at 0 is infinite.
 public func sqrt(_ x: Tensor) -> Tensor { .unary(.sqrt, x) }
+extension VJP { func sqrt() { derivatives(a: .over(self(.mul, output, number(2)))) } }
 /// x * x.
 public func square(_ x: Tensor) -> Tensor { .unary(.square, x) }
+extension VJP { func square() { derivatives(a: .times(self(.mul, a, number(2)))) } }
 /// 1 / x. Integers give integers, as in NumPy: cut off towards zero, so all but 1 and -1 give 0.
 public func reciprocal(_ x: Tensor) -> Tensor {
   if x.dtype.isFloating || x.dtype == .bool { return .unary(.reciprocal, x) }
   return `where`(abs(x) .== 1, x, Tensor.zeros([], dtype: x.dtype, constant: true))
 }
+extension VJP { func reciprocal() { derivatives(a: .minusTimes(self(.square, output))) } }
 /// The absolute value; the gradient at 0 is 0.
 public func abs(_ x: Tensor) -> Tensor { .unary(.abs, x) }
+extension VJP { func abs() { derivatives(a: .times(self(.sign, a))) } }
 /// -1, 0 or 1; without a gradient.
 public func sign(_ x: Tensor) -> Tensor { .unary(.sign, x) }
 /// The largest whole number that is not greater; without a gradient.
@@ -50,6 +107,20 @@ public func maximum(_ a: Tensor, _ b: some TensorScalar) -> Tensor { .binary(.ma
 public func minimum(_ a: Tensor, _ b: Tensor) -> Tensor { .binary(.minimum, a, b) }
 /// The smaller of an element and a number.
 public func minimum(_ a: Tensor, _ b: some TensorScalar) -> Tensor { .binary(.minimum, a, b) }
+extension VJP {
+  func maximum() { extreme(.greater) }
+  func minimum() { extreme(.less) }
+
+  /// The first operand gets the gradient where it won; the second where it neither lost nor tied.
+  private func extreme(_ wins: Opcode) {
+    let (x, y) = (a, b)
+    let zero = number(0)
+    let firstWins = test(wins, x, y)
+    derivatives(
+      a: .when(firstWins, else: zero),
+      b: .unless(test(.logicalOr, firstWins, test(.equal, x, y)), then: zero))
+  }
+}
 
 /// Where both are true.
 public func logicalAnd(_ a: Tensor, _ b: Tensor) -> Tensor { .binary(.logicalAnd, a, b) }
@@ -69,6 +140,12 @@ public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   }
   for operand in [condition, x, y] { operand.use() }
   return Tensor(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: Scope.mode))
+}
+extension VJP {
+  func select() {
+    let (condition, zero) = (a, number(0))
+    derivatives(b: .when(condition, else: zero), c: .unless(condition, then: zero))
+  }
 }
 
 extension Tensor {
@@ -116,153 +193,30 @@ extension Tensor {
         .cast, slot, type: dtype.scalarType, shape: shapeID, mode: Scope.mode))
   }
 }
+extension VJP { func cast() { derivatives(a: .converted) } }
 
-// MARK: - Derivative rules
+// MARK: - Derivative rules of operators
 
-/// Rules add what flows back through a node `n` with the gradient `g` to its operands' gradients.
-enum ElementwiseRules {
-  static func copy(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    // A variable that was given a constant's value stays a variable.
-    if p.wants(p.a(n)) { p.add(p.a(n), g) }
-  }
+extension VJP {
+  func copy() { derivatives(a: .unchanged) }
+  func neg() { derivatives(a: .negated) }
+  func add() { derivatives(a: .unchanged, b: .unchanged) }
+  func sub() { derivatives(a: .unchanged, b: .negated) }
+  func mul() { derivatives(a: .times(b), b: .times(a)) }
+  // -g a / b^2 is the quotient g / b times the result.
+  func div() { derivatives(a: .over(b), b: .minusOver(b, times: output)) }
 
-  static func cast(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.cast(g, p.type(p.a(n))))
-  }
-
-  static func neg(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.neg, g))
-  }
-
-  static func abs(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.sign, p.value(p.a(n)))))
-  }
-
-  static func square(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.mul, p.value(p.a(n)), p.number(2, n))))
-  }
-
-  static func sqrt(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.div, g, p.emit(.mul, p.value(n), p.number(2, n))))
-  }
-
-  static func reciprocal(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.neg, p.emit(.mul, g, p.emit(.square, p.value(n)))))
-  }
-
-  static func exp(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.value(n)))
-  }
-
-  static func expm1(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    // Not the result plus 1, which is 0 where e^x is smaller than rounding errors of 1.
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.exp, p.value(p.a(n)))))
-  }
-
-  static func log(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.div, g, p.value(p.a(n))))
-  }
-
-  static func log1p(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.div, g, p.emit(.add, p.value(p.a(n)), p.number(1, n))))
-  }
-
-  static func sin(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.cos, p.value(p.a(n)))))
-  }
-
-  static func cos(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.neg, p.emit(.mul, g, p.emit(.sin, p.value(p.a(n))))))
-  }
-
-  static func tanh(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.sub, p.number(1, n), p.emit(.square, p.value(n)))))
-  }
-
-  static func sigmoid(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let y = p.value(n)
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.mul, y, p.emit(.sub, p.number(1, n), y))))
-  }
-
-  static func erf(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    // d/dx erf(x) = 2 / sqrt(pi) * e^(-x^2)
-    let bell = p.emit(.exp, p.emit(.neg, p.emit(.square, p.value(p.a(n)))))
-    p.add(p.a(n), p.emit(.mul, g, p.emit(.mul, bell, p.number(1.128379167095512573896, n))))
-  }
-
-  static func relu(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let y = p.value(n)
-    // 0 times the output is 0, or not-a-number where the output is that.
-    let positive = p.emit(.greater, y, p.number(0, n), type: .bool)
-    let rest = p.emit(.mul, y, p.number(0, n))
-    p.add(p.a(n), p.select(positive, g, rest))
-  }
-
-  static func add(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    if p.wants(p.a(n)) { p.add(p.a(n), g) }
-    if p.wants(p.b(n)) { p.add(p.b(n), g) }
-  }
-
-  static func sub(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    if p.wants(p.a(n)) { p.add(p.a(n), g) }
-    if p.wants(p.b(n)) { p.add(p.b(n), p.emit(.neg, g)) }
-  }
-
-  static func mul(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    if p.wants(p.a(n)) { p.add(p.a(n), p.emit(.mul, g, p.value(p.b(n)))) }
-    if p.wants(p.b(n)) { p.add(p.b(n), p.emit(.mul, g, p.value(p.a(n)))) }
-  }
-
-  static func div(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let overB = p.emit(.div, g, p.value(p.b(n)))
-    if p.wants(p.a(n)) { p.add(p.a(n), overB) }
-    // -g a / b^2, with the quotient that is there already.
-    if p.wants(p.b(n)) { p.add(p.b(n), p.emit(.neg, p.emit(.mul, overB, p.value(n)))) }
-  }
-
-  static func pow(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let x = p.value(p.a(n))
-    let y = p.value(p.b(n))
-    if p.wants(p.a(n)) {
-      let isZero = p.emit(.equal, y, p.number(0, n), type: .bool)
-      let exponent = p.select(isZero, p.number(1, n), p.emit(.sub, y, p.number(1, n)))
-      p.add(p.a(n), p.emit(.mul, g, p.emit(.mul, y, p.emit(.pow, x, exponent))))
+  func pow() {
+    // x^(y - 1), where y is 0 with another exponent, so that 0 times it is 0.
+    func lessened(_ y: UInt32) -> UInt32 {
+      let isZero = test(.equal, y, number(0))
+      return choice(isZero, number(1), self(.sub, y, number(1)))
     }
-    if p.wants(p.b(n)) {
-      let isZero = p.emit(.equal, x, p.number(0, n), type: .bool)
-      let base = p.select(isZero, p.number(1, n), x)
-      p.add(p.b(n), p.emit(.mul, g, p.emit(.mul, p.value(n), p.emit(.log, base))))
+    func withoutZeros(_ x: UInt32) -> UInt32 {
+      choice(test(.equal, x, number(0)), number(1), x)
     }
-  }
-
-  static func maximum(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    extreme(p, n, g, .greater)
-  }
-
-  static func minimum(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    extreme(p, n, g, .less)
-  }
-
-  /// The first operand gets the gradient where it won; the second where it neither lost nor tied.
-  private static func extreme(
-    _ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32, _ wins: Opcode
-  ) {
-    let x = p.value(p.a(n))
-    let y = p.value(p.b(n))
-    let zero = p.number(0, n)
-    let firstWins = p.emit(wins, x, y, type: .bool)
-    if p.wants(p.a(n)) { p.add(p.a(n), p.select(firstWins, g, zero)) }
-    if p.wants(p.b(n)) {
-      let ties = p.emit(.equal, x, y, type: .bool)
-      let not = p.emit(.logicalOr, firstWins, ties, type: .bool)
-      p.add(p.b(n), p.select(not, zero, g))
-    }
-  }
-
-  static func select(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let condition = p.value(p.a(n))
-    let zero = p.number(0, n)
-    if p.wants(p.b(n)) { p.add(p.b(n), p.select(condition, g, zero)) }
-    if p.wants(p.c(n)) { p.add(p.c(n), p.select(condition, zero, g)) }
+    derivatives(
+      a: .times(self(.mul, b, self(.pow, a, lessened(b)))),
+      b: .times(self(.mul, output, self(.log, withoutZeros(a)))))
   }
 }

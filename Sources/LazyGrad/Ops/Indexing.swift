@@ -228,6 +228,7 @@ extension Tensor {
 
 enum IndexRules {
   /// Rows add their gradients to where they came from.
+  @inline(never)
   static func gatherRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let table = p.a(n)
     if !p.wants(table) { return }

@@ -7,17 +7,30 @@ internal import LazyGradJIT
 ///
 /// Integers and bools give float64. Not-a-number where an element along the axis is infinite, or all are
 /// minus infinity, as in NumPy's formulas.
-public func softmax(_ x: Tensor, axis: Int = -1) -> Tensor {
-  Composite.along(.softmax, x, axis) { r, x, axes in
+public func softmax(_ x: Tensor, axis: Int = -1) -> Tensor { Composite.softmax(x, axis: axis) }
+extension Composite {
+  fileprivate static let softmax = Composite("softmax") { r, x, axes in
     let e = r(.exp, r(.sub, x, r.reduce(.max, x, over: axes)))
     // One division per row; a multiplication more in rounding, at most half a unit of the last place.
     return r(.mul, e, r(.reciprocal, r.reduce(.sum, e, over: axes)))
+  } rule: { vjp in
+    let (g, y) = (vjp.g, vjp.output)
+    vjp.gradient(a: vjp(.mul, y, vjp(.sub, g, vjp.sumAlongAxis(vjp(.mul, g, y)))))
   }
 }
 
 /// The logarithm of `softmax`, accurate where that is tiny.
 public func logSoftmax(_ x: Tensor, axis: Int = -1) -> Tensor {
-  Composite.along(.logSoftmax, x, axis, Composite.logarithms)
+  Composite.logSoftmax(x, axis: axis)
+}
+extension Composite {
+  fileprivate static let logSoftmax = Composite("logSoftmax") { r, x, axes in
+    let shifted = r(.sub, x, r.reduce(.max, x, over: axes))
+    return r(.sub, shifted, r(.log, r.reduce(.sum, r(.exp, shifted), over: axes)))
+  } rule: { vjp in
+    let g = vjp.g
+    vjp.gradient(a: vjp(.sub, g, vjp(.mul, vjp(.exp, vjp.output), vjp.sumAlongAxis(g))))
+  }
 }
 
 /// log(sum(e^x)) along an axis; computed without overflow.
@@ -36,10 +49,17 @@ public func logSumExp(_ x: Tensor, axis: Int = -1, keepDims: Bool = false) -> Te
       let shifted = plain.select(
         plain(.equal, input, top), plain.number(0, like: input), plain(.sub, input, top))
       // The shift does not change the result, so no gradient goes through it.
-      let shares = r.attach(Composite.shiftedExp.rawValue, input, plain(.exp, shifted))
+      let shares = Composite.shiftedExp.attach(r, input, plain(.exp, shifted))
       let sum = r.reduce(.sum, shares, over: axes, keepDims: keepDims)
       return r(.add, r(.log, sum), keepDims ? top : plain.reshaped(top, to: r.shape(sum)))
     }
+  }
+}
+
+extension Composite {
+  /// e^(x - m), where m is such that the result hangs on x only, as far as derivatives go.
+  fileprivate static let shiftedExp = Composite("shiftedExp") {
+    $0.derivatives(a: .times($0.output))
   }
 }
 
@@ -76,96 +96,9 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
     Tape.compose(logits.slot, numbers.slot, mode: logits.joined()) { r in
       let column = r.reshaped(r.y, to: r.shape(of: r.x, cutTo1: 1))
       let isLabel = r(.equal, r.iota(shape: r.shape(of: r.x, cutTo1: 0)), column)
-      let shares = Composite.record(.logSoftmax, r, AxisSet(1), Composite.logarithms)
+      let shares = Composite.logSoftmax.record(r, AxisSet(1))
       let picked = r.select(isLabel, shares, r.number(0, like: shares))
       let sum = r.reduce(.sum, picked, over: .all(rank: 2), keepDims: false)
       return r(.mul, sum, r.number(-1 / Double(rows), like: sum))
     })
-}
-
-/// Operations that are recorded as several nodes and differentiated as one.
-enum Composite: UInt32 {
-  case softmax
-  case logSoftmax
-  /// A custom operation; the bits above these say which of its operands.
-  case custom
-  /// A value that has been put into a host array: the gradient passes.
-  case stored
-
-  /// e^(x - m), where m is such that the result hangs on x only, as far as derivatives go.
-  case shiftedExp
-
-  /// Bits of a node's attribute that say which composite it belongs to; for some, those above these
-  /// name an axis.
-  static let mask: UInt32 = 0xFF
-
-  /// What gives the value of a composite: records it for a value of a floating type and axes of it.
-  typealias Body = (_ r: Recorder, _ x: UInt32, _ axes: AxisSet) -> UInt32
-
-  /// Records a composite along an axis; a scalar has one of length 1, in a manner of speaking.
-  static func along(_ composite: Composite, _ x: Tensor, _ axis: Int, _ body: Body) -> Tensor {
-    if x.rank == 0, axis == -1 || axis == 0 {
-      if let poison = poisoned(x) { return poison }
-      return x.compose { record(composite, $0, AxisSet(), body) }
-    }
-    return x.along(axis, "\(composite)") { axes in
-      x.compose { record(composite, $0, axes, body) }
-    }
-  }
-
-  /// Records a composite of a recorder's node; a copy where there is nothing along the axis.
-  static func record(
-    _ composite: Composite, _ r: Recorder, _ axes: AxisSet, _ body: Body
-  ) -> UInt32 {
-    let x = r.floating(r.x)
-    if r.count(of: x, over: axes) == 0 { return r(.copy, x) }
-    let axis = UInt32(axes.first ?? 0)
-    return r.attach(composite.rawValue | axis << 8, x, body(r.untracked, x, axes))
-  }
-
-  static func logarithms(_ r: Recorder, _ x: UInt32, _ axes: AxisSet) -> UInt32 {
-    let shifted = r(.sub, x, r.reduce(.max, x, over: axes))
-    return r(.sub, shifted, r(.log, r.reduce(.sum, r(.exp, shifted), over: axes)))
-  }
-
-  /// The same value without a way for gradients, on the same node or memory.
-  static func constant(_ x: Tensor) -> Tensor {
-    Tensor(Tape.constant(x.slot))
-  }
-}
-
-enum CompositeRules {
-  static func attach(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let composite = Composite(rawValue: p.tape[n].attribute & Composite.mask)!
-    if composite == .custom {
-      CustomRule.apply(copy p, n, g)
-      return
-    }
-    if composite == .stored {
-      p.add(p.a(n), g)
-      return
-    }
-    let y = p.value(n)
-    func sum(_ x: UInt32) -> UInt32 {
-      if p.tape.rank(p.shape(n)) == 0 {
-        // A row of one element.
-        let row = LayoutTable.shared.intern(dims: [1, 1, 1])
-        return p.emit(.sum, type: p.type(n), shape: LayoutTable.scalar, x, attribute: row)
-      }
-      let axis = AxisSet(Int(p.tape[n].attribute >> 8))
-      let rows = p.tape.reduction(of: p.shape(n), over: axis, keepDims: true)
-      return p.emit(.sum, type: p.type(n), shape: rows.shape, x, attribute: rows.attribute)
-    }
-    switch composite {
-    case .custom, .stored: break
-    case .softmax:
-      // y * (g - sum(g * y))
-      p.add(p.a(n), p.emit(.mul, y, p.emit(.sub, g, sum(p.emit(.mul, g, y)))))
-    case .logSoftmax:
-      // g - e^y * sum(g)
-      p.add(p.a(n), p.emit(.sub, g, p.emit(.mul, p.emit(.exp, y), sum(g))))
-    case .shiftedExp:
-      p.add(p.a(n), p.emit(.mul, g, y))
-    }
-  }
 }

@@ -61,6 +61,7 @@ private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
 }
 
 enum ProductRules {
+  @inline(never)
   static func matmul(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let a = p.a(n)
     let b = p.b(n)

@@ -89,6 +89,7 @@ extension Tensor {
 
 enum ReductionRules {
   /// Each element's gradient is that of the sum that it went into.
+  @inline(never)
   static func sum(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     p.add(p.a(n), spread(p, n, g))
   }

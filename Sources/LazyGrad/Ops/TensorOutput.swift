@@ -125,7 +125,7 @@ extension NDArray: TensorOutput {
     let alias = Tensor(
       Tape.general(
         .attach, placed.slot, memory.slot, type: dtype.scalarType, shape: whole.layoutID,
-        attribute: Composite.stored.rawValue, mode: Scope.mode))
+        attribute: Composite.stored.attribute(), mode: Scope.mode))
     let result = Tensor(alias.recordView(layoutID, first))
     // The array is written: nothing is left to wait for.
     return result.eval()
