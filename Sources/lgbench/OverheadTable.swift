@@ -50,7 +50,7 @@ struct OverheadTable {
       Entry(name: "log") { log(x) }, Entry(name: "log1p") { log1p(x) },
       Entry(name: "sin") { sin(x) }, Entry(name: "cos") { cos(x) }, Entry(name: "tanh") { tanh(x) },
       Entry(name: "sigmoid") { sigmoid(x) }, Entry(name: "erf") { erf(x) },
-      Entry(name: "softplus") { softplus(x) },
+      Entry(name: "cbrt") { cbrt(x) }, Entry(name: "softplus") { softplus(x) },
       Entry(name: "relu") { relu(x) }, Entry(name: "sqrt") { sqrt(x) },
       Entry(name: "square") { square(x) }, Entry(name: "reciprocal") { reciprocal(x) },
       Entry(name: "sign") { sign(x) }, Entry(name: "floor") { floor(x) },

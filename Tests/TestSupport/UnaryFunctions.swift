@@ -41,6 +41,7 @@ package struct UnaryFunction: Sendable, CustomStringConvertible {
     .init(.expm1, { expm1($0) }, out: { expm1($0, out: $1) }) { expm1($0) },
     .init(.log, { log($0) }, out: { log($0, out: $1) }) { log($0) },
     .init(.log1p, { log1p($0) }, out: { log1p($0, out: $1) }) { log1p($0) },
+    .init(.cbrt, { cbrt($0) }, out: { cbrt($0, out: $1) }) { cbrt($0) },
     .init(.sin, { sin($0) }, out: { sin($0, out: $1) }) { sin($0) },
     .init(.cos, { cos($0) }, out: { cos($0, out: $1) }) { cos($0) },
     .init(.tanh, { tanh($0) }, out: { tanh($0, out: $1) }) { tanh($0) },

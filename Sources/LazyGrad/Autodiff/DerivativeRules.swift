@@ -31,6 +31,7 @@ package enum DerivativeRules {
     case .tanh: vjp?.tanh()
     case .sigmoid: vjp?.sigmoid()
     case .erf: vjp?.erf()
+    case .cbrt: vjp?.cbrt()
     case .relu: vjp?.relu()
     case .add: vjp?.add()
     case .sub: vjp?.sub()

@@ -21,6 +21,11 @@ public func log(_ x: Tensor, out: some TensorOutput) -> Tensor {
 public func log1p(_ x: Tensor, out: some TensorOutput) -> Tensor {
   out._store("log1p", [x]) { log1p(x) }
 }
+/// `cbrt(x)`, stored in `out`.
+@discardableResult
+public func cbrt(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("cbrt", [x]) { cbrt(x) }
+}
 /// `sin(x)`, stored in `out`.
 @discardableResult
 public func sin(_ x: Tensor, out: some TensorOutput) -> Tensor {

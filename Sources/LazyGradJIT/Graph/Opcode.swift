@@ -32,8 +32,9 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   /// Passes its last operand on; carries the derivative rule of a composite operation. The
   /// attribute says which.
   case attach
-  /// Rows of a value replaced by others; appended, like all that may come after it.
+  /// Rows of a value replaced by others; appended, like all that come after it.
   case setRows
+  case cbrt
 }
 
 /// How the planner treats an operation.
@@ -216,6 +217,7 @@ extension Opcode {
     case .concat: return row("concatenate", 2, .move)
     case .attach: return row("attach", 2, .alias, a: .output)
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
+    case .cbrt: return elementary("cbrt", Cbrt.self, .output)
     }
   }
 }

@@ -50,6 +50,7 @@ FUNCTIONS = {
     "tanh": mp.tanh,
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "erf": mp.erf,
+    "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
 }
 
 lines = []
@@ -198,5 +199,17 @@ for kind, (digits, smallest, largest, _, _) in TYPES.items():
         y = rounded(mp.mpf(smallest + random.uniform(0, digits)) / mp.log(mp.mpf(low), 2), kind)
         add("pow", kind, low, y)
         add("pow", kind, -low, float(random.randint(1, 40)))
+
+# Cube roots: where the fit's pieces meet, of all sizes, cubes and their neighbours.
+for kind, (digits, smallest, largest, _, _) in TYPES.items():
+    for border in (0.5, 1, 2, 4, 8):
+        for _ in range(20):
+            add("cbrt", kind, rounded(border * random.uniform(0.99, 1.01) * 2 ** -0.5, kind))
+    for _ in range(150):
+        x = rounded(random.uniform(1, 2) * 2.0 ** random.randint(smallest, largest), kind)
+        add("cbrt", kind, random.choice([1, -1]) * x)
+    for k in range(1, 40):
+        for i in (-1, 0, 1):
+            add("cbrt", kind, from_bits(bits(float(k ** 3), kind) + i, kind))
 
 print("\n".join(lines))
