@@ -14,6 +14,8 @@ extension GraphBuilder {
   static let exactUnary: [Opcode] = [
     .neg, .abs, .sign, .square, .sqrt, .reciprocal, .relu, .floor, .copy, .isNaN,
   ]
+  static let reductions = Opcode.allCases.filter { $0.info.opClass == .reduction }
+  static let exactReductions = reductions.filter { $0.info.reducer?.extreme != nil }
   static let comparisons: [Opcode] = [
     .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
   ]
@@ -127,9 +129,9 @@ extension GraphBuilder {
     let rank = dims(a).count
     let first = random.int(0...(rank - 1))
     let run = random.chance(0.2) ? 0..<rank : first..<random.int((first + 1)...rank)
-    let opcodes: [Opcode] = [.sum, .sum, .sum, .sum, .max, .min, .argmax, .argmin]
-    let avoidsSum = prefersExact && type(a).isFloating && random.chance(0.8)
-    let opcode = random.pick(opcodes[(avoidsSum ? 4 : 0)...])
+    let mustBeExact = prefersExact && type(a).isFloating && random.chance(0.8)
+    let opcodes = mustBeExact ? Self.exactReductions : Self.reductions
+    let opcode = !mustBeExact && random.chance(0.5) ? .sum : random.pick(opcodes)
     _ = reduce(opcode, a, run, keepDims: random.chance(0.5))
   }
 

@@ -194,10 +194,10 @@ package final class GraphBuilder {
       dims[..<run.lowerBound].reduce(1, *), dims[run].reduce(1, *),
       dims[run.upperBound...].reduce(1, *),
     ]
-    if view[1] == 0, opcode != .sum { return nil }
+    if view[1] == 0, opcode.info.reducer?.extreme != nil { return nil }
     let middle = keepDims ? [Int](repeating: 1, count: run.count) : []
     let result = Array(dims[..<run.lowerBound]) + middle + Array(dims[run.upperBound...])
-    let isPosition = opcode == .argmax || opcode == .argmin
+    let isPosition = opcode.info.search != nil
     return add(
       GraphNode(
         opcode, isPosition ? .int64 : type(a), shape: id(result), a: a, attribute: id(view)))

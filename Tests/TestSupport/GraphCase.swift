@@ -18,10 +18,12 @@ package enum Agreement: Int, Comparable, Sendable {
   package static func own(_ node: GraphNode) -> Agreement {
     guard node.type.isFloating else { return .exact }
     switch node.opcode {
-    case .exp, .expm1, .log, .log1p, .sin, .cos, .tanh, .sigmoid, .erf, .pow, .sum, .matmul,
+    case .exp, .expm1, .log, .log1p, .sin, .cos, .tanh, .sigmoid, .erf, .pow, .matmul,
       .scatterAddRows, .addRegion:
       return node.type == .float32 ? .single : .double
-    default: return .exact
+    default:
+      guard let reducer = node.opcode.info.reducer, reducer.extreme == nil else { return .exact }
+      return node.type == .float32 ? .single : .double
     }
   }
 }
@@ -163,7 +165,7 @@ package func describe(_ graph: Graph) -> String {
       line += " layout \(layout.dims) strides \(layout.strides)"
       if node.opcode == .leaf { line += " slot \(node.slot)" } else { line += " at \(node.offset)" }
     case .scalar: line += " slot \(node.slot)"
-    case .sum, .max, .min, .argmax, .argmin:
+    case _ where node.opcode.info.opClass == .reduction:
       line += " [outer, length, inner] = \(LayoutTable.shared[node.attribute].dims)"
     case .concat: line += " axis \(node.attribute)"
     case .attach: line += " rule \(node.attribute)"

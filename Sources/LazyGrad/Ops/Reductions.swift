@@ -73,15 +73,19 @@ extension Tensor {
   }
 
   private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
-    if opcode != .sum, hasNothing(along: axes) {
-      let name = opcode.info.name
-      return fail(name, "there is no \(name) of zero elements, got shape \(shape)", [self])
-    }
-    if axes.isEmpty, opcode == .argmax || opcode == .argmin {
-      return Tensor.zeros(shape, dtype: .int64)
-    }
+    if opcode != .sum, let result = ofFew(opcode, axes) { return result }
     return .made(
       Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
+  }
+
+  /// What there is to say of no elements, and of each by itself.
+  private func ofFew(_ opcode: Opcode, _ axes: AxisSet) -> Tensor? {
+    let info = opcode.info
+    if info.reducer?.extreme != nil, hasNothing(along: axes) {
+      return fail(
+        info.name, "there is no \(info.name) of zero elements, got shape \(shape)", [self])
+    }
+    return axes.isEmpty && info.search != nil ? Tensor.zeros(shape, dtype: .int64) : nil
   }
 }
 
@@ -96,9 +100,9 @@ enum ReductionRules {
   /// The first of the extreme elements gets the whole gradient.
   static func extreme(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let x = p.a(n)
-    let opcode: Opcode = p.tape[n].opcode == .max ? .argmax : .argmin
+    guard let extreme = p.tape[n].opcode.info.reducer?.extreme else { return }
     let winner = p.emit(
-      opcode, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].attribute)
+      extreme.position, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].attribute)
     let position = positions(p, n)
     let isWinner = p.emit(.equal, position, spread(p, n, winner), type: .bool)
     p.add(x, p.select(isWinner, spread(p, n, g), p.number(0, n)))

@@ -108,7 +108,7 @@ extension Reference {
     return e / (1 + e)
   }
 
-  private static func binary(_ opcode: Opcode, _ x: Double, _ y: Double) -> Double {
+  static func binary(_ opcode: Opcode, _ x: Double, _ y: Double) -> Double {
     switch opcode {
     case .add: x + y
     case .sub: x - y
@@ -147,7 +147,7 @@ extension Reference {
     }
   }
 
-  private static func binary(_ opcode: Opcode, _ x: Int64, _ y: Int64) -> Int64 {
+  static func binary(_ opcode: Opcode, _ x: Int64, _ y: Int64) -> Int64 {
     switch opcode {
     case .add: x &+ y
     case .sub: x &- y
