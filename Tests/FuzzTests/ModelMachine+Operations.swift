@@ -76,6 +76,9 @@ extension ModelMachine {
     case .sum(let x, let axis, let keep):
       guard let handle = held(x), fits(axis, handle) else { return false }
       push(id, model.sum(use(x), axis: axis, keepDims: keep), exact: false)
+    case .prod(let x, let axis, let keep):
+      guard let handle = held(x), fits(axis, handle) else { return false }
+      push(id, model.prod(use(x), axis: axis, keepDims: keep), exact: false)
     case .mean(let x, let axis, let keep):
       guard let handle = held(x), fits(axis, handle), !handle.node.values.isEmpty else {
         return false

@@ -1,6 +1,7 @@
 // Reductions against plain loops: values, first ties, NaN, lengths around the lanes and blocks,
 // accuracy, and that what lies behind a run stays out of its result.
 
+import Foundation
 import LazyGradJIT
 import Testing
 
@@ -82,9 +83,13 @@ import Testing
     #expect(Reduce.float(.maximum, type: .float32, floats, count: 0) == -.infinity)
     #expect(Reduce.float(.minimum, type: .float32, floats, count: 0) == .infinity)
     #expect(Reduce.integer(.sum, type: .int32, floats, count: 0) == 0)
+    #expect(Reduce.float(.product, type: .float32, floats, count: 0) == 1)
+    #expect(Reduce.integer(.product, type: .int64, floats, count: 0) == 1)
     var sums: [Float] = [5, 5, 5]
     Reduce.rows(.sum, type: .float32, src: floats, rows: 3, columns: 0, dst: &sums)
     #expect(sums == [0, 0, 0])
+    Reduce.rows(.prod, type: .float32, src: floats, rows: 3, columns: 0, dst: &sums)
+    #expect(sums == [1, 1, 1])
   }
 
   /// A NaN wins wherever it stands, and the first of two is found.
@@ -97,6 +102,7 @@ import Testing
       let p = padded(floats, 0)
       let d = padded(floats.map(Double.init), 0)
       #expect(Reduce.float(.sum, type: .float32, p, count: count).isNaN)
+      #expect(Reduce.float(.product, type: .float32, p, count: count).isNaN)
       #expect(Reduce.float(.maximum, type: .float32, p, count: count).isNaN)
       #expect(Reduce.float(.minimum, type: .float64, d, count: count).isNaN)
       #expect(Reduce.position(of: .largest, type: .float32, p, count: count) == position)
@@ -182,6 +188,27 @@ import Testing
       Reduce.rows(op, type: .int64, src: wide, rows: rows, columns: columns, dst: &results)
       #expect(results == expected + [99])
     }
+  }
+
+  /// Signs and powers of two are exact in any order, bits of integers wrap away.
+  @Test(arguments: lengths)
+  func products(count: Int) {
+    let exponents = values(count).map { $0 % 3 }
+    let factors = exponents.enumerated().map { ($0 % 2 == 0 ? 1 : -1) * scalbn(1.0, $1) }
+    let exact = factors.reduce(1, *)
+    #expect(
+      Reduce.float(.product, type: .float64, padded(factors, .nan), count: count) == exact)
+    let singles = padded(factors.map(Float.init), .nan)
+    #expect(Reduce.float(.product, type: .float32, singles, count: count) == exact)
+    let integers = values(count).map { Int64($0 | 1) }
+    let product = integers.reduce(1, &*)
+    #expect(Reduce.integer(.product, type: .int64, integers, count: count) == product)
+    let narrow = integers.map { Int32(truncatingIfNeeded: $0) }
+    #expect(Reduce.integer(.product, type: .int32, narrow, count: count) == product)
+    let bytes = integers.map { UInt8(truncatingIfNeeded: $0) }
+    var wrapped: UInt8 = 0
+    Reduce.rows(.prod, type: .uint8, src: bytes, rows: 1, columns: count, dst: &wrapped)
+    #expect(wrapped == UInt8(truncatingIfNeeded: product))
   }
 
   /// The result of a row is the same wherever the row stands and however many there are.

@@ -38,6 +38,7 @@ enum DerivativeRules {
     case .minimum: ElementwiseRules.minimum(p, n, g)
     case .select: ElementwiseRules.select(p, n, g)
     case .sum: ReductionRules.sum(p, n, g)
+    case .prod: ReductionRules.prod(p, n, g)
     case .max, .min: ReductionRules.extreme(p, n, g)
     case .matmul: ProductRules.matmul(p, n, g)
     case .gatherRows: IndexRules.gatherRows(p, n, g)

@@ -58,9 +58,23 @@ extension LoopNest {
     }
     switch reduction.reducer {
     case .sum: binary(.addps, .addpd, .paddd, .paddq)
+    case .product where reduction.lane.size == 8 && !reduction.lane.isFloat: multiplyWide(width)
+    case .product: binary(.mulps, .mulpd, .pmulld, .pmullq)
     case .maximum: pick(.largest, reduction.lane, width)
     case .minimum: pick(.smallest, reduction.lane, width)
     }
+  }
+
+  /// Products of 64-bit lanes of their halves: AVX2 has no other.
+  private mutating func multiplyWide(_ width: VectorWidth) {
+    emitter.code.shift(.psrlq, width, 2, 0, by: 32)
+    emitter.code.vector(.pmuludq, width, 2, 2, 1)
+    emitter.code.shift(.psrlq, width, 3, 1, by: 32)
+    emitter.code.vector(.pmuludq, width, 3, 3, 0)
+    emitter.code.vector(.paddq, width, 2, 2, 3)
+    emitter.code.shift(.psllq, width, 2, 2, by: 32)
+    emitter.code.vector(.pmuludq, width, 0, 0, 1)
+    emitter.code.vector(.paddq, width, 0, 0, 2)
   }
 
   private mutating func pick(_ extreme: Extreme, _ lane: LoopLane, _ width: VectorWidth) {

@@ -393,6 +393,7 @@ extension LoopBody {
     let isFloat = lane(value).isFloat
     switch reducer {
     case .sum: return add(before, value)
+    case .product: return isFloat ? mul(before, value) : product(before, value)
     case .maximum where !isFloat: return extreme(.max, before, value)
     case .minimum where !isFloat: return extreme(.min, before, value)
     case .maximum, .minimum:

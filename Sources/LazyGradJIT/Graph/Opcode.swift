@@ -34,6 +34,8 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case attach
   /// Rows of a value replaced by others; appended, like all that may come after it.
   case setRows
+  /// A reduction.
+  case prod
 }
 
 /// How the planner treats an operation.
@@ -198,6 +200,7 @@ extension Opcode {
     case .concat: return row("concatenate", 2, .move)
     case .attach: return row("attach", 2, .alias, a: .output)
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
+    case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a)
     }
   }
 }

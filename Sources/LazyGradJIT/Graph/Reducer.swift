@@ -30,7 +30,7 @@ package enum Extreme: Sendable {
 /// a norm, is a composite and none of these. A scan keeps the result of every prefix of the run: it
 /// would be a class of operations of its own (`OpClass`), with a reducer in its row as a reduction has.
 package enum Reducer: CaseIterable, Sendable {
-  case sum, maximum, minimum
+  case sum, product, maximum, minimum
 
   private struct Row {
     let combiner: Opcode
@@ -44,6 +44,7 @@ package enum Reducer: CaseIterable, Sendable {
   private var row: Row {
     switch self {
     case .sum: Row(combiner: .add, neutral: -0.0, isPairwise: true)
+    case .product: Row(combiner: .mul, neutral: 1)
     case .maximum: Row(combiner: .maximum, neutral: -.infinity, extreme: .largest)
     case .minimum: Row(combiner: .minimum, neutral: .infinity, extreme: .smallest)
     }
@@ -59,7 +60,7 @@ package enum Reducer: CaseIterable, Sendable {
   package var extreme: Extreme? { row.extreme }
 
   /// Whether partial results of floats are combined in pairs, so that the error grows with the
-  /// logarithm of their number.
+  /// logarithm of their number. It would not with products: each of their roundings weighs the same.
   @inline(__always)
   package var isPairwise: Bool { row.isPairwise }
 

@@ -23,6 +23,7 @@ extension SIMD where Scalar: FloatingPoint {
   func combined(_ reducer: Reducer, _ other: Self) -> Self {
     switch reducer {
     case .sum: self + other
+    case .product: self * other
     case .maximum: replacing(with: other, where: other .> self)
     case .minimum: replacing(with: other, where: other .< self)
     }
@@ -101,6 +102,7 @@ enum FloatRun<V: ReduceLanes> {
   static func run(_ reducer: Reducer, _ p: UnsafePointer<Element>, _ count: Int) -> Element {
     switch reducer {
     case .sum: sum(p, count)
+    case .product: product(p, count)
     case .maximum: largest(p, count)
     case .minimum: smallest(p, count)
     }
@@ -112,6 +114,11 @@ enum FloatRun<V: ReduceLanes> {
   @inline(never)
   private static func sum(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
     lanes(.sum, p, count)
+  }
+
+  @inline(never)
+  private static func product(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
+    lanes(.product, p, count)
   }
 
   @inline(never)

@@ -46,6 +46,10 @@ extension Reduce {
       var sum: Int64 = 0
       for i in 0..<count { sum &+= Int64(truncatingIfNeeded: p[i]) }
       return sum
+    case .product:
+      var product: Int64 = 1
+      for i in 0..<count { product &*= Int64(truncatingIfNeeded: p[i]) }
+      return product
     case .maximum:
       var best = reducer.ofNothing(T.self)
       for i in 0..<count { best = Swift.max(best, p[i]) }
