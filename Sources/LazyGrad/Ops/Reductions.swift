@@ -14,8 +14,9 @@ extension Tensor {
 
   /// The product over an axis, or over everything.
   ///
-  /// Integers and bools are multiplied as int64, which wraps around. The product of nothing is 1. The
-  /// gradient of an element is the product of the others, however many of them are zero.
+  /// Integers and bools are multiplied as int64, which wraps around. The product of nothing is 1. In
+  /// which order elements are multiplied, and so what is out of range on the way, depends on the shape
+  /// only. The gradient of an element is the product of the others, however many of them are zero.
   public func prod(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
     reduced(.prod, axis, keepDims)
   }
@@ -33,22 +34,22 @@ extension Tensor {
 
   /// The largest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func max(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.max, axis, keepDims)
+    picked(.max, axis, keepDims)
   }
   /// The largest element over several axes.
-  public func max(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.max, axes, keepDims) }
+  public func max(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.max, axes, keepDims) }
 
   /// The smallest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func min(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.min, axis, keepDims)
+    picked(.min, axis, keepDims)
   }
   /// The smallest element over several axes.
-  public func min(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.min, axes, keepDims) }
+  public func min(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.min, axes, keepDims) }
 
   /// The position of the first largest element along an axis, or in C order, as int64.
-  public func argmax(axis: Int? = nil) -> Tensor { reduced(.argmax, axis, false) }
+  public func argmax(axis: Int? = nil) -> Tensor { found(.argmax, axis) }
   /// The position of the first smallest element along an axis, or in C order, as int64.
-  public func argmin(axis: Int? = nil) -> Tensor { reduced(.argmin, axis, false) }
+  public func argmin(axis: Int? = nil) -> Tensor { found(.argmin, axis) }
 
   /// The variance: the mean of the squared distances from the mean, with `ddof` taken off the
   /// number of elements that it is divided by. Where nothing is left of that number the result is
@@ -82,20 +83,33 @@ extension Tensor {
     along(axes, opcode.info.name) { reduced(opcode, $0, keepDims) }
   }
 
+  @inline(__always)
   private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
-    if opcode != .sum, let result = ofFew(opcode, axes) { return result }
-    return .made(
-      Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
+    .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
   }
 
-  /// What there is to say of no elements, and of each by itself.
-  private func ofFew(_ opcode: Opcode, _ axes: AxisSet) -> Tensor? {
-    let info = opcode.info
-    if info.reducer?.extreme != nil, hasNothing(along: axes) {
-      return fail(
-        info.name, "there is no \(info.name) of zero elements, got shape \(shape)", [self])
+  /// The same for those that pick an element: there must be one.
+  private func picked(_ opcode: Opcode, _ axis: Int?, _ keepDims: Bool) -> Tensor {
+    along(axis, opcode.info.name) { picked(opcode, $0, keepDims) }
+  }
+
+  private func picked(_ opcode: Opcode, _ axes: [Int], _ keepDims: Bool) -> Tensor {
+    along(axes, opcode.info.name) { picked(opcode, $0, keepDims) }
+  }
+
+  private func picked(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+    if hasNothing(along: axes) {
+      let name = opcode.info.name
+      return fail(name, "there is no \(name) of zero elements, got shape \(shape)", [self])
     }
-    return axes.isEmpty && info.search != nil ? Tensor.zeros(shape, dtype: .int64) : nil
+    return reduced(opcode, axes, keepDims)
+  }
+
+  /// The position of a picked element; over no axes each is its own.
+  private func found(_ opcode: Opcode, _ axis: Int?) -> Tensor {
+    along(axis, opcode.info.name) { axes in
+      axes.isEmpty ? Tensor.zeros(shape, dtype: .int64) : picked(opcode, axes, false)
+    }
   }
 }
 
@@ -153,16 +167,9 @@ enum ReductionRules {
       others = p.emit(.mul, above, turned)
       half *= 2
     }
-    let (dims, parts) = split(p, n)
-    var strides = [Int](repeating: 0, count: dims.count)
-    var step = 1
-    for axis in dims.indices.reversed() {
-      // Behind the run are the ones.
-      if parts[axis] == 0, axis + 1 == dims.count || parts[axis + 1] != 0 { step = width * inner }
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    p.add(x, p.view(others, dims: dims, strides: strides))
+    // Behind a run are the ones.
+    let view = strides(p, n, before: { $0 / length * width }, among: { $0 }, behind: { $0 })
+    p.add(x, p.view(others, dims: p.layout(x).dims, strides: view))
   }
 
   /// The first of the extreme elements gets the whole gradient.
@@ -178,57 +185,31 @@ enum ReductionRules {
 
   /// A reduced value repeated over the axes that were reduced.
   private static func spread(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> UInt32 {
-    let (dims, parts) = split(p, n)
-    let inner = dims.indices.filter { parts[$0] == 2 }.reduce(1) { $0 * dims[$1] }
-    var strides = [Int](repeating: 0, count: dims.count)
-    var step = 1
-    for axis in dims.indices.reversed() where parts[axis] == 2 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    step = inner
-    for axis in dims.indices.reversed() where parts[axis] == 0 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    return p.view(g, dims: dims, strides: strides)
+    let length = Swift.max(LayoutTable.shared[p.tape[n].attribute].dims[1], 1)
+    let strides = strides(p, n, before: { $0 / length }, among: { _ in 0 }, behind: { $0 })
+    return p.view(g, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
   /// The position of every element along the reduced axes.
   private static func positions(_ p: borrowing BackwardPass, _ n: UInt32) -> UInt32 {
-    let (dims, parts) = split(p, n)
-    let length = LayoutTable.shared[p.tape[n].attribute].dims[1]
+    let run = LayoutTable.shared[p.tape[n].attribute].dims
     let iota = p.tape.append(
-      .iota, .int64, shape: LayoutTable.shared.intern(dims: [length]), state: p.state)
-    var strides = [Int](repeating: 0, count: dims.count)
-    var step = 1
-    for axis in dims.indices.reversed() where parts[axis] == 1 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    return p.view(iota, dims: dims, strides: strides)
+      .iota, .int64, shape: LayoutTable.shared.intern(dims: [run[1]]), state: p.state)
+    let strides = strides(p, n, before: { _ in 0 }, among: { $0 / run[2] }, behind: { _ in 0 })
+    return p.view(iota, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
-  /// For every axis of the operand: before (0), among (1) or behind (2) the reduced ones.
-  private static func split(
-    _ p: borrowing BackwardPass, _ n: UInt32
-  ) -> (dims: [Int], parts: [Int]) {
-    let dims = p.layout(p.a(n)).dims
-    let reduced = LayoutTable.shared[p.tape[n].attribute].dims
-    var parts = [Int](repeating: 2, count: dims.count)
-    var product = 1
-    var axis = 0
-    while axis < dims.count, product != reduced[0] || (dims[axis] == 1 && reduced[0] != 1) {
-      product *= dims[axis]
-      parts[axis] = 0
-      axis += 1
+  /// What becomes of the operand's strides in C order before, among and behind the reduced axes: steps
+  /// behind them stay inside one element of the run, steps among them inside the run. An axis of length
+  /// 1 is never stepped along.
+  private static func strides(
+    _ p: borrowing BackwardPass, _ n: UInt32, before: (Int) -> Int, among: (Int) -> Int,
+    behind: (Int) -> Int
+  ) -> [Int] {
+    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    return p.layout(p.a(n)).strides.map { stride in
+      if stride < run[2] { return behind(stride) }
+      return stride < run[1] * run[2] ? among(stride) : before(stride)
     }
-    product = 1
-    while axis < dims.count, product != reduced[1] || dims[axis] == 1 {
-      product *= dims[axis]
-      parts[axis] = 1
-      axis += 1
-    }
-    return (dims, parts)
   }
 }
