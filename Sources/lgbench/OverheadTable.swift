@@ -76,6 +76,7 @@ struct OverheadTable {
       Entry(name: "sum") { x.sum() }, Entry(name: "sum(axis: 0)") { x.sum(axis: 0) },
       Entry(name: "sum(axis: 1)") { x.sum(axis: 1) },
       Entry(name: "sum(axis: 1, keepDims: true)") { x.sum(axis: 1, keepDims: true) },
+      Entry(name: "prod(axis: 1)") { x.prod(axis: 1) },
       Entry(name: "mean") { x.mean() }, Entry(name: "mean(axis: 1)") { x.mean(axis: 1) },
       Entry(name: "max(axis: 1)") { x.max(axis: 1) },
       Entry(name: "min(axis: 1)") { x.min(axis: 1) },

@@ -65,6 +65,7 @@ enum OperationTable {
     "maximum": binary { maximum($0, $1) }, "minimum": binary { minimum($0, $1) },
     "matmul": binary { matmul($0, $1) },
     "sum": reduction { $0.sum(axes: $1, keepDims: $2) },
+    "prod": reduction { $0.prod(axes: $1, keepDims: $2) },
     "mean": reduction { $0.mean(axes: $1, keepDims: $2) },
     "max": reduction { $0.max(axes: $1, keepDims: $2) },
     "min": reduction { $0.min(axes: $1, keepDims: $2) },

@@ -42,6 +42,23 @@ private struct Deviation: Sendable {
       outcome.inputs[0].contains { !$0.isFinite } && outcome.gradients[0]!.allSatisfy(\.isNaN)
     },
     Deviation(
+      operation: "prod", tag: "special",
+      reason: "the gradient is the product of the others, whatever the whole product is; its order"
+    ) { outcome in
+      let x = outcome.inputs[0]
+      guard let gradient = outcome.gradients[0] else {
+        // In C order it overflows on the way.
+        let digits = log10(outcome.result.elements(as: Double.self)[0])
+        return abs(digits - x.reduce(0) { $0 + log10($1) }) < 1e-9
+      }
+      let others = x.indices.map { i in x.indices.reduce(1.0) { $1 == i ? $0 : $0 * x[$1] } }
+      // The seed is the same for all.
+      let pairs = Array(zip(gradient, others))
+      let seeds = pairs.filter { $0.isFinite && $1.isFinite && $1 != 0 }.map { $0 / $1 }
+      return pairs.allSatisfy { $0.isNaN == $1.isNaN && $0.isInfinite == $1.isInfinite }
+        && seeds.allSatisfy { abs($0 / seeds[0] - 1) < 1e-12 }
+    },
+    Deviation(
       operation: "logsoftmax", tag: "stability", reason: "log 2 is not lost beside 2e50"
     ) { outcome in
       Array(outcome.result.elements(as: Double.self)[3...4]).allSatisfy { abs($0 + log(2)) < 1e-15 }

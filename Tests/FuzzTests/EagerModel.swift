@@ -279,6 +279,17 @@ final class EagerModel {
       Self.reducedDims(x.dims, axis, keepDims), values, [(x, { g in map.map { g[$0] } })])
   }
 
+  func prod(_ x: EagerNode, axis: Int?, keepDims: Bool) -> EagerNode {
+    let (map, kept) = Self.groups(x.dims, axis: axis)
+    func product(of group: Int, without other: Int?) -> Double {
+      map.indices.reduce(1.0) { map[$1] == group && $1 != other ? $0 * x.values[$1] : $0 }
+    }
+    let values = (0..<Self.count(kept)).map { product(of: $0, without: nil) }
+    return make(
+      Self.reducedDims(x.dims, axis, keepDims), values,
+      [(x, { g in map.enumerated().map { g[$1] * product(of: $1, without: $0) } })])
+  }
+
   func max(_ x: EagerNode, axis: Int?, keepDims: Bool) -> EagerNode {
     let (map, kept) = Self.groups(x.dims, axis: axis)
     let groupCount = Self.count(kept)

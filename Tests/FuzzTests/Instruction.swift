@@ -18,6 +18,7 @@ struct Instruction: Codable {
     /// Where the first is greater than a number: from the second, else from the third.
     case select(Int, Double, Int, Int)
     case sum(Int, axis: Int?, keepDims: Bool)
+    case prod(Int, axis: Int?, keepDims: Bool)
     case mean(Int, axis: Int?, keepDims: Bool)
     case max(Int, axis: Int?, keepDims: Bool)
     case matmul(Int, Int)

@@ -120,6 +120,7 @@ struct LazyMachine {
     case .scalar(let f, let x, let c, let first): return f.apply(at(x), c, scalarFirst: first)
     case .select(let x, let c, let y, let z): return `where`(at(x) .> c, at(y), at(z))
     case .sum(let x, let axis, let keep): return at(x).sum(axis: axis, keepDims: keep)
+    case .prod(let x, let axis, let keep): return at(x).prod(axis: axis, keepDims: keep)
     case .mean(let x, let axis, let keep): return at(x).mean(axis: axis, keepDims: keep)
     case .max(let x, let axis, let keep): return at(x).max(axis: axis, keepDims: keep)
     case .matmul(let x, let y): return LazyGrad.matmul(at(x), at(y))

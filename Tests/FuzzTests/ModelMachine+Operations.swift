@@ -76,6 +76,12 @@ extension ModelMachine {
     case .sum(let x, let axis, let keep):
       guard let handle = held(x), fits(axis, handle) else { return false }
       push(id, model.sum(use(x), axis: axis, keepDims: keep), exact: false)
+    case .prod(let x, let axis, let keep):
+      // Errors are judged against the largest value.
+      guard let handle = held(x), fits(axis, handle),
+        handle.node.values.reduce(1.0, { $0 * Swift.max(1, abs($1)) }) < 1000
+      else { return false }
+      push(id, model.prod(use(x), axis: axis, keepDims: keep), exact: false)
     case .mean(let x, let axis, let keep):
       guard let handle = held(x), fits(axis, handle), !handle.node.values.isEmpty else {
         return false

@@ -215,7 +215,8 @@ struct ModelMachine {
       let node = use(x)
       push(id, model.cast(node, isSingle: !node.isSingle), exact: exact)
     case .unary, .binary, .scalar, .select, .integers: return elementwise(kind, id)
-    case .sum, .mean, .max, .matmul, .softmax, .concatenate, .takeRows: return other(kind, id)
+    case .sum, .prod, .mean, .max, .matmul, .softmax, .concatenate, .takeRows:
+      return other(kind, id)
     case .reshaped, .transposed, .sliced, .reversed, .broadcast: return view(kind, id)
     case .update, .updateScalar, .setRows, .setIndexed, .addIndexed: return update(kind)
     case .handOut, .hostWrite, .ask: return host(kind, id)

@@ -151,9 +151,10 @@ struct TensorProgramGenerator {
     let rank = dims(x).count
     let axis = rank == 0 || random.chance(0.4) ? nil : random.int(0...(rank - 1))
     let keep = random.chance(0.4)
-    switch random.int(0...2) {
+    switch random.int(0...3) {
     case 0: return .sum(x, axis: axis, keepDims: keep)
     case 1: return .mean(x, axis: axis, keepDims: keep)
+    case 2: return .prod(x, axis: axis, keepDims: keep)
     default: return .max(x, axis: axis, keepDims: keep)
     }
   }

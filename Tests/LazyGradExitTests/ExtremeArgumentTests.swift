@@ -110,6 +110,7 @@ import Testing
           let unary: [(String, (Tensor, Int) -> Tensor)] = [
             ("sum", { $0.sum(axis: $1) }), ("sum kept", { $0.sum(axis: $1, keepDims: true) }),
             ("sum axes", { $0.sum(axes: [$1]) }), ("sum two", { $0.sum(axes: [0, $1]) }),
+            ("prod", { $0.prod(axis: $1) }), ("prod axes", { $0.prod(axes: [0, $1]) }),
             ("mean", { $0.mean(axis: $1) }), ("mean axes", { $0.mean(axes: [$1, 1]) }),
             ("max", { $0.max(axis: $1) }), ("max axes", { $0.max(axes: [$1]) }),
             ("min", { $0.min(axis: $1) }), ("min axes", { $0.min(axes: [$1]) }),

@@ -42,6 +42,7 @@ import Testing
           let what = "\(type) \(name)"
           Self.bounded("sum \(what)", Double(n - 1)) { y.sum() }
           Self.bounded("mean \(what)", Double(n - 1) / Double(n)) { y.mean() }
+          Self.bounded("prod \(what)", 0) { y.prod() }
           Self.bounded("max \(what)", 1) { y.max() }
           Self.bounded("min \(what)", 0) { y.min() }
           Self.bounded("argmax \(what)", 0) { y.argmax() }
@@ -78,6 +79,9 @@ import Testing
           }
           Self.bounded("mean 1 \(what)", resultBytes: 2 * rows * 8, Double(rows)) {
             y.mean(axis: 1).sum()
+          }
+          Self.bounded("prod 0 \(what)", resultBytes: 2 * columns * 8, Double(columns)) {
+            y.prod(axis: 0).sum()
           }
           Self.bounded("max 1 \(what)", resultBytes: 2 * rows * 8, Double(rows)) {
             y.max(axis: 1).sum()

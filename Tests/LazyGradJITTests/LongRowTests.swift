@@ -21,7 +21,7 @@ import Testing
             let b = sketch.leaf([rows, columns], type)
             let x = sketch.op(.sub, type, a, b)
             if isStored { sketch.root(x) }
-            for opcode in [Opcode.sum, .max, .min] {
+            for opcode in [Opcode.sum, .max, .min, .prod] {
               sketch.root(sketch.reduce(opcode, x, axis: axis))
             }
             try check(
@@ -53,7 +53,7 @@ import Testing
   @Test func memoryOfAPlan() {
     for type in Self.types {
       for (rows, columns) in [(4, 1 << 20), (1 << 10, 1 << 14), (1, 1 << 22)] {
-        for opcode in [Opcode.sum, .max, .argmax] {
+        for opcode in [Opcode.sum, .prod, .max, .argmax] {
           for axis in [nil, 0, 1] {
             var sketch = LoopSketch()
             let a = sketch.leaf([rows, columns], .uint8)
@@ -148,23 +148,28 @@ import Testing
   @Test func bytes() throws {
     for (rows, columns) in [(2, 8193), (40, 10_000)] {
       let storage = try Self.fill(.uint8, rows * columns, hasNaN: false)
-      for opcode in [Opcode.max, .min, .sum] {
+      for opcode in [Opcode.max, .min, .sum, .prod] {
         for axis in [0, 1] {
           for set in NativeCode.available {
             var sketch = LoopSketch()
             let x = sketch.leaf([rows, columns], .uint8)
-            sketch.root(sketch.reduce(opcode, sketch.op(.add, .uint8, x, x), axis: axis))
+            // Odd ones, whose products don't become 0.
+            let odd = sketch.op(
+              .add, .uint8, sketch.op(.add, .uint8, x, x), sketch.scalar(1, .uint8))
+            sketch.root(sketch.reduce(opcode, odd, axis: axis))
             let result = try PlanRunner.run(
-              sketch.graph, leaves: [UnsafeRawPointer(storage.pointer)], scalars: [], threads: 2,
-              instructionSet: set, parallelThreshold: 0, poisons: true)[sketch.roots[0]]!
+              sketch.graph, leaves: [UnsafeRawPointer(storage.pointer)], scalars: sketch.scalars,
+              threads: 2, instructionSet: set, parallelThreshold: 0, poisons: true)[
+                sketch.roots[0]]!
             for i in 0..<(axis == 0 ? columns : rows) {
-              var expected: UInt8 = opcode == .min ? 255 : 0
+              var expected: UInt8 = opcode == .min ? 255 : opcode == .prod ? 1 : 0
               for k in 0..<(axis == 0 ? rows : columns) {
                 let place = axis == 0 ? k * columns + i : i * columns + k
-                let element = UInt8(Self.value(storage, .uint8, place)) &* 2
+                let element = UInt8(Self.value(storage, .uint8, place)) &* 2 | 1
                 switch opcode {
                 case .max: expected = max(expected, element)
                 case .min: expected = min(expected, element)
+                case .prod: expected &*= element
                 default: expected &+= element
                 }
               }

@@ -60,7 +60,7 @@ struct LoopSketch {
   /// A reduction of the last axis, of the first of two, or of everything.
   mutating func reduce(_ opcode: Opcode, _ a: Int, axis: Int?) -> Int {
     let dims = dims(a)
-    let type: ScalarType = opcode == .argmax || opcode == .argmin ? .int64 : nodes[a].type
+    let type: ScalarType = opcode.info.search != nil ? .int64 : nodes[a].type
     let shape: [Int]
     let attribute: [Int]
     switch axis {
@@ -76,7 +76,7 @@ struct LoopSketch {
   /// A reduction of the middle one of three axes.
   mutating func reduceMiddle(_ opcode: Opcode, _ a: Int) -> Int {
     let dims = dims(a)
-    let type: ScalarType = opcode == .argmax || opcode == .argmin ? .int64 : nodes[a].type
+    let type: ScalarType = opcode.info.search != nil ? .int64 : nodes[a].type
     nodes.append(
       GraphNode(
         opcode, type, shape: Self.id([dims[0], 1, dims[2]]), a: a,

@@ -6,6 +6,10 @@ import TestSupport
 import Testing
 
 @Suite(.enabled(if: !nativeSets.isEmpty)) struct NativeReductionTests {
+  private static let reductions = [Opcode.sum, .max, .min, .prod]
+  /// Factors of products that stay in range for long, but are rounded.
+  private static let factors = [1.25, 0.8, -1, 1.1, 0.9, -0.99, 1.01]
+
   /// Rows with reductions in between; the sums have the same order on all tiers.
   @Test func rowReductions() throws {
     for type in [ScalarType.float32, .float64, .int32, .int64] {
@@ -19,7 +23,8 @@ import Testing
         let total = sketch.reduce(.sum, sketch.op(.mul, type, centred, centred), axis: 1)
         let scaled = sketch.op(.mul, type, centred, total)
         let smallest = sketch.reduce(.min, scaled, axis: 1)
-        for root in [x, largest, total, scaled, smallest] { sketch.root(root) }
+        let product = sketch.reduce(.prod, centred, axis: 1)
+        for root in [x, largest, total, scaled, smallest, product] { sketch.root(root) }
         try check(sketch, "rows \(type) [5, \(columns)]")
       }
     }
@@ -63,19 +68,20 @@ import Testing
   @Test func wholeReductions() throws {
     for type in [ScalarType.float32, .float64, .int32, .int64] {
       for (rows, columns) in [(1, 1), (3, 7), (4, 16), (5, 33), (130, 40), (700, 100), (9, 5000)] {
-        for opcode in [Opcode.sum, .max, .min] {
+        for opcode in Self.reductions {
           for axis in [nil, 0] {
             var sketch = LoopSketch()
             let a = sketch.leaf([rows, columns], type)
             let b = sketch.leaf([rows, columns], type)
-            let x = sketch.op(.sub, type, a, b)
+            let x = sketch.op(opcode == .prod ? .mul : .sub, type, a, b)
             let total = sketch.reduce(opcode, x, axis: axis)
             sketch.root(x)
             sketch.root(total)
             // What the portable kernels reduce they may read beyond the end.
             try check(
               sketch, "\(opcode) \(type) [\(rows), \(columns)] axis \(axis ?? -1)", fences: false,
-              mustBeNative: rows > 1 && columns > 1, threads: 2)
+              mustBeNative: rows > 1 && columns > 1, threads: 2,
+              choices: opcode == .prod ? Self.factors : nil)
           }
         }
       }
@@ -94,8 +100,9 @@ import Testing
         ]
       }
       for n in loopLengths + [32_769, 100_003, 300_000] {
-        for opcode in [Opcode.sum, .max, .min] {
-          for choice in choices where opcode != .sum || choice == nil {
+        for opcode in Self.reductions {
+          let own = opcode == .prod ? choices + [Self.factors] : choices
+          for choice in own where opcode != .sum || choice == nil {
             var sketch = LoopSketch()
             sketch.root(sketch.reduce(opcode, sketch.leaf([n], type), axis: nil))
             try check(
@@ -145,7 +152,7 @@ import Testing
   }
 
   /// Columns of an empty matrix: no results, and nothing to read, however many rows it has.
-  @Test(arguments: [Opcode.argmax, .argmin, .max, .sum])
+  @Test(arguments: [Opcode.argmax, .argmin, .max, .sum, .prod])
   func columnsOfAnEmptyMatrix(opcode: Opcode) throws {
     let memory = FencedMemory(byteCount: StoragePool.slack, flush: .end)
     for set in NativeCode.available {

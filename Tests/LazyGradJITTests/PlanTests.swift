@@ -60,7 +60,7 @@ final class PlanSketch {
     _ opcode: Opcode, _ a: Int, axis: Int? = nil, keeps: Bool = false
   ) -> Int {
     let dims = dims(a)
-    let type: ScalarType = opcode == .argmax || opcode == .argmin ? .int64 : nodes[a].type
+    let type: ScalarType = opcode.info.search != nil ? .int64 : nodes[a].type
     guard let axis else {
       return add(
         GraphNode(

@@ -1,6 +1,7 @@
 // Reductions against plain loops: values, first ties, NaN, lengths around the lanes and blocks,
 // accuracy, and that what lies behind a run stays out of its result.
 
+import Foundation
 import LazyGradJIT
 import Testing
 
@@ -25,18 +26,18 @@ import Testing
     let largest = integers.max()!
     let smallest = integers.min()!
     // Sums of small integers are exact in any order.
-    #expect(Reduce.sum(type: .float32, floats, count: count) == sum)
-    #expect(Reduce.sum(type: .float64, doubles, count: count) == sum)
-    #expect(Reduce.max(type: .float32, floats, count: count) == Double(largest))
-    #expect(Reduce.max(type: .float64, doubles, count: count) == Double(largest))
-    #expect(Reduce.min(type: .float32, floats, count: count) == Double(smallest))
-    #expect(Reduce.min(type: .float64, doubles, count: count) == Double(smallest))
+    #expect(Reduce.float(.sum, type: .float32, floats, count: count) == sum)
+    #expect(Reduce.float(.sum, type: .float64, doubles, count: count) == sum)
+    #expect(Reduce.float(.maximum, type: .float32, floats, count: count) == Double(largest))
+    #expect(Reduce.float(.maximum, type: .float64, doubles, count: count) == Double(largest))
+    #expect(Reduce.float(.minimum, type: .float32, floats, count: count) == Double(smallest))
+    #expect(Reduce.float(.minimum, type: .float64, doubles, count: count) == Double(smallest))
     let firstLargest = integers.firstIndex(of: largest)
     let firstSmallest = integers.firstIndex(of: smallest)
-    #expect(Reduce.argmax(type: .float32, floats, count: count) == firstLargest)
-    #expect(Reduce.argmax(type: .float64, doubles, count: count) == firstLargest)
-    #expect(Reduce.argmin(type: .float32, floats, count: count) == firstSmallest)
-    #expect(Reduce.argmin(type: .float64, doubles, count: count) == firstSmallest)
+    #expect(Reduce.position(of: .largest, type: .float32, floats, count: count) == firstLargest)
+    #expect(Reduce.position(of: .largest, type: .float64, doubles, count: count) == firstLargest)
+    #expect(Reduce.position(of: .smallest, type: .float32, floats, count: count) == firstSmallest)
+    #expect(Reduce.position(of: .smallest, type: .float64, doubles, count: count) == firstSmallest)
   }
 
   @Test(arguments: lengths)
@@ -47,12 +48,12 @@ import Testing
     let narrow = integers.map(Int32.init)
     let bytes = integers.map { UInt8(truncatingIfNeeded: $0) }
     let bools = integers.map { $0 > 0 }
-    #expect(Reduce.integerSum(type: .int64, wide, count: count) == sum << 40)
-    #expect(Reduce.integerSum(type: .int32, narrow, count: count) == sum)
+    #expect(Reduce.integer(.sum, type: .int64, wide, count: count) == sum << 40)
+    #expect(Reduce.integer(.sum, type: .int32, narrow, count: count) == sum)
     let byteSum = bytes.reduce(Int64(0)) { $0 + Int64($1) }
     let trues = Int64(bools.filter { $0 }.count)
-    #expect(Reduce.integerSum(type: .uint8, bytes, count: count) == byteSum)
-    #expect(Reduce.integerSum(type: .bool, bools, count: count) == trues)
+    #expect(Reduce.integer(.sum, type: .uint8, bytes, count: count) == byteSum)
+    #expect(Reduce.integer(.sum, type: .bool, bools, count: count) == trues)
     checkExtremes(.int64, wide) { $0 }
     checkExtremes(.int32, narrow) { Int64($0) }
     checkExtremes(.uint8, bytes) { Int64($0) }
@@ -69,22 +70,26 @@ import Testing
     let firstSmallest = elements.firstIndex(of: smallest)
     elements.withUnsafeBytes { bytes in
       let p = bytes.baseAddress!
-      #expect(Reduce.integerMax(type: type, p, count: count) == widened(largest))
-      #expect(Reduce.integerMin(type: type, p, count: count) == widened(smallest))
-      #expect(Reduce.argmax(type: type, p, count: count) == firstLargest)
-      #expect(Reduce.argmin(type: type, p, count: count) == firstSmallest)
+      #expect(Reduce.integer(.maximum, type: type, p, count: count) == widened(largest))
+      #expect(Reduce.integer(.minimum, type: type, p, count: count) == widened(smallest))
+      #expect(Reduce.position(of: .largest, type: type, p, count: count) == firstLargest)
+      #expect(Reduce.position(of: .smallest, type: type, p, count: count) == firstSmallest)
     }
   }
 
   @Test func emptyRuns() {
     let floats = padded([Float](), .nan)
-    #expect(Reduce.sum(type: .float32, floats, count: 0) == 0)
-    #expect(Reduce.max(type: .float32, floats, count: 0) == -.infinity)
-    #expect(Reduce.min(type: .float32, floats, count: 0) == .infinity)
-    #expect(Reduce.integerSum(type: .int32, floats, count: 0) == 0)
+    #expect(Reduce.float(.sum, type: .float32, floats, count: 0) == 0)
+    #expect(Reduce.float(.maximum, type: .float32, floats, count: 0) == -.infinity)
+    #expect(Reduce.float(.minimum, type: .float32, floats, count: 0) == .infinity)
+    #expect(Reduce.integer(.sum, type: .int32, floats, count: 0) == 0)
+    #expect(Reduce.float(.product, type: .float32, floats, count: 0) == 1)
+    #expect(Reduce.integer(.product, type: .int64, floats, count: 0) == 1)
     var sums: [Float] = [5, 5, 5]
     Reduce.rows(.sum, type: .float32, src: floats, rows: 3, columns: 0, dst: &sums)
     #expect(sums == [0, 0, 0])
+    Reduce.rows(.prod, type: .float32, src: floats, rows: 3, columns: 0, dst: &sums)
+    #expect(sums == [1, 1, 1])
   }
 
   /// A NaN wins wherever it stands, and the first of two is found.
@@ -96,11 +101,12 @@ import Testing
       floats[count - 1] = .nan
       let p = padded(floats, 0)
       let d = padded(floats.map(Double.init), 0)
-      #expect(Reduce.sum(type: .float32, p, count: count).isNaN)
-      #expect(Reduce.max(type: .float32, p, count: count).isNaN)
-      #expect(Reduce.min(type: .float64, d, count: count).isNaN)
-      #expect(Reduce.argmax(type: .float32, p, count: count) == position)
-      #expect(Reduce.argmin(type: .float64, d, count: count) == position)
+      #expect(Reduce.float(.sum, type: .float32, p, count: count).isNaN)
+      #expect(Reduce.float(.product, type: .float32, p, count: count).isNaN)
+      #expect(Reduce.float(.maximum, type: .float32, p, count: count).isNaN)
+      #expect(Reduce.float(.minimum, type: .float64, d, count: count).isNaN)
+      #expect(Reduce.position(of: .largest, type: .float32, p, count: count) == position)
+      #expect(Reduce.position(of: .smallest, type: .float64, d, count: count) == position)
     }
   }
 
@@ -111,24 +117,24 @@ import Testing
     floats[count / 2] = .infinity
     floats[0] = -.infinity
     let p = padded(floats, .nan)
-    #expect(Reduce.max(type: .float32, p, count: count) == .infinity)
-    #expect(Reduce.min(type: .float32, p, count: count) == -.infinity)
-    #expect(Reduce.argmax(type: .float32, p, count: count) == count / 2)
-    #expect(Reduce.argmin(type: .float32, p, count: count) == 0)
+    #expect(Reduce.float(.maximum, type: .float32, p, count: count) == .infinity)
+    #expect(Reduce.float(.minimum, type: .float32, p, count: count) == -.infinity)
+    #expect(Reduce.position(of: .largest, type: .float32, p, count: count) == count / 2)
+    #expect(Reduce.position(of: .smallest, type: .float32, p, count: count) == 0)
   }
 
   @Test(arguments: lengths)
   func firstOfEquals(count: Int) {
     let p = padded([Float](repeating: -3, count: count), 7)
-    #expect(Reduce.argmax(type: .float32, p, count: count) == 0)
-    #expect(Reduce.argmin(type: .float32, p, count: count) == 0)
+    #expect(Reduce.position(of: .largest, type: .float32, p, count: count) == 0)
+    #expect(Reduce.position(of: .smallest, type: .float32, p, count: count) == 0)
     var q = p
     q[count - 1] = 2
     q[count / 2] = 2
-    #expect(Reduce.argmax(type: .float32, q, count: count) == count / 2)
+    #expect(Reduce.position(of: .largest, type: .float32, q, count: count) == count / 2)
     let zeros = padded((0..<count).map { $0 % 2 == 0 ? -0.0 : 0.0 }, 1)
-    #expect(Reduce.argmax(type: .float64, zeros, count: count) == 0)
-    #expect(Reduce.argmin(type: .float64, zeros, count: count) == 0)
+    #expect(Reduce.position(of: .largest, type: .float64, zeros, count: count) == 0)
+    #expect(Reduce.position(of: .smallest, type: .float64, zeros, count: count) == 0)
   }
 
   /// 0.1 isn't a float: one running float32 sum over 16384 of them is off by 1e-5 relative.
@@ -136,12 +142,13 @@ import Testing
     for count in [1000, 16384, 16385, 100_000] {
       let floats = padded([Float](repeating: 0.1, count: count), .nan)
       let exact = Double(Float(0.1)) * Double(count)
-      let sum = Reduce.sum(type: .float32, floats, count: count)
+      let sum = Reduce.float(.sum, type: .float32, floats, count: count)
       let error = abs(sum - exact) / exact
       #expect(error <= 4e-7)
       let doubles = padded([Double](repeating: 0.1, count: count), .nan)
       let wideExact = 0.1 * Double(count)
-      let wideError = abs(Reduce.sum(type: .float64, doubles, count: count) - wideExact) / wideExact
+      let wideError =
+        abs(Reduce.float(.sum, type: .float64, doubles, count: count) - wideExact) / wideExact
       #expect(wideError <= 1e-14)
     }
   }
@@ -183,6 +190,27 @@ import Testing
     }
   }
 
+  /// Signs and powers of two are exact in any order, bits of integers wrap away.
+  @Test(arguments: lengths)
+  func products(count: Int) {
+    let exponents = values(count).map { $0 % 3 }
+    let factors = exponents.enumerated().map { ($0 % 2 == 0 ? 1 : -1) * scalbn(1.0, $1) }
+    let exact = factors.reduce(1, *)
+    #expect(
+      Reduce.float(.product, type: .float64, padded(factors, .nan), count: count) == exact)
+    let singles = padded(factors.map(Float.init), .nan)
+    #expect(Reduce.float(.product, type: .float32, singles, count: count) == exact)
+    let integers = values(count).map { Int64($0 | 1) }
+    let product = integers.reduce(1, &*)
+    #expect(Reduce.integer(.product, type: .int64, integers, count: count) == product)
+    let narrow = integers.map { Int32(truncatingIfNeeded: $0) }
+    #expect(Reduce.integer(.product, type: .int32, narrow, count: count) == product)
+    let bytes = integers.map { UInt8(truncatingIfNeeded: $0) }
+    var wrapped: UInt8 = 0
+    Reduce.rows(.prod, type: .uint8, src: bytes, rows: 1, columns: count, dst: &wrapped)
+    #expect(wrapped == UInt8(truncatingIfNeeded: product))
+  }
+
   /// The result of a row is the same wherever the row stands and however many there are.
   @Test func rowsDontDependOnTheirNumber() {
     for columns in [3, 10, 65, 700] {
@@ -192,7 +220,7 @@ import Testing
       Reduce.rows(.sum, type: .float32, src: p, rows: 9, columns: columns, dst: &all)
       for row in 0..<9 {
         let one = padded(Array(values[(row * columns)..<((row + 1) * columns)]), .infinity)
-        #expect(Float(Reduce.sum(type: .float32, one, count: columns)) == all[row])
+        #expect(Float(Reduce.float(.sum, type: .float32, one, count: columns)) == all[row])
       }
     }
   }

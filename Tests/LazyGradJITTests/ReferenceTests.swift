@@ -133,6 +133,15 @@ private let otherCases: [Case] = [
   Case(
     .sum, [ints([1, 2, 3, 4, 5, 6, 7, 8], [2, 2, 2])], ints([4, 6, 12, 14], [2, 2]),
     attribute: shape([2, 2, 2])),
+  Case(.prod, [matrix], f32([4, 10, 18], [3]), attribute: shape([1, 2, 3])),
+  Case(.prod, [matrix], f32([6, 120], [2, 1]), attribute: shape([2, 3, 1])),
+  Case(.prod, [f32([], [2, 0])], f32([1, 1]), attribute: shape([2, 0, 1])),
+  Case(.prod, [f32([1, 0, nan, 2], [2, 2])], f32([0, nan]), attribute: shape([2, 2, 1])),
+  // Rounded once: the first two are too large for float32.
+  Case(
+    .prod, [f32([0x1p100, 0x1p100, 0x1p-100])], f32([0x1p100], []), attribute: shape([1, 3, 1])),
+  Case(
+    .prod, [ints([200, 3], nil, .uint8)], ints([88], [], .uint8), attribute: shape([1, 2, 1])),
   Case(.max, [f32([1, 7, nan, 2], [2, 2])], f32([7, nan]), attribute: shape([2, 2, 1])),
   Case(.max, [ints([3, -1])], ints([3], []), attribute: shape([1, 2, 1])),
   Case(.min, [f32([1, 7, nan, 2], [2, 2])], f32([1, nan]), attribute: shape([2, 2, 1])),

@@ -53,7 +53,8 @@ struct ErrorTests {
     for (name, body) in [
       ("sum", { m.sum(axis: 2) }), ("sum", { m.sum(axes: [0, -3]) }), ("mean", { m.mean(axis: 2) }),
       ("max", { m.max(axis: -3) }), ("min", { m.min(axis: 2) }), ("argmax", { m.argmax(axis: 5) }),
-      ("var", { m.var(axis: 2) }), ("softmax", { softmax(m, axis: 2) }),
+      ("prod", { m.prod(axis: 2) }), ("var", { m.var(axis: 2) }),
+      ("softmax", { softmax(m, axis: 2) }),
       ("logSoftmax", { logSoftmax(m, axis: -3) }), ("logSumExp", { logSumExp(m, axis: 2) }),
       ("expandedDims", { m.expandedDims(at: 4) }),
       ("concatenate", { concatenate([m, m], axis: 2) }),

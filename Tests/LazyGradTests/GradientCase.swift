@@ -158,6 +158,17 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
     .init(.sum, "variance, axis 1, kept", [[2, 3]]) {
       $0[0] * $0[0].var(axis: 1, ddof: 1, keepDims: true)
     },
+    .init(.prod, "prod", [[2, 3]], in: both) { $0[0].prod() },
+    .init(.prod, "prod, axis 0", [[3, 2]], in: both) { square($0[0].prod(axis: 0)) },
+    .init(.prod, "prod, axis 1, kept", [[2, 4]]) { $0[0] * $0[0].prod(axis: 1, keepDims: true) },
+    .init(.prod, "prod, middle axis", [[2, 5, 3]]) { square($0[0].prod(axis: -2)) },
+    .init(.prod, "prod, outer axes", [[2, 3, 2]]) { square($0[0].prod(axes: [2, 0])) },
+    .init(.prod, "prod, neighbouring axes, kept", [[2, 2, 2, 2]]) {
+      $0[0] * $0[0].prod(axes: [1, 2], keepDims: true)
+    },
+    .init(.prod, "prod over axes of length 1", [[1, 3, 1]]) { square($0[0].prod(axes: [0, 2])) },
+    .init(.prod, "prod of a view", [[3, 4]]) { $0[0].transposed()[1..<4].prod(axis: 0) },
+    .init(.prod, "prod of many", [[37]], in: 0.8...1.3) { $0[0].prod() },
     .init(.max, "max", [[3, 4]], in: both) { square($0[0].max()) },
     .init(.max, "max, axis 0", [[3, 4]], in: both) { square($0[0].max(axis: 0)) },
     .init(.max, "max, axis 1, kept", [[3, 4]], in: both) {

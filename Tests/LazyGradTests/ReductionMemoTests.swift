@@ -46,6 +46,9 @@ import Testing
     sum.backward()
     #expect(x.grad!.elements(as: Double.self).allSatisfy { $0 == 1 })
     expect(x.cast(to: .int32).sum(axes: axes, keepDims: keepDims)) { $0.reduce(0, +) }
+    expect(x.cast(to: .int32).prod(axes: axes, keepDims: keepDims)) {
+      Double($0.reduce(Int64(1)) { $0 &* Int64($1) })
+    }
     expect(x.mean(axes: axes, keepDims: keepDims)) { $0.reduce(0, +) / Double($0.count) }
     if !named.contains(where: { dims[$0] == 0 }) {
       expect(x.max(axes: axes, keepDims: keepDims)) { $0.max()! }
@@ -94,7 +97,8 @@ import Testing
     defer { withExtendedLifetime(held) {} }
     let operations: [(String, () -> Tensor, nodes: Int)] = [
       ("sum", { x.sum(axis: 0) }, 1), ("max", { x.max(axis: -1, keepDims: true) }, 1),
-      ("argmin", { x.argmin(axis: 1) }, 1), ("mean", { x.mean(axis: 0) }, 3),
+      ("prod", { x.prod(axis: 0) }, 1), ("argmin", { x.argmin(axis: 1) }, 1),
+      ("mean", { x.mean(axis: 0) }, 3),
       ("var", { x.var(axis: 1) }, 8), ("softmax", { softmax(x) }, 7),
       ("logSoftmax", { logSoftmax(x) }, 7), ("logSumExp", { logSumExp(x) }, 11),
       ("concatenate", { concatenate([x, x, x]) }, 2), ("stack", { stack([x, x]) }, 3),

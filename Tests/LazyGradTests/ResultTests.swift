@@ -47,6 +47,7 @@ struct ResultTests {
     .init("sum") { $0.sum() }, .init("sum, axis") { $0.sum(axis: 0) },
     .init("sum, no axes") { $0.sum(axes: []) },
     .init("sum, kept") { $0.sum(axis: 1, keepDims: true) },
+    .init("prod") { $0.prod() }, .init("prod, axis") { $0.prod(axis: 1) },
     .init("mean") { $0.mean(axis: 1) }, .init("max") { $0.max(axis: 0) }, .init("min") { $0.min() },
     .init("argmax") { $0.argmax(axis: 1) }, .init("argmin") { $0.argmin() },
     .init("argmax of a scalar") { $0[0, 0].argmax() },

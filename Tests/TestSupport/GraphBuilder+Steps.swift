@@ -12,6 +12,8 @@ extension GraphBuilder {
   static let smooth: [Opcode] =
     [.neg, .abs, .square, .relu, .copy]
     + anyUnary.filter { ($0.info.function?.domain.lowerBound ?? 0) < 0 }
+  static let reductions = Opcode.allCases.filter { $0.info.opClass == .reduction }
+  static let exactReductions = reductions.filter { $0.info.rounding == .exact }
   static let comparisons: [Opcode] = [
     .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
   ]
@@ -125,9 +127,9 @@ extension GraphBuilder {
     let rank = dims(a).count
     let first = random.int(0...(rank - 1))
     let run = random.chance(0.2) ? 0..<rank : first..<random.int((first + 1)...rank)
-    let opcodes: [Opcode] = [.sum, .sum, .sum, .sum, .max, .min, .argmax, .argmin]
-    let avoidsSum = prefersExact && type(a).isFloating && random.chance(0.8)
-    let opcode = random.pick(opcodes[(avoidsSum ? 4 : 0)...])
+    let mustBeExact = prefersExact && type(a).isFloating && random.chance(0.8)
+    let opcodes = mustBeExact ? Self.exactReductions : Self.reductions
+    let opcode = !mustBeExact && random.chance(0.5) ? .sum : random.pick(opcodes)
     _ = reduce(opcode, a, run, keepDims: random.chance(0.5))
   }
 

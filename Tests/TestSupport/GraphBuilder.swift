@@ -1,6 +1,7 @@
 // Builds random graphs one checked node at a time. The oracle runs along, so that a graph never
 // contains a step on which two correct engines could disagree.
 
+import Foundation
 import LazyGradJIT
 
 /// Appends nodes to a graph and knows their values.
@@ -136,7 +137,8 @@ package final class GraphBuilder {
     }
   }
 
-  /// Whether a sum has lost so many digits that few elements might hide it from the shadow.
+  /// Whether a sum has lost so many digits that few elements might hide it from the shadow, or a product
+  /// may have overflowed on the way.
   private func cancels(
     _ node: GraphNode, _ inputs: [ReferenceArray], _ value: ReferenceArray, _ agreement: Agreement
   ) -> Bool {
@@ -145,6 +147,10 @@ package final class GraphBuilder {
       let magnitude = Comparison.largestMagnitude(value.floats)
       return agreement != .exact && value.count > 0
         && inputs.contains { Comparison.largestMagnitude($0.floats) > 1000 * magnitude }
+    case .prod:
+      // Where no product of some of the elements is out of range the order doesn't show.
+      let exponents = inputs[0].floats.filter { $0.isFinite && $0 != 0 }.map { abs(log2(abs($0))) }
+      return exponents.reduce(0, +) > 100
     default: return false
     }
   }
@@ -194,10 +200,10 @@ package final class GraphBuilder {
       dims[..<run.lowerBound].reduce(1, *), dims[run].reduce(1, *),
       dims[run.upperBound...].reduce(1, *),
     ]
-    if view[1] == 0, opcode != .sum { return nil }
+    if view[1] == 0, opcode.info.reducer?.extreme != nil { return nil }
     let middle = keepDims ? [Int](repeating: 1, count: run.count) : []
     let result = Array(dims[..<run.lowerBound]) + middle + Array(dims[run.upperBound...])
-    let isPosition = opcode == .argmax || opcode == .argmin
+    let isPosition = opcode.info.search != nil
     return add(
       GraphNode(
         opcode, isPosition ? .int64 : type(a), shape: id(result), a: a, attribute: id(view)))

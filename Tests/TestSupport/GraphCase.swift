@@ -158,7 +158,7 @@ package func describe(_ graph: Graph) -> String {
       line += " layout \(layout.dims) strides \(layout.strides)"
       if node.opcode == .leaf { line += " slot \(node.slot)" } else { line += " at \(node.offset)" }
     case .scalar: line += " slot \(node.slot)"
-    case .sum, .max, .min, .argmax, .argmin:
+    case _ where node.opcode.info.opClass == .reduction:
       line += " [outer, length, inner] = \(LayoutTable.shared[node.attribute].dims)"
     case .concat: line += " axis \(node.attribute)"
     case .attach: line += " rule \(node.attribute)"

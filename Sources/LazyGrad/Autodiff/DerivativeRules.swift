@@ -42,6 +42,7 @@ package enum DerivativeRules {
     case .minimum: vjp?.minimum()
     case .select: vjp?.select()
     case .sum: vjp?.general(ReductionRules.sum)
+    case .prod: vjp?.general(ReductionRules.prod)
     case .max, .min: vjp?.general(ReductionRules.extreme)
     case .matmul: vjp?.general(ProductRules.matmul)
     case .gatherRows: vjp?.general(IndexRules.gatherRows)

@@ -12,6 +12,17 @@ extension Tensor {
   /// The sum over several axes.
   public func sum(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.sum, axes, keepDims) }
 
+  /// The product over an axis, or over everything.
+  ///
+  /// Integers and bools are multiplied as int64, which wraps around. The product of nothing is 1. In
+  /// which order elements are multiplied, and so what is out of range on the way, depends on the shape
+  /// only. The gradient of an element is the product of the others, however many of them are zero.
+  public func prod(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+    reduced(.prod, axis, keepDims)
+  }
+  /// The product over several axes.
+  public func prod(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.prod, axes, keepDims) }
+
   /// The mean over an axis, or over everything.
   public func mean(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
     along(axis, "mean") { mean($0, keepDims) }
@@ -23,22 +34,22 @@ extension Tensor {
 
   /// The largest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func max(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.max, axis, keepDims)
+    picked(.max, axis, keepDims)
   }
   /// The largest element over several axes.
-  public func max(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.max, axes, keepDims) }
+  public func max(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.max, axes, keepDims) }
 
   /// The smallest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func min(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    reduced(.min, axis, keepDims)
+    picked(.min, axis, keepDims)
   }
   /// The smallest element over several axes.
-  public func min(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.min, axes, keepDims) }
+  public func min(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.min, axes, keepDims) }
 
   /// The position of the first largest element along an axis, or in C order, as int64.
-  public func argmax(axis: Int? = nil) -> Tensor { reduced(.argmax, axis, false) }
+  public func argmax(axis: Int? = nil) -> Tensor { found(.argmax, axis) }
   /// The position of the first smallest element along an axis, or in C order, as int64.
-  public func argmin(axis: Int? = nil) -> Tensor { reduced(.argmin, axis, false) }
+  public func argmin(axis: Int? = nil) -> Tensor { found(.argmin, axis) }
 
   /// The variance: the mean of the squared distances from the mean, with `ddof` taken off the
   /// number of elements that it is divided by. Where nothing is left of that number the result is
@@ -72,16 +83,33 @@ extension Tensor {
     along(axes, opcode.info.name) { reduced(opcode, $0, keepDims) }
   }
 
+  @inline(__always)
   private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
-    if opcode != .sum, hasNothing(along: axes) {
+    .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
+  }
+
+  /// The same for those that pick an element: there must be one.
+  private func picked(_ opcode: Opcode, _ axis: Int?, _ keepDims: Bool) -> Tensor {
+    along(axis, opcode.info.name) { picked(opcode, $0, keepDims) }
+  }
+
+  private func picked(_ opcode: Opcode, _ axes: [Int], _ keepDims: Bool) -> Tensor {
+    along(axes, opcode.info.name) { picked(opcode, $0, keepDims) }
+  }
+
+  private func picked(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+    if hasNothing(along: axes) {
       let name = opcode.info.name
       return fail(name, "there is no \(name) of zero elements, got shape \(shape)", [self])
     }
-    if axes.isEmpty, opcode == .argmax || opcode == .argmin {
-      return Tensor.zeros(shape, dtype: .int64)
+    return reduced(opcode, axes, keepDims)
+  }
+
+  /// The position of a picked element; over no axes each is its own.
+  private func found(_ opcode: Opcode, _ axis: Int?) -> Tensor {
+    along(axis, opcode.info.name) { axes in
+      axes.isEmpty ? Tensor.zeros(shape, dtype: .int64) : picked(opcode, axes, false)
     }
-    return .made(
-      Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
   }
 }
 
@@ -94,12 +122,63 @@ enum ReductionRules {
     p.add(p.a(n), spread(p, n, g))
   }
 
+  /// Each element's gradient is that of the product times the product of the other elements.
+  ///
+  /// The others are not the product divided by the element: that is wrong where elements are zero, is
+  /// not the rule of its own derivative there, and gives 0 or infinity where the whole product is out of
+  /// range but that of the others isn't. Products of halves, of halves of these and so on are as much
+  /// work as three passes over the operand: element `i` is multiplied by the one half a run behind it,
+  /// and on the way back each of the two gets what has come from above times the other one.
+  static func prod(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let x = p.a(n)
+    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    let (outer, length, inner) = (run[0], run[1], run[2])
+    if length < 2 || outer * inner == 0 { return p.add(x, spread(p, n, g)) }
+    var width = 2
+    while width < length { width *= 2 }
+    var levels = [p.value(x)]
+    if width > length {
+      // Ones make the run as long as the next power of two.
+      func shape(_ length: Int) -> LayoutID {
+        LayoutTable.shared.intern(dims: [outer, length, inner])
+      }
+      let ones = p.emit(.copy, type: p.type(x), shape: shape(width - length), p.number(1, x))
+      levels[0] = p.emit(
+        .concat, type: p.type(x), shape: shape(width), p.reshaped(levels[0], shape(length)), ones,
+        attribute: 1)
+    }
+    var half = width / 2
+    func halves(_ value: UInt32, from start: Int) -> UInt32 {
+      p.view(
+        value, dims: [outer, half, inner], strides: [2 * half * inner, inner, 1],
+        offset: start * inner)
+    }
+    while half > 1 {
+      let level = levels[levels.count - 1]
+      levels.append(p.emit(.mul, halves(level, from: 0), halves(level, from: half)))
+      half /= 2
+    }
+    var others = g
+    for level in levels.reversed() {
+      let dims = [outer, 2, half, inner]
+      let above = p.view(others, dims: dims, strides: [half * inner, 0, inner, 1])
+      let turned = p.view(
+        level, dims: dims, strides: [2 * half * inner, -half * inner, inner, 1],
+        offset: half * inner)
+      others = p.emit(.mul, above, turned)
+      half *= 2
+    }
+    // Behind a run are the ones.
+    let view = strides(p, n, before: { $0 / length * width }, among: { $0 }, behind: { $0 })
+    p.add(x, p.view(others, dims: p.layout(x).dims, strides: view))
+  }
+
   /// The first of the extreme elements gets the whole gradient.
   static func extreme(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let x = p.a(n)
-    let opcode: Opcode = p.tape[n].opcode == .max ? .argmax : .argmin
+    guard let extreme = p.tape[n].opcode.info.reducer?.extreme else { return }
     let winner = p.emit(
-      opcode, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].attribute)
+      extreme.position, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].attribute)
     let position = positions(p, n)
     let isWinner = p.emit(.equal, position, spread(p, n, winner), type: .bool)
     p.add(x, p.select(isWinner, spread(p, n, g), p.number(0, n)))
@@ -107,57 +186,31 @@ enum ReductionRules {
 
   /// A reduced value repeated over the axes that were reduced.
   private static func spread(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> UInt32 {
-    let (dims, parts) = split(p, n)
-    let inner = dims.indices.filter { parts[$0] == 2 }.reduce(1) { $0 * dims[$1] }
-    var strides = [Int](repeating: 0, count: dims.count)
-    var step = 1
-    for axis in dims.indices.reversed() where parts[axis] == 2 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    step = inner
-    for axis in dims.indices.reversed() where parts[axis] == 0 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    return p.view(g, dims: dims, strides: strides)
+    let length = Swift.max(LayoutTable.shared[p.tape[n].attribute].dims[1], 1)
+    let strides = strides(p, n, before: { $0 / length }, among: { _ in 0 }, behind: { $0 })
+    return p.view(g, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
   /// The position of every element along the reduced axes.
   private static func positions(_ p: borrowing BackwardPass, _ n: UInt32) -> UInt32 {
-    let (dims, parts) = split(p, n)
-    let length = LayoutTable.shared[p.tape[n].attribute].dims[1]
+    let run = LayoutTable.shared[p.tape[n].attribute].dims
     let iota = p.tape.append(
-      .iota, .int64, shape: LayoutTable.shared.intern(dims: [length]), state: p.state)
-    var strides = [Int](repeating: 0, count: dims.count)
-    var step = 1
-    for axis in dims.indices.reversed() where parts[axis] == 1 {
-      strides[axis] = step
-      step *= dims[axis]
-    }
-    return p.view(iota, dims: dims, strides: strides)
+      .iota, .int64, shape: LayoutTable.shared.intern(dims: [run[1]]), state: p.state)
+    let strides = strides(p, n, before: { _ in 0 }, among: { $0 / run[2] }, behind: { _ in 0 })
+    return p.view(iota, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
-  /// For every axis of the operand: before (0), among (1) or behind (2) the reduced ones.
-  private static func split(
-    _ p: borrowing BackwardPass, _ n: UInt32
-  ) -> (dims: [Int], parts: [Int]) {
-    let dims = p.layout(p.a(n)).dims
-    let reduced = LayoutTable.shared[p.tape[n].attribute].dims
-    var parts = [Int](repeating: 2, count: dims.count)
-    var product = 1
-    var axis = 0
-    while axis < dims.count, product != reduced[0] || (dims[axis] == 1 && reduced[0] != 1) {
-      product *= dims[axis]
-      parts[axis] = 0
-      axis += 1
+  /// What becomes of the operand's strides in C order before, among and behind the reduced axes: steps
+  /// behind them stay inside one element of the run, steps among them inside the run. An axis of length
+  /// 1 is never stepped along.
+  private static func strides(
+    _ p: borrowing BackwardPass, _ n: UInt32, before: (Int) -> Int, among: (Int) -> Int,
+    behind: (Int) -> Int
+  ) -> [Int] {
+    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    return p.layout(p.a(n)).strides.map { stride in
+      if stride < run[2] { return behind(stride) }
+      return stride < run[1] * run[2] ? among(stride) : before(stride)
     }
-    product = 1
-    while axis < dims.count, product != reduced[1] || dims[axis] == 1 {
-      product *= dims[axis]
-      parts[axis] = 1
-      axis += 1
-    }
-    return (dims, parts)
   }
 }

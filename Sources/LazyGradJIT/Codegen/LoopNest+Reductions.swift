@@ -6,13 +6,13 @@ extension LoopNest {
   mutating func reset(_ reduction: LoopReduction) {
     // As wide as they will be read: a load does not wait for one store only.
     let width = emitter.width(reduction.lane)
-    if reduction.neutral == 0 {
+    if reduction.start == 0 {
       emitter.code.vector(.xorps, .x, 0, 0, 0)
     } else if reduction.lane.size == 4 {
-      let bits = UInt32(truncatingIfNeeded: reduction.neutral)
+      let bits = UInt32(truncatingIfNeeded: reduction.start)
       emitter.code.vector(.broadcastss, width, 0, .memory(emitter.code.constant(bits)))
     } else {
-      emitter.code.vector(.broadcastsd, width, 0, .memory(emitter.code.constant(reduction.neutral)))
+      emitter.code.vector(.broadcastsd, width, 0, .memory(emitter.code.constant(reduction.start)))
     }
     for offset in stride(from: 0, to: LoopAddress.laneBytes, by: lanes * reduction.lane.size) {
       emitter.code.vector(.movupsStore, width, 0, .memory(frame(reduction.lanes + offset)))
@@ -46,28 +46,58 @@ extension LoopNest {
 
   /// Register 0 takes register 1 in; 2 and 3 are free.
   private mutating func combine(_ reduction: LoopReduction, _ width: VectorWidth) {
-    let single = reduction.lane.size == 4
-    let isMax = reduction.kind == .max
-    switch (reduction.kind, reduction.lane) {
-    case (.sum, .f32): emitter.code.vector(.addps, width, 0, 0, 1)
-    case (.sum, .f64): emitter.code.vector(.addpd, width, 0, 0, 1)
-    case (.sum, .i32): emitter.code.vector(.paddd, width, 0, 0, 1)
-    case (.sum, _): emitter.code.vector(.paddq, width, 0, 0, 1)
-    case (_, .f32), (_, .f64):
-      let op: VectorOp = single ? (isMax ? .maxps : .minps) : (isMax ? .maxpd : .minpd)
+    func binary(_ single: VectorOp, _ double: VectorOp, _ narrow: VectorOp, _ wide: VectorOp) {
+      let op =
+        switch reduction.lane {
+        case .f32: single
+        case .f64: double
+        case .i32, .mask32: narrow
+        case .i64, .mask64: wide
+        }
+      emitter.code.vector(op, width, 0, 0, 1)
+    }
+    switch reduction.reducer {
+    case .sum: binary(.addps, .addpd, .paddd, .paddq)
+    case .product where reduction.lane.size == 8 && !reduction.lane.isFloat: multiplyWide(width)
+    case .product: binary(.mulps, .mulpd, .pmulld, .pmullq)
+    case .maximum: pick(.largest, reduction.lane, width)
+    case .minimum: pick(.smallest, reduction.lane, width)
+    }
+  }
+
+  /// Products of 64-bit lanes of their halves: AVX2 has no other.
+  private mutating func multiplyWide(_ width: VectorWidth) {
+    emitter.code.shift(.psrlq, width, 2, 0, by: 32)
+    emitter.code.vector(.pmuludq, width, 2, 2, 1)
+    emitter.code.shift(.psrlq, width, 3, 1, by: 32)
+    emitter.code.vector(.pmuludq, width, 3, 3, 0)
+    emitter.code.vector(.paddq, width, 2, 2, 3)
+    emitter.code.shift(.psllq, width, 2, 2, by: 32)
+    emitter.code.vector(.pmuludq, width, 0, 0, 1)
+    emitter.code.vector(.paddq, width, 0, 0, 2)
+  }
+
+  private mutating func pick(_ extreme: Extreme, _ lane: LoopLane, _ width: VectorWidth) {
+    let single = lane.size == 4
+    let isLargest = extreme == .largest
+    switch lane {
+    case .f32, .f64:
+      let op: VectorOp =
+        single ? (isLargest ? .maxps : .minps) : (isLargest ? .maxpd : .minpd)
       emitter.code.vector(op, width, 2, 1, 0)
       emitter.code.vector(single ? .cmpps : .cmppd, width, 3, 1, 1, immediate: 3)
       emitter.code.blend(single ? .blendvps : .blendvpd, width, 0, 2, .register(1), by: 3)
-    case (_, .i32): emitter.code.vector(isMax ? .pmaxsd : .pminsd, width, 0, 0, 1)
-    default:
-      emitter.code.vector(.pcmpgtq, width, 3, isMax ? 1 : 0, isMax ? 0 : 1)
+    case .i32, .mask32:
+      emitter.code.vector(isLargest ? .pmaxsd : .pminsd, width, 0, 0, 1)
+    case .i64, .mask64:
+      emitter.code.vector(.pcmpgtq, width, 3, isLargest ? 1 : 0, isLargest ? 0 : 1)
       emitter.code.blend(.blendvpd, width, 0, 0, .register(1), by: 3)
     }
   }
 
   mutating func finish(_ reduction: LoopReduction) {
     fold(reduction)
-    if reduction.kind != .sum, reduction.lane.isFloat {
+    if reduction.reducer.extreme != nil, reduction.lane.isFloat {
       // One kind of NaN.
       let single = reduction.lane == .f32
       emitter.code.vector(single ? .cmpps : .cmppd, .x, 3, 0, 0, immediate: 3)
@@ -120,7 +150,7 @@ extension LoopNest {
   /// How often blocks are halved until each is one.
   var blockDepth: Int { Int.bitWidth - (blockCount - 1).leadingZeroBitCount }
 
-  /// Adds the blocks in pairs, as `FloatRun.sum` does.
+  /// Adds the blocks in pairs, as `FloatRun.total` does.
   mutating func finishBlocks(_ reduction: LoopReduction) {
     addBlocks(reduction.blocks, 0..<blockCount, 0)
     if reduction.lane == .f32 { emitter.code.vector(.cvtsd2ss, .x, 0, 0, .register(0)) }

@@ -47,11 +47,13 @@ extension LoopPhases {
     return body
   }
 
-  /// What a reduction has left in its slot; sums of bytes wrap around like them.
+  /// What a reduction has left in its slot; what is computed of bytes wraps around like them.
   private func reducedRow(
     _ r: Int, _ instruction: LoopKernel.Instruction, _ body: inout LoopBody
   ) -> LoopBody.Value {
-    if instruction.type != .uint8 || instruction.opcode != .sum { return fromSlot(r, &body) }
+    if instruction.type != .uint8 || Self.reducer(instruction).extreme != nil {
+      return fromSlot(r, &body)
+    }
     let wrapped = body.and(body.slot(.i32, slots[r]), body.integer(.i32, 255))
     body.storeSlot(wrapped, slots[r])
     return wrapped

@@ -3,8 +3,7 @@
 
 /// A reduction of the lanes of a running result: of a row, or of a part of a whole reduction.
 struct LoopReduction {
-  enum Kind { case sum, max, min }
-  let kind: Kind
+  let reducer: Reducer
   let lane: LoopLane
   /// Where the 128 bytes of running lanes are in the frame.
   let lanes: Int
@@ -128,20 +127,25 @@ struct LoopPhases {
     }
     for i in 0..<kernel.code.count where isReduction(i) {
       let instruction = kernel.code[i]
+      let reducer = Self.reducer(instruction)
       let blocks =
-        kernel.columns > Summation.blockLength && instruction.opcode == .sum
+        kernel.columns > Summation.blockLength && reducer.isPairwise
           && instruction.type.isFloating
         ? emitter.reserve((kernel.columns / Summation.blockLength + 1) * 8) : -1
       reductionOf[Int(instruction.dst)] = LoopReduction(
-        kind: Self.kind(instruction.opcode),
+        reducer: reducer,
         lane: instruction.type.size == 1 ? .i32 : instruction.type.lane,
         lanes: emitter.reserve(LoopAddress.laneBytes), slot: slots[Int(instruction.dst)],
         blocks: blocks)
     }
   }
 
-  private static func kind(_ opcode: Opcode) -> LoopReduction.Kind {
-    opcode == .sum ? .sum : opcode == .max ? .max : .min
+  static func reducer(_ instruction: LoopKernel.Instruction) -> Reducer {
+    guard let reducer = instruction.opcode.info.reducer else {
+      preconditionFailure(
+        "loop compiler: expected a reduction, got \(instruction.opcode.info.name)")
+    }
+    return reducer
   }
 
   // MARK: Bodies
@@ -260,7 +264,7 @@ struct LoopPhases {
       case .reduceRows where !isReduction(i):
         if phase[dst] != p { continue }
         let value = full(Int(instruction.a), &body, &values)
-        values[dst] = body.reducedAlone(instruction.opcode, value, instruction.type)
+        values[dst] = body.reducedAlone(Self.reducer(instruction), value, instruction.type)
         keep(dst, values[dst], &body)
       case .reduceRows:
         if phase[dst] != p + 1 { continue }
@@ -305,11 +309,11 @@ struct LoopPhases {
       pointer: -1, index: .lane, size: reduction.lane.size, offset: reduction.lanes)
     var value = value
     if masked {
-      let neutral = body.constant(reduction.lane, bits: reduction.neutral)
-      value = body.select(body.tail(reduction.lane), value, neutral)
+      let start = body.constant(reduction.lane, bits: reduction.start)
+      value = body.select(body.tail(reduction.lane), value, start)
     }
     let before = body.load(reduction.lane, place)
-    body.store(body.combine(reduction.kind, before, value), place)
+    body.store(body.combine(reduction.reducer, before, value), place)
   }
 
   /// - Parameter sums: the running results of columns so far, in the order of the terminals.
@@ -323,7 +327,7 @@ struct LoopPhases {
       let value = full(terminal.register, &body, &values)
       if shape.terminals[t] == .parts {
         let reduction = LoopReduction(
-          kind: Self.kind(terminal.opcode), lane: terminal.type.lane, lanes: partLanes[t],
+          reducer: terminal.reducer, lane: terminal.type.lane, lanes: partLanes[t],
           argument: argument)
         reductions[p].append(reduction)
         accumulate(value, reduction, &body, masked: masked)
@@ -332,7 +336,7 @@ struct LoopPhases {
           sums.append(body.load(terminal.type.lane, sumAddress(t, argument)))
         }
         sums[column] = body.tile(
-          terminal.combiner, terminal.type, terminal.type, sums[column], value, -1)
+          terminal.reducer.combiner, terminal.type, terminal.type, sums[column], value, -1)
         column += 1
       }
     }
@@ -362,38 +366,39 @@ struct LoopPhases {
 }
 
 extension LoopReduction {
-  /// What changes nothing.
-  var neutral: UInt64 {
-    switch (kind, lane) {
-    case (.sum, _): return 0
-    case (.max, .f32): return UInt64((-Float.infinity).bitPattern)
-    case (.max, .f64): return (-Double.infinity).bitPattern
-    case (.max, .i32): return UInt64(UInt32(bitPattern: Int32.min))
-    case (.max, _): return UInt64(bitPattern: Int64.min)
-    case (.min, .f32): return UInt64(Float.infinity.bitPattern)
-    case (.min, .f64): return Double.infinity.bitPattern
-    case (.min, .i32): return UInt64(UInt32(bitPattern: Int32.max))
-    case (.min, _): return UInt64(bitPattern: Int64.max)
+  /// The bits of what running lanes begin with, which changes nothing.
+  var start: UInt64 {
+    switch lane {
+    case .f32: UInt64(reducer.ofNothing(Float.self).bitPattern)
+    case .f64: reducer.ofNothing(Double.self).bitPattern
+    case .i32, .mask32: UInt64(UInt32(bitPattern: reducer.ofNothing(Int32.self)))
+    case .i64, .mask64: UInt64(bitPattern: reducer.ofNothing(Int64.self))
     }
   }
 }
 
 extension LoopBody {
-  /// The reduction of one element: a sum begins with zero, and there is one kind of NaN.
-  mutating func reducedAlone(_ opcode: Opcode, _ a: Value, _ type: ScalarType) -> Value {
+  /// The reduction of one element: what is computed begins as lanes do, and of an extreme there is one
+  /// kind of NaN.
+  mutating func reducedAlone(_ reducer: Reducer, _ a: Value, _ type: ScalarType) -> Value {
     if !type.isFloating { return a }
-    let zero = number(lane(a), 0)
-    if opcode == .sum { return add(a, zero) }
+    if reducer.extreme == nil {
+      return combine(reducer, a, number(lane(a), reducer.ofNothing(Double.self)))
+    }
     return select(compare(.unordered, a, a), number(lane(a), .nan), a)
   }
 
   /// A running result with one more value; an extreme becomes NaN with the first one and stays it.
-  mutating func combine(
-    _ kind: LoopReduction.Kind, _ before: Value, _ value: Value
-  ) -> Value {
-    if kind == .sum { return add(before, value) }
-    let op: Op = kind == .max ? .max : .min
-    if !lane(value).isFloat { return extreme(op, before, value) }
-    return select(compare(.unordered, value, value), value, binary(op, value, before))
+  mutating func combine(_ reducer: Reducer, _ before: Value, _ value: Value) -> Value {
+    let isFloat = lane(value).isFloat
+    switch reducer {
+    case .sum: return add(before, value)
+    case .product: return isFloat ? mul(before, value) : product(before, value)
+    case .maximum where !isFloat: return extreme(.max, before, value)
+    case .minimum where !isFloat: return extreme(.min, before, value)
+    case .maximum, .minimum:
+      let picked = binary(reducer == .maximum ? .max : .min, value, before)
+      return select(compare(.unordered, value, value), value, picked)
+    }
   }
 }

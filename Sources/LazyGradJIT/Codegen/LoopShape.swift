@@ -49,14 +49,14 @@ struct LoopShape {
       case .tile: if instruction.isPerRow { isRowWise = true }
       case .reduceRows:
         // The planner leaves positions of extremes alone in their loops.
-        if instruction.opcode == .argmax || instruction.opcode == .argmin { return nil }
+        if instruction.opcode.info.search != nil { return nil }
         if kernel.registers[Int(instruction.dst)].isPerRow { isRowWise = true }
       case .expandRows: isRowWise = true
       case .load: if instruction.isPerRow { isRowWise = true }
       }
     }
     // So are those of long rows.
-    for t in 0..<kernel.terminals.count where kernel.terminals[t].isSearch { return nil }
+    for t in 0..<kernel.terminals.count where kernel.terminals[t].search != nil { return nil }
     if isRowWise { rowLength = kernel.columns }
     roles = Array(repeating: .unused, count: kernel.registers.count)
     storeArguments = Array(repeating: -1, count: kernel.registers.count)

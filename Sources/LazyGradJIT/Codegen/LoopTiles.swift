@@ -204,7 +204,7 @@ extension LoopBody {
       ? select(compare(.less, a, b), b, a) : select(compare(.less, b, a), b, a)
   }
 
-  private mutating func product(_ a: Value, _ b: Value) -> Value {
+  mutating func product(_ a: Value, _ b: Value) -> Value {
     if lane(a) == .i32 || hasMasks { return mul(a, b) }
     // AVX2 multiplies halves.
     let low = binary(.mulLow, a, b)

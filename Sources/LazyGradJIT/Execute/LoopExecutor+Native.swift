@@ -183,17 +183,15 @@ extension LoopKernel {
   func fillNeutral(
     _ terminal: UnsafePointer<Terminal>, _ sums: UnsafeMutableRawPointer, count: Int
   ) {
-    let opcode = terminal.pointee.opcode
+    let reducer = terminal.pointee.reducer
     func fill<T>(_ value: T) {
       sums.assumingMemoryBound(to: T.self).update(repeating: value, count: count)
     }
     switch terminal.pointee.type {
-    case .float32:
-      fill(opcode == .sum ? -0.0 as Float : opcode == .max ? -.infinity : .infinity)
-    case .float64:
-      fill(opcode == .sum ? -0.0 : opcode == .max ? -Double.infinity : Double.infinity)
-    case .int32: fill(opcode == .sum ? 0 : opcode == .max ? Int32.min : Int32.max)
-    default: fill(opcode == .sum ? 0 : opcode == .max ? Int64.min : Int64.max)
+    case .float32: fill(reducer.neutral(Float.self))
+    case .float64: fill(reducer.neutral(Double.self))
+    case .int32: fill(reducer.ofNothing(Int32.self))
+    default: fill(reducer.ofNothing(Int64.self))
     }
   }
 

@@ -182,13 +182,14 @@ extension LoopKernel {
         memcpy(sums, source, slice.count &* type.size)
       } else {
         Tile.run(
-          terminal.pointee.combiner, type: type, to: type, dst: sums, a: sums, b: source, c: nil,
+          terminal.pointee.reducer.combiner, type: type, to: type, dst: sums, a: sums, b: source,
+          c: nil,
           count: slice.count)
       }
       return
     }
     let slot = partial(t, slice, context)
-    if terminal.pointee.isSearch {
+    if terminal.pointee.search != nil {
       var position = 0
       Reduce.rows(
         terminal.pointee.opcode, type: type, src: source, rows: 1, columns: slice.count,
@@ -198,8 +199,7 @@ extension LoopKernel {
       slot.storeBytes(of: slice.column &+ position, toByteOffset: 8, as: Int.self)
       return
     }
-    var result = Accumulator()
-    result.reduce(terminal.pointee.opcode, type, source, count: slice.count)
+    let result = Accumulator(terminal.pointee.reducer, type, part: source, count: slice.count)
     slot.storeBytes(of: result.bits(type), as: UInt64.self)
   }
 
@@ -219,31 +219,30 @@ extension LoopKernel {
     let rowBytes = slicesPerRow &* terminal.partialBytes
     for row in 0..<rows {
       let results = partials + row &* rowBytes
-      if terminal.isSearch {
-        let position = foundPosition(terminal, results)
+      if let search = terminal.search {
+        let position = foundPosition(search, terminal.type, results)
         place.storeBytes(of: position, toByteOffset: 8 &* row, as: Int.self)
       } else {
-        var total = Accumulator()
-        total.combine(terminal.opcode, terminal.type, results, count: slicesPerRow)
+        let total = Accumulator(
+          terminal.reducer, terminal.type, partials: results, count: slicesPerRow)
         total.store(terminal.type, place + row &* terminal.type.size)
       }
     }
   }
 
   /// The first position of the extreme among those of slices; the first NaN if there is one.
-  private func foundPosition(_ terminal: Terminal, _ found: UnsafeMutableRawPointer) -> Int {
+  private func foundPosition(
+    _ search: Extreme, _ type: ScalarType, _ found: UnsafeMutableRawPointer
+  ) -> Int {
     var best = 0
-    func isBetter<T: Comparable>(_ x: T, than y: T) -> Bool {
-      terminal.opcode == .argmax ? x > y : x < y
-    }
     for k in 1..<slicesPerRow {
-      if terminal.type.isFloating {
+      if type.isFloating {
         let value = (found + 16 &* k).load(as: Double.self)
         let known = (found + 16 &* best).load(as: Double.self)
         if known.isNaN { break }
-        if value.isNaN || isBetter(value, than: known) { best = k }
-      } else if isBetter(
-        (found + 16 &* k).load(as: Int64.self), than: (found + 16 &* best).load(as: Int64.self))
+        if value.isNaN || search.beats(value, known) { best = k }
+      } else if search.beats(
+        (found + 16 &* k).load(as: Int64.self), (found + 16 &* best).load(as: Int64.self))
       {
         best = k
       }

@@ -32,7 +32,6 @@ struct Accumulator {
   /// The columns that are summed: all, or those of a panel.
   var firstColumn = 0
   var width = 0
-  var isStarted = false
   /// Nothing has gone into the running sums of a panel yet.
   var isFresh = false
 }
@@ -174,8 +173,7 @@ extension LoopKernel {
     _ terminal: Terminal, _ source: UnsafeMutableRawPointer, _ count: Int,
     _ total: UnsafeMutablePointer<Accumulator>, _ context: RunContext
   ) {
-    var result = Accumulator()
-    result.reduce(terminal.opcode, terminal.type, source, count: count)
+    let result = Accumulator(terminal.reducer, terminal.type, part: source, count: count)
     if terminal.partialCount == 0 {
       // The only part.
       total.pointee = result
@@ -189,8 +187,11 @@ extension LoopKernel {
   func finishChunk(_ t: Int, _ context: RunContext) {
     let terminal = (terminals.base + t).pointee
     if rows == 0 {
-      // The sum of nothing; the recorder lets no other reduction of nothing through.
-      memset(context.address(terminal.place), 0, terminal.resultCount * terminal.type.size)
+      // A row without elements for every result.
+      let place = context.address(terminal.place)
+      Reduce.rows(
+        terminal.opcode, type: terminal.type, src: place, rows: terminal.resultCount, columns: 0,
+        dst: place)
       return
     }
     if terminal.kind == .columns { return }
@@ -244,8 +245,8 @@ extension LoopKernel {
     into result: UnsafeMutableRawPointer, count: Int
   ) {
     Tile.run(
-      terminal.combiner, type: terminal.type, to: terminal.type, dst: result, a: total, b: part,
-      c: nil, count: count)
+      terminal.reducer.combiner, type: terminal.type, to: terminal.type, dst: result, a: total,
+      b: part, c: nil, count: count)
   }
 
   /// Combines the partial results.
@@ -261,12 +262,11 @@ extension LoopKernel {
         }
         continue
       }
-      var total = Accumulator()
-      if terminal.isPerRow, terminal.partialCount == rows {
-        total.combine(terminal.opcode, terminal.type, values: partials, count: rows)
-      } else {
-        total.combine(terminal.opcode, terminal.type, partials, count: terminal.partialCount)
-      }
+      let (reducer, type) = (terminal.reducer, terminal.type)
+      let total =
+        terminal.isPerRow && terminal.partialCount == rows
+        ? Accumulator(reducer, type, values: partials, count: rows)
+        : Accumulator(reducer, type, partials: partials, count: terminal.partialCount)
       total.store(terminal.type, context.address(terminal.place))
     }
   }
@@ -309,64 +309,55 @@ extension Accumulator {
     type.isFloating ? double.bitPattern : UInt64(bitPattern: int)
   }
 
-  /// Takes in the elements of one part.
-  mutating func reduce(
-    _ opcode: Opcode, _ type: ScalarType, _ part: UnsafeMutableRawPointer, count: Int
+  /// The result of the elements of one part.
+  init(
+    _ reducer: Reducer, _ type: ScalarType, part: UnsafeMutableRawPointer, count: Int
   ) {
-    switch (opcode, type.isFloating) {
-    case (.sum, true): double = Reduce.sum(type: type, part, count: count)
-    case (.sum, false): int &+= Reduce.integerSum(type: type, part, count: count)
-    case (.max, true): merge(Reduce.max(type: type, part, count: count), isMax: true)
-    case (.max, false): merge(Reduce.integerMax(type: type, part, count: count), isMax: true)
-    case (_, true): merge(Reduce.min(type: type, part, count: count), isMax: false)
-    case (_, false): merge(Reduce.integerMin(type: type, part, count: count), isMax: false)
+    if type.isFloating {
+      double = Reduce.float(reducer, type: type, part, count: count)
+    } else {
+      int = Reduce.integer(reducer, type: type, part, count: count)
     }
-    isStarted = true
   }
 
-  /// Takes in all elements, part by part.
-  fileprivate mutating func combine(
-    _ opcode: Opcode, _ type: ScalarType, values: UnsafeMutableRawPointer, count: Int
+  /// The result of all elements, part by part.
+  fileprivate init(
+    _ reducer: Reducer, _ type: ScalarType, values: UnsafeMutableRawPointer, count: Int
   ) {
-    let length = Summation.blockLength
-    let parts = (count + length - 1) / length
-    func elements(_ part: Int) -> (UnsafeMutableRawPointer, Int) {
-      (values + part * length * type.size, min(length, count - part * length))
-    }
-    if opcode == .sum, type.isFloating {
-      double = Summation.sum(0, parts) {
-        let (part, count) = elements($0)
-        return Reduce.sum(type: type, part, count: count)
-      }
+    if !type.isFloating {
+      int = Reduce.integer(reducer, type: type, values, count: count)
       return
     }
-    for part in 0..<parts {
-      let (part, count) = elements(part)
-      reduce(opcode, type, part, count: count)
+    let length = Summation.blockLength
+    let parts = (count + length - 1) / length
+    func result(_ part: Int) -> Double {
+      Reduce.float(
+        reducer, type: type, values + part * length * type.size,
+        count: min(length, count - part * length))
     }
+    double =
+      reducer.isPairwise
+      ? Summation.sum(0, parts, result)
+      : (1..<parts).reduce(result(0)) { reducer.combined($0, result($1)) }
   }
 
-  /// Takes in partial results: doubles of floats, 64-bit integers of the others.
-  mutating func combine(
-    _ opcode: Opcode, _ type: ScalarType, _ partials: UnsafeMutableRawPointer, count: Int
+  /// The result of partial ones: doubles of floats, 64-bit integers of the others.
+  init(
+    _ reducer: Reducer, _ type: ScalarType, partials: UnsafeMutableRawPointer, count: Int
   ) {
+    if !type.isFloating {
+      int = Reduce.integer(reducer, type: .int64, partials, count: count)
+      return
+    }
     let doubles = partials.assumingMemoryBound(to: Double.self)
-    let integers = partials.assumingMemoryBound(to: Int64.self)
-    if opcode == .sum, type.isFloating {
+    if reducer.isPairwise {
       double = Summation.sum(doubles, count)
       return
     }
-    // In registers: the compiler doesn't know that the results are elsewhere.
-    var total = self
-    for i in 0..<count {
-      switch (opcode, type.isFloating) {
-      case (.sum, _): total.int &+= integers[i]
-      case (_, true): total.merge(doubles[i], isMax: opcode == .max)
-      case (_, false): total.merge(integers[i], isMax: opcode == .max)
-      }
-      total.isStarted = true
-    }
-    self = total
+    // In a register: the compiler doesn't know that the result is elsewhere.
+    var total = doubles[0]
+    for i in 1..<count { total = reducer.combined(total, doubles[i]) }
+    double = total
   }
 
   /// The result of the only part, from machine code.
@@ -376,15 +367,6 @@ extension Accumulator {
     } else {
       int = result.load(as: Int64.self)
     }
-  }
-
-  /// The greater or the smaller; not-a-number wins.
-  fileprivate mutating func merge(_ x: Double, isMax: Bool) {
-    if !isStarted || x.isNaN || (!double.isNaN && (isMax ? x > double : x < double)) { double = x }
-  }
-
-  fileprivate mutating func merge(_ x: Int64, isMax: Bool) {
-    if !isStarted || (isMax ? x > int : x < int) { int = x }
   }
 
   func store(_ type: ScalarType, _ address: UnsafeMutableRawPointer) {

@@ -5,6 +5,9 @@ extension LoopKernel {
   /// Works off one result row's columns of one block.
   func searchColumns(chunk: Int, _ context: RunContext) {
     let terminal = terminals[0]
+    guard let extreme = terminal.search else {
+      preconditionFailure("search: expected an extreme, got \(terminal.reducer)")
+    }
     let blocks = (columns &+ Summation.blockLength &- 1) / Summation.blockLength
     let (result, block) = (chunk / blocks, chunk % blocks)
     let first = block &* Summation.blockLength
@@ -17,7 +20,8 @@ extension LoopKernel {
     let best = context.scratch + layout.accumulators + ScratchLayout.accumulatorHead
     func find<T: Comparable>(_: T.Type, _ isUnordered: (T) -> Bool) {
       search(
-        terminal, source.assumingMemoryBound(to: T.self), best.assumingMemoryBound(to: T.self),
+        extreme, terminal, source.assumingMemoryBound(to: T.self),
+        best.assumingMemoryBound(to: T.self),
         found, count, isUnordered)
     }
     switch terminal.type {
@@ -32,18 +36,17 @@ extension LoopKernel {
   /// The first one of equal elements, or the first NaN, as in NumPy.
   @inline(__always)
   private func search<T: Comparable>(
-    _ terminal: Terminal, _ source: UnsafePointer<T>, _ best: UnsafeMutablePointer<T>,
-    _ found: UnsafeMutablePointer<Int64>, _ count: Int, _ isUnordered: (T) -> Bool
+    _ extreme: Extreme, _ terminal: Terminal, _ source: UnsafePointer<T>,
+    _ best: UnsafeMutablePointer<T>, _ found: UnsafeMutablePointer<Int64>, _ count: Int,
+    _ isUnordered: (T) -> Bool
   ) {
     found.update(repeating: 0, count: count)
     best.update(from: source, count: count)
-    let isMax = terminal.opcode == .argmax
     for row in 1..<max(terminal.period, 1) {
       let elements = source + row &* columns
       for column in 0..<count {
         let (x, known) = (elements[column], best[column])
-        let isBetter = isMax ? x > known : x < known
-        if isBetter || (isUnordered(x) && !isUnordered(known)) {
+        if extreme.beats(x, known) || (isUnordered(x) && !isUnordered(known)) {
           best[column] = x
           found[column] = Int64(row)
         }

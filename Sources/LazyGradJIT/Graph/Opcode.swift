@@ -35,6 +35,8 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   /// Rows of a value replaced by others; appended, like all that come after it.
   case setRows
   case cbrt
+  /// A reduction.
+  case prod
 }
 
 /// How the planner treats an operation.
@@ -87,6 +89,8 @@ package struct OpInfo: Sendable {
   package let isExpensive: Bool
   /// Whether a gradient flows through it.
   package let isDifferentiable: Bool
+  /// How a reduction combines elements; of a search, what finds the value.
+  package let reducer: Reducer?
   /// What the derivative with respect to operand a, b and c reads.
   package let needs: (a: Needs, b: Needs, c: Needs)
   /// How its results on floats come about.
@@ -116,6 +120,8 @@ extension Opcode {
     static var floating: Recording { Recording(rawValue: 2) }
     /// The result is a bool.
     static var bool: Recording { Recording(rawValue: 4) }
+    /// The result is an int64.
+    static var int64: Recording { Recording(rawValue: 8) }
 
     /// Whether all of `other` hold; the generic operation is a call.
     @inline(__always)
@@ -129,6 +135,7 @@ extension Opcode {
       var row: Recording = info.isDifferentiable ? .differentiable : []
       if info.typeRule == .floating { row.insert(.floating) }
       if info.typeRule == .bool { row.insert(.bool) }
+      if info.typeRule == .int64 { row.insert(.int64) }
       (table + Int(opcode.rawValue)).initialize(to: row)
     }
     return UnsafePointer(table)
@@ -137,14 +144,14 @@ extension Opcode {
   private static func row(_ opcode: Opcode) -> OpInfo {
     func row(
       _ name: String, _ arity: Int, _ opClass: OpClass, _ rule: TypeRule = .same,
-      expensive: Bool = false, differentiable: Bool = true,
+      expensive: Bool = false, differentiable: Bool = true, reducer: Reducer? = nil,
       a: Needs = [], b: Needs = [], c: Needs = [], rounding: Rounding = .exact,
       function: (any ElementaryFunction.Type)? = nil
     ) -> OpInfo {
       OpInfo(
         opcode: opcode, name: name, arity: arity, opClass: opClass, typeRule: rule,
-        isExpensive: expensive, isDifferentiable: differentiable, needs: (a, b, c),
-        rounding: rounding, function: function)
+        isExpensive: expensive, isDifferentiable: differentiable, reducer: reducer,
+        needs: (a, b, c), rounding: rounding, function: function)
     }
     /// An elementary function of one operand, whose derivative reads `needs`.
     func elementary(
@@ -204,11 +211,13 @@ extension Opcode {
     case .logicalAnd: return predicate("logicalAnd")
     case .logicalOr: return predicate("logicalOr")
     case .select: return row("where", 3, .elementwise, b: .a, c: .a)
-    case .sum: return row("sum", 1, .reduction, rounding: .ordered)
-    case .max: return row("max", 1, .reduction, a: .a)
-    case .min: return row("min", 1, .reduction, a: .a)
-    case .argmax: return row("argmax", 1, .reduction, .int64, differentiable: false)
-    case .argmin: return row("argmin", 1, .reduction, .int64, differentiable: false)
+    case .sum: return row("sum", 1, .reduction, reducer: .sum, rounding: .ordered)
+    case .max: return row("max", 1, .reduction, reducer: .maximum, a: .a)
+    case .min: return row("min", 1, .reduction, reducer: .minimum, a: .a)
+    case .argmax:
+      return row("argmax", 1, .reduction, .int64, differentiable: false, reducer: .maximum)
+    case .argmin:
+      return row("argmin", 1, .reduction, .int64, differentiable: false, reducer: .minimum)
     case .matmul: return row("matmul", 2, .matmul, a: .b, b: .a, rounding: .fused)
     case .gatherRows: return row("gatherRows", 2, .move, a: .b)
     case .scatterAddRows: return row("scatterAddRows", 3, .move, b: .c, rounding: .ordered)
@@ -218,6 +227,7 @@ extension Opcode {
     case .attach: return row("attach", 2, .alias, a: .output)
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
     case .cbrt: return elementary("cbrt", Cbrt.self, .output)
+    case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     }
   }
 }

@@ -115,7 +115,8 @@ extension Tape {
     return tape.makeHandle(id, recent)
   }
 
-  /// Records a reduction of a handle's value. Over no axes it is a copy; integers are summed as int64.
+  /// Records a reduction of a handle's value. Over no axes it is a copy; what computes
+  /// something of integers does it in int64.
   package static func reduction(
     _ opcode: Opcode, _ x: SlotRef, over axes: AxisSet, keepDims: Bool, mode: RecordMode
   ) -> NewHandle {
@@ -124,7 +125,9 @@ extension Tape {
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
     var a = tape.operand(x)
-    if opcode == .sum, !x.pointee.type.isFloating { a = tape.converted(a, to: .int64, mode) }
+    if !x.pointee.type.isFloating, opcode.info.reducer?.extreme == nil {
+      a = tape.converted(a, to: .int64, mode)
+    }
     return tape.makeHandle(
       tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, .inherited), recent)
   }
@@ -140,7 +143,7 @@ extension Tape {
         .copy, nodes[Int(a)].type, nodes[Int(a)].shape, a, Tape.none, Tape.none, mode,
         inherited: inherited)
     }
-    let type = opcode == .argmax || opcode == .argmin ? .int64 : nodes[Int(a)].type
+    let type = recording(opcode).contains(.int64) ? .int64 : nodes[Int(a)].type
     var result = a
     var rest = axes
     repeat {

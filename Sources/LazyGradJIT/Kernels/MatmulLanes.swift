@@ -33,6 +33,9 @@ extension SIMD4: MatmulLanes where Scalar == Float {
   @inline(__always) static var width: Int { 4 }
 
   @inline(__always)
+  func adding(_ other: SIMD4<Float>) -> SIMD4<Float> { self + other }
+
+  @inline(__always)
   func adding(_ a: SIMD4<Float>, times b: SIMD4<Float>) -> SIMD4<Float> { self + a * b }
 
   @inline(__always)
@@ -97,6 +100,9 @@ extension SIMD4: MatmulLanes where Scalar == Float {
 
 extension SIMD2: MatmulLanes where Scalar == Double {
   @inline(__always) static var width: Int { 2 }
+
+  @inline(__always)
+  func adding(_ other: SIMD2<Double>) -> SIMD2<Double> { self + other }
 
   @inline(__always)
   func adding(_ a: SIMD2<Double>, times b: SIMD2<Double>) -> SIMD2<Double> { self + a * b }

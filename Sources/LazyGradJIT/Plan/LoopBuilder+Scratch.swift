@@ -26,7 +26,9 @@ extension LoopBuilder {
       let slices = (columns + Summation.blockLength - 1) / Summation.blockLength
       return (rows * slices, terminal.partialBytes)
     case .columns:
-      if panelColumns > 0 || terminal.isSearch || terminal.period != rows || rows <= terminal.part {
+      if panelColumns > 0 || terminal.search != nil || terminal.period != rows
+        || rows <= terminal.part
+      {
         return (0, 0)
       }
       let bytes = ArenaAllocator.rounded(columns * terminal.type.size)

@@ -289,13 +289,17 @@ struct LoopBuilder {
     let kind: LoopKernel.Terminal.Kind =
       panelColumns > 0
       ? (dims[2] == 1 ? .rows : .columns) : dims[0] == 1 && dims[2] == 1 ? .everything : .columns
+    guard let reducer = entry.node.opcode.info.reducer else {
+      preconditionFailure("loop builder: expected a reduction, got \(entry.node.opcode.info.name)")
+    }
     bytesWritten += planner.byteCount(i)
     terminals.append(
       LoopKernel.Terminal(
-        kind: kind, opcode: entry.node.opcode, type: type,
+        kind: kind, opcode: entry.node.opcode, reducer: reducer,
+        search: entry.node.opcode.info.search, type: type,
         register: Int(input), isPerRow: readsRows, period: dims[1],
         resultCount: dims[0] * dims[2], place: entry.place, part: partRows,
-        run: entry.node.opcode == .sum && type.isFloating
+        run: reducer.isPairwise && type.isFloating
           ? Summation.runRows(columns: columns) : .max >> 1,
         partials: entry.place))
   }

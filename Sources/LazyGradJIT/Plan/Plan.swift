@@ -183,7 +183,7 @@ package final class LoopKernel: @unchecked Sendable {
       let panels = (columns + panelColumns - 1) / panelColumns
       chunkCount =
         chunkPanels > 0 ? (rows * panels + chunkPanels - 1) / chunkPanels : panels
-    } else if let search = terminals.first, search.isSearch {
+    } else if let search = terminals.first, search.search != nil {
       // One result row of some columns.
       isColumnSearch = true
       let blocks = (columns + Summation.blockLength - 1) / Summation.blockLength
@@ -316,6 +316,9 @@ package final class LoopKernel: @unchecked Sendable {
     package enum Kind: UInt8, Sendable { case everything, columns, rows }
     package var kind: Kind
     package var opcode: Opcode
+    package let reducer: Reducer
+    /// What the position of is wanted; then a partial result is a value and its position.
+    let search: Extreme?
     package var type: ScalarType
     package var register: Int
     package var isPerRow: Bool
@@ -333,10 +336,8 @@ package final class LoopKernel: @unchecked Sendable {
     package var partials: Place
     package var partialCount = 0
 
-    /// Whether it is the position of an extreme: a value and its position per partial result.
-    var isSearch: Bool { opcode == .argmax || opcode == .argmin }
     /// `everything` and `rows`: bytes of the result of a part.
-    var partialBytes: Int { isSearch ? 16 : 8 }
+    var partialBytes: Int { search != nil ? 16 : 8 }
 
     /// `columns`: how often the runs of a result row or part are halved until each is one.
     var levels: Int {
@@ -344,9 +345,6 @@ package final class LoopKernel: @unchecked Sendable {
       let rows = partialCount > 0 ? part : period
       return Summation.levels((rows + run - 1) / run)
     }
-
-    /// The operation that combines two partial results.
-    var combiner: Opcode { opcode == .sum ? .add : opcode == .max ? .maximum : .minimum }
   }
 
   /// The matrix product that fills a register before a block is computed.

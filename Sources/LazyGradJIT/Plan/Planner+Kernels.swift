@@ -7,7 +7,7 @@ extension Planner {
     let node = entries[i].node
     let dims = layout(node.attribute).dims
     let (outer, length, inner) = (dims[0], dims[1], dims[2])
-    if node.opcode == .argmax || node.opcode == .argmin {
+    if node.opcode.info.search != nil {
       if inner > 1 {
         let operand = input(i, 0)
         if !isInOrder(operand) {

@@ -24,7 +24,7 @@ struct ScratchLayout {
     accumulators = segments + rounded(terms * MemoryLayout<MatmulSegment>.stride)
     // A part that isn't complete, or a row of sums and those of runs that wait.
     let accumulated = terminals.map {
-      $0.kind == .columns && !$0.isSearch
+      $0.kind == .columns && $0.search == nil
         ? (1 + $0.levels) * Self.rowBytes(columns: columns) : Summation.blockLength * 8
     }
     accumulatorStride = Self.accumulatorHead + rounded(accumulated.max() ?? 0) + 64

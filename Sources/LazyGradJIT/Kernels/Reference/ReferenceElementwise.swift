@@ -91,7 +91,7 @@ extension Reference {
     }
   }
 
-  private static func binary(_ opcode: Opcode, _ x: Double, _ y: Double) -> Double {
+  static func binary(_ opcode: Opcode, _ x: Double, _ y: Double) -> Double {
     if let function = opcode.info.function { return function.reference(x, y) }
     return switch opcode {
     case .add: x + y
@@ -130,7 +130,7 @@ extension Reference {
     }
   }
 
-  private static func binary(_ opcode: Opcode, _ x: Int64, _ y: Int64) -> Int64 {
+  static func binary(_ opcode: Opcode, _ x: Int64, _ y: Int64) -> Int64 {
     switch opcode {
     case .add: x &+ y
     case .sub: x &- y

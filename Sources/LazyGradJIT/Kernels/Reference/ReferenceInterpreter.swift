@@ -38,7 +38,7 @@ package enum Reference {
       let map = layout(node.attribute)
       let places = ReferenceArray.places(map.dims, map.strides, from: node.offset)
       result = operands[0].taking(places, dims: map.dims)
-    case .sum, .max, .min, .argmax, .argmin:
+    case _ where node.opcode.info.opClass == .reduction:
       result = reduction(
         node.opcode, node.type, operands[0], view: layout(node.attribute).dims, dims: dims)
     case .matmul: result = matmul(node.type, operands[0], operands[1], dims: dims)

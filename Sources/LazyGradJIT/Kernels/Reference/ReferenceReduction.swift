@@ -4,11 +4,14 @@
 extension Reference {
   /// Reduces the middle axis of an operand that is viewed as `[outer, length, inner]` in C order.
   ///
-  /// The sum of nothing is 0; the other reductions need at least one element. NaN counts as the
-  /// extreme, and of equal extremes the first is taken.
+  /// A reduction is its elementwise operation on one element after the other, from what there is of
+  /// none. For a search NaN counts as the extreme, and of equal extremes the first is taken.
   static func reduction(
     _ opcode: Opcode, _ type: ScalarType, _ a: ReferenceArray, view: [Int], dims: [Int]
   ) -> ReferenceArray {
+    guard let reducer = opcode.info.reducer else {
+      preconditionFailure("reference: \(opcode) is not a reduction")
+    }
     let (outer, length, inner) = (view[0], view[1], view[2])
     var floats: [Double] = []
     var integers: [Int64] = []
@@ -17,21 +20,20 @@ extension Reference {
         let places = (0..<length).map { (o * length + $0) * inner + i }
         if a.type.isFloating {
           let run = places.map { a.floats[$0] }
-          switch opcode {
-          case .sum: floats.append(run.reduce(0, +))
-          case .max: floats.append(run.dropFirst().reduce(run[0], larger))
-          case .min: floats.append(run.dropFirst().reduce(run[0], smaller))
-          case .argmax: integers.append(Int64(firstExtreme(run) { $0 > $1 }))
-          default: integers.append(Int64(firstExtreme(run) { $0 < $1 }))
+          if let search = opcode.info.search {
+            integers.append(Int64(firstExtreme(run, search.beats)))
+          } else {
+            floats.append(
+              run.reduce(reducer.ofNothing(Double.self)) { binary(reducer.combiner, $0, $1) })
           }
         } else {
           let run = places.map { a.integers[$0] }
-          switch opcode {
-          case .sum: integers.append(run.reduce(0, &+))
-          case .max: integers.append(run.max()!)
-          case .min: integers.append(run.min()!)
-          case .argmax: integers.append(Int64(run.firstIndex(of: run.max()!)!))
-          default: integers.append(Int64(run.firstIndex(of: run.min()!)!))
+          if let search = opcode.info.search {
+            integers.append(
+              Int64(run.indices.reduce(0) { search.beats(run[$1], run[$0]) ? $1 : $0 }))
+          } else {
+            integers.append(
+              run.reduce(reducer.ofNothing(Int64.self)) { binary(reducer.combiner, $0, $1) })
           }
         }
       }
