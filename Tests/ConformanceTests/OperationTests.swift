@@ -59,6 +59,12 @@ private struct Deviation: Sendable {
         && seeds.allSatisfy { abs($0 / seeds[0] - 1) < 1e-12 }
     },
     Deviation(
+      operation: "cbrt", tag: "special", reason: "x^2 underflows in MyGrad's gradient, y^2 does not here"
+    ) { outcome in
+      let (x, gradient) = (outcome.inputs[0][0], outcome.gradients[0]![0])
+      return x != 0 && x * x == 0 && gradient.isFinite && gradient > 1e190
+    },
+    Deviation(
       operation: "logsoftmax", tag: "stability", reason: "log 2 is not lost beside 2e50"
     ) { outcome in
       Array(outcome.result.elements(as: Double.self)[3...4]).allSatisfy { abs($0 + log(2)) < 1e-15 }

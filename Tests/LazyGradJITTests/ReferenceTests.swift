@@ -78,6 +78,7 @@ private let elementwiseCases: [Case] = [
   Case(.tanh, [f64([0, inf, -inf])], f64([0, 1, -1])),
   Case(.sigmoid, [f64([0, 1000, -1000])], f64([0.5, 1, 0])),
   Case(.erf, [f64([0, inf, -inf])], f64([0, 1, -1])),
+  Case(.cbrt, [f64([0, 8, -1, -inf])], f64([0, 2, -1, -inf])),
   Case(.relu, [f32([-inf, -1, 0, 2, nan])], f32([0, 0, 0, 2, nan])),
   Case(.relu, [ints([-4, 4])], ints([0, 4])),
   Case(.floor, [f32([1.5, -1.5, -2])], f32([1, -2, -2])),
