@@ -59,7 +59,8 @@ private struct Deviation: Sendable {
         && seeds.allSatisfy { abs($0 / seeds[0] - 1) < 1e-12 }
     },
     Deviation(
-      operation: "cbrt", tag: "special", reason: "x^2 underflows in MyGrad's gradient, y^2 does not here"
+      operation: "cbrt", tag: "special",
+      reason: "x^2 underflows in MyGrad's gradient, y^2 does not here"
     ) { outcome in
       let (x, gradient) = (outcome.inputs[0][0], outcome.gradients[0]![0])
       return x != 0 && x * x == 0 && gradient.isFinite && gradient > 1e190
