@@ -3,6 +3,7 @@
 
 import Foundation
 import LazyGrad
+import LazyGradJIT
 import Synchronization
 import Testing
 
@@ -77,11 +78,13 @@ import Testing
     }
   }
 
-  /// Runs `body` on a thread of its own, which ends with it.
+  /// Runs `body` on a thread of its own, which ends with it, and on a tape on which no other test holds
+  /// anything.
   static func onNewThread<R>(_ body: @escaping @Sendable () -> R) -> R {
     let box = Box<R>()
     let done = DispatchSemaphore(value: 0)
     let thread = Thread {
+      Tape.renew()
       box.value = body()
       done.signal()
     }

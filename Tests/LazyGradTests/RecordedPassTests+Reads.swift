@@ -259,7 +259,6 @@ extension RecordedPassTests {
   /// and after a copy, and so are the gradients.
   @Test func aCopyLeavesTheTapeAsAWalkDoes() {
     ConcurrencyTests.onNewThread {
-      Tape.renew()
       LazyGradEngine.clearPlanCache()
       let before = Tape.current.passesCopied
       for seed in UInt64(1)...400 {
@@ -299,7 +298,6 @@ extension RecordedPassTests {
   @Test(arguments: [8, 11, 25, 61, 150, 1024, TapeLimits.usual.windowRecords])
   func aCopyIsOfTheSameCircumstances(window: UInt32) {
     ConcurrencyTests.onNewThread {
-      Tape.renew()
       let isUsual = window == TapeLimits.usual.windowRecords
       Tape.withLimits(isUsual ? .usual : TapeLimits(windowRecords: window)) { self.compareCopies() }
     }

@@ -83,7 +83,6 @@ import Testing
 
   @Test func aCompositeIsOneHandleAndItsNodes() {
     ConcurrencyTests.onNewThread {
-      Tape.renew()
       Tape.withLimits(.usual) { countNodes() }
     }
   }

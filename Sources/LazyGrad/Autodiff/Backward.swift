@@ -249,10 +249,3 @@ extension Differentiation {
     GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
 }
-
-extension Tensor {
-  /// A handle that is made while its tape is locked: the window is looked at by the next one.
-  convenience init(_ slot: SlotRef, deferringGrowth: Bool) {
-    self.init(unchecked: slot)
-  }
-}

@@ -103,7 +103,7 @@ struct GraphWalk {
       check?.verify(collected)
       results = variables.map { variable in
         guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
-        return Tensor(tape.makeSlot(handle(g)), deferringGrowth: true)
+        return Tensor(unchecked: tape.makeSlot(handle(g)))
       }
       for g in collected.values where g != Tape.none { tape.letGo(g) }
     }
@@ -226,8 +226,8 @@ struct GraphWalk {
   private func zeros(_ tensor: Tensor) -> Tensor {
     let zero = tape.append(.scalar, tensor.slot.pointee.type, shape: LayoutTable.scalar)
     return Tensor(
-      tape.makeSlot(tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero)),
-      deferringGrowth: true)
+      unchecked: tape.makeSlot(
+        tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero)))
   }
 
   // MARK: Clearing and checking

@@ -229,6 +229,6 @@ final class CustomRule {
 extension BackwardPass {
   /// A tensor of a node's value, for code outside of the library.
   fileprivate func tensor(_ n: UInt32) -> Tensor {
-    Tensor(tape.makeSlot(emit(.copy, value(n))), deferringGrowth: true)
+    Tensor(unchecked: tape.makeSlot(emit(.copy, value(n))))
   }
 }

@@ -64,7 +64,8 @@ public final class Tensor {
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
-  /// Makes the object without looking whether the window is full.
+  /// Makes the object without looking whether the window is full: while the tape is locked the next one
+  /// looks.
   init(unchecked slot: SlotRef) {
     self.slot = slot
     related = nil

@@ -2,8 +2,8 @@
 // in static single assignment form. LoopTiles and LoopElementary write them, LoopEmitter turns them
 // into instructions.
 
-/// What the lanes of a value are. Masks are mask registers with AVX-512 and lanes of ones with AVX2,
-/// where they have a width.
+/// What the lanes of a value are. Masks are registers of their own or lanes of ones, which have a width,
+/// as the target has it.
 enum LoopLane: UInt8 {
   case f32, f64, i32, i64, mask32, mask64
 
@@ -76,7 +76,7 @@ struct LoopBody {
     case sqrt, round, abs
     /// a * b + c, c - a * b, a * b - c, with one rounding.
     case fma, fnma, fms
-    /// a * 2^b for floats: AVX-512 only.
+    /// a * 2^b for floats, where the target has it.
     case scale
     case shiftLeft, shiftRight
     /// Products of the low halves of 64-bit lanes.
@@ -146,7 +146,7 @@ struct LoopBody {
 
   init(_ instructionSet: InstructionSet) { self.instructionSet = instructionSet }
 
-  var hasMasks: Bool { instructionSet == .avx512 }
+  var target: Target { instructionSet.target }
 
   subscript(value: Value) -> Node { nodes[Int(value)] }
   func lane(_ value: Value) -> LoopLane { nodes[Int(value)].lane }

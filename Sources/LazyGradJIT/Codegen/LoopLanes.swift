@@ -44,7 +44,7 @@ struct LoopLanes: ElementaryLanes {
   func atMost(_ x: Value, _ limit: Double) -> Value { binary(.min, number(limit), x) }
   func atLeast(_ x: Value, _ limit: Double) -> Value { binary(.max, number(limit), x) }
   func scaled(_ x: Value, _ k: Value) -> Value {
-    body.pointee.hasMasks ? binary(.scale, x, k) : scaledByHalves(x, k)
+    body.pointee.target.scalesByPowers ? binary(.scale, x, k) : scaledByHalves(x, k)
   }
 
   func addBits(_ a: Value, _ b: Value) -> Value { body.pointee.binary(.add, a, b, as: integers) }

@@ -21,9 +21,9 @@ struct LoopSteps {
     self.single = single
     self.masked = masked
     let isCheap = Self.isCheap(single)
-    let registers = single.hasMasks ? 32 : 16
+    let registers = single.target.vectorRegisters
     let around = reductions.map { LoopAddress.laneBytes / ($0.lane.size * lanes) }.max() ?? 1
-    let least = isCheap && !single.hasMasks ? 4 : 2
+    let least = isCheap && single.target.vectorRegisters < 32 ? 4 : 2
     let count = single.nodes.count * around > Self.longestBody ? least : max(least, around)
     if single.nodes.count * count > Self.longestBody {
       main = nil

@@ -17,7 +17,7 @@ extension ScalarType {
 }
 
 extension LoopBody {
-  /// Whether the caller computes a cast: AVX2 has no conversions between floats and 64-bit integers,
+  /// Whether the caller computes a cast where there are no conversions between floats and 64-bit integers,
   /// and only the one to doubles is worth composing.
   static func needsHelp(casting source: ScalarType, to target: ScalarType) -> Bool {
     source == .int64 && target == .float32 || source.isFloating && target == .int64
@@ -52,12 +52,12 @@ extension LoopBody {
 
   /// A bool for 64-bit lanes.
   private mutating func wide(_ mask: Value) -> Value {
-    hasMasks || lane(mask) == .mask64 ? mask : change(.widenMask, mask, to: .mask64)
+    target.hasMaskRegisters || lane(mask) == .mask64 ? mask : change(.widenMask, mask, to: .mask64)
   }
 
   /// A comparison of 64-bit lanes as a bool.
   private mutating func narrow(_ mask: Value) -> Value {
-    hasMasks || lane(mask) == .mask32 ? mask : change(.narrowMask, mask, to: .mask32)
+    target.hasMaskRegisters || lane(mask) == .mask32 ? mask : change(.narrowMask, mask, to: .mask32)
   }
 
   /// Whatever is not zero is true, NaN too.
@@ -170,7 +170,7 @@ extension LoopBody {
     case .neg: return wrapped(sub(zero, a), type)
     case .abs:
       if isUnsigned { return a }
-      return lane == .i32 || hasMasks
+      return lane == .i32 || target.hasWideIntegers
         ? unary(.abs, a) : select(compare(.less, a, zero), sub(zero, a), a)
     case .sign:
       let positive = select(compare(.less, zero, a), integer(lane, 1), zero)
@@ -199,14 +199,14 @@ extension LoopBody {
   }
 
   mutating func extreme(_ op: Op, _ a: Value, _ b: Value) -> Value {
-    if lane(a) == .i32 || hasMasks { return binary(op, a, b) }
+    if lane(a) == .i32 || target.hasWideIntegers { return binary(op, a, b) }
     return op == .max
       ? select(compare(.less, a, b), b, a) : select(compare(.less, b, a), b, a)
   }
 
   mutating func product(_ a: Value, _ b: Value) -> Value {
-    if lane(a) == .i32 || hasMasks { return mul(a, b) }
-    // AVX2 multiplies halves.
+    if lane(a) == .i32 || target.hasWideIntegers { return mul(a, b) }
+    // There are products of halves.
     let low = binary(.mulLow, a, b)
     let cross = add(
       binary(.mulLow, shift(.shiftRight, a, 32), b), binary(.mulLow, a, shift(.shiftRight, b, 32)))
@@ -219,7 +219,7 @@ extension LoopBody {
     if source == target { return a }
     if target == .bool { return truth(a, source) }
     if source == .bool { return cast(number(ofMask: a), .uint8, target) }
-    if !hasMasks, Self.needsHelp(casting: source, to: target) {
+    if !self.target.convertsWideIntegers, Self.needsHelp(casting: source, to: target) {
       if source == .float32 { return cast(convert(a, to: .f64), .float64, target) }
       let zero = integer(target.lane, 0)
       return help(
@@ -237,7 +237,8 @@ extension LoopBody {
     case (.int64, .uint8):
       return and(change(.narrow, a, to: .i32), integer(.i32, 255))
     case (.int64, .float32): return convert(a, to: .f32)
-    case (.int64, .float64): return hasMasks ? convert(a, to: .f64) : doubles(a)
+    case (.int64, .float64):
+      return self.target.convertsWideIntegers ? convert(a, to: .f64) : doubles(a)
     case (.float32, .float64): return convert(a, to: .f64)
     case (.float64, .float32): return convert(a, to: .f32)
     // What doesn't fit, the processor turns into the smallest number: that is the rule.
@@ -248,7 +249,7 @@ extension LoopBody {
     }
   }
 
-  /// 64-bit integers as doubles with AVX2: both halves become exact doubles by what they are put
+  /// 64-bit integers as doubles where there is no conversion: both halves become exact doubles by what they are put
   /// below, and their sum rounds once.
   private mutating func doubles(_ a: Value) -> Value {
     let low = or(

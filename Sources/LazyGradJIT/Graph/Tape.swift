@@ -180,11 +180,23 @@ extension Tape {
     Tape.registry.withLock { $0.idle.append(self) }
   }
 
-  /// Gives the calling thread a tape on which nobody has recorded: for tests that look at its records.
+  /// Gives the calling thread a tape on which nobody holds anything: for tests that look at its records.
   package static func renew() {
     let old = current
-    let tape = make()
-    registry.withLock { $0.all.append(tape) }
+    var idle = registry.withLock { registry in
+      defer { registry.idle = [] }
+      return registry.idle
+    }
+    // No other thread records on an idle tape, but what lies there may be read or let go of.
+    let free = idle.firstIndex { tape in
+      tape.settleAlone()
+      return tape.locked { tape.state.pointee.live == 0 && tape.state.pointee.heldNodes == 0 }
+    }
+    let tape = free.map { idle.remove(at: $0) } ?? make()
+    registry.withLock { registry in
+      registry.idle += idle
+      if free == nil { registry.all.append(tape) }
+    }
     pthread_setspecific(key, tape.state)
     old.leaveToTheNext()
   }

@@ -17,7 +17,7 @@ struct LoopNest {
   init(_ shape: LoopShape, _ set: InstructionSet) {
     self.shape = shape
     instructionSet = set
-    lanes = (set == .avx512 ? 64 : 32) / (shape.isWide ? 8 : 4)
+    lanes = set.target.vectorBytes / (shape.isWide ? 8 : 4)
     var emitter = LoopEmitter(set, lanes: lanes, pointers: shape.arguments.count)
     let phases = LoopPhases(shape, set, &emitter)
     self.phases = phases
@@ -35,7 +35,7 @@ struct LoopNest {
     needsHelp = shape.needsHelp
   }
 
-  var hasMasks: Bool { instructionSet == .avx512 }
+  var hasMasks: Bool { instructionSet.target.hasMaskRegisters }
   private var isFlat: Bool { shape.rowLength == LoopShape.flat }
 
   func frame(_ offset: Int) -> Memory { Memory(LoopRegister.frame, offset) }

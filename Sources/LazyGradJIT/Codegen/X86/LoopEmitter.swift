@@ -78,8 +78,8 @@ struct LoopEmitter {
     body = LoopBody(instructionSet)
   }
 
-  var hasMasks: Bool { instructionSet == .avx512 }
-  var vectorRegisters: Int { hasMasks ? 32 : 16 }
+  var hasMasks: Bool { instructionSet.target.hasMaskRegisters }
+  var vectorRegisters: Int { instructionSet.target.vectorRegisters }
   /// Mask registers for values: 2 to 7.
   static let maskRegisters = 6
 

@@ -167,7 +167,7 @@ extension LoopBody {
       if node.op == .constant || node.op == .slot || node.op == .tail { return }
       if isHeld[value] == (change > 0) { return }
       isHeld[value] = change > 0
-      if hasMasks, node.lane.isMask { masks += change } else { live += change }
+      if target.hasMaskRegisters, node.lane.isMask { masks += change } else { live += change }
     }
     for i in nodes.indices where !nodes[i].isInMemory {
       let node = nodes[i]
