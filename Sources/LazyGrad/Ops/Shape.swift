@@ -52,7 +52,8 @@ extension Tensor {
   /// takes no reference.
   @inline(__always)
   private func withOwnLayout<R>(_ body: (Layout) -> R) -> R {
-    Layout.unretained(kind == .view ? viewLayout : slot.pointee.shape)._withUnsafeGuaranteedRef(body)
+    let id = kind == .view ? viewLayout : slot.pointee.shape
+    return Layout.unretained(id)._withUnsafeGuaranteedRef(body)
   }
 
   private func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
