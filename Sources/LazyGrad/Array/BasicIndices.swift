@@ -57,11 +57,8 @@ struct AxisRange {
 ///
 /// For integers, ranges and new axes that are in range. With anything else the resolver has to do.
 struct BasicIndices {
-  private let layout: Layout
-  private var axis = 0
   /// Where the view begins, counted from the layout's first element.
   private(set) var offset = 0
-  private(set) var key = ViewKey(.indexed)
   /// The first index array. It may have been made for this list, at some cost.
   private var array: (position: Int, component: IndexComponent)?
 
@@ -71,47 +68,50 @@ struct BasicIndices {
     return array
   }
 
-  init(_ layout: Layout) { self.layout = layout }
-
   /// Goes over the list, once.
   ///
-  /// - Returns: Whether offset and key say what it selects.
+  /// - Returns: What says, with `offset`, what it selects; nil where that takes the resolver.
   @inline(__always)
-  mutating func take(_ indices: IndexList) -> Bool {
+  mutating func take(_ indices: IndexList, of layout: Layout) -> ViewKey? {
+    // Not a member: that would be written word by word and copied whole, which processors wait for.
+    var key = ViewKey(.indexed)
+    var axis = 0
+    var offset = 0
     for position in 0..<indices.count {
       let component = indices[position].component
       switch component.kind {
       case .integer(let value):
-        guard axis < layout.dims.count else { return false }
+        guard axis < layout.dims.count else { return nil }
         let length = layout.dims[axis]
-        let index = value < 0 ? value + length : value
-        if index < 0 || index >= length { return false }
-        offset += index * layout.strides[axis]
-        key.append(0)
-        axis += 1
+        let index = value < 0 ? value &+ length : value
+        if index < 0 || index >= length { return nil }
+        offset &+= index &* layout.strides[axis]
+        key.append(0 as UInt32)
+        axis &+= 1
       case .slice(let slice):
-        guard axis < layout.dims.count, slice.step != 0 else { return false }
+        guard axis < layout.dims.count, slice.step != 0 else { return nil }
         let range = AxisRange(slice, length: layout.dims[axis])
-        offset += range.first * layout.strides[axis]
+        offset &+= range.first &* layout.strides[axis]
         key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
         if range.step != 1 { key.append(range.step) }
-        axis += 1
-      case .newAxis: key.append(1)
+        axis &+= 1
+      case .newAxis: key.append(1 as UInt32)
       case .ellipsis:
         var others = 0
         for next in (position + 1)..<indices.count where !indices[next].component.isNewAxis {
           others += 1
         }
         // A second one is counted as one of them; such a list is never remembered.
-        if axis + others > layout.dims.count { return false }
+        if axis + others > layout.dims.count { return nil }
         axis = layout.dims.count - others
-        key.append(5)
+        key.append(5 as UInt32)
       case .array:
         array = (position, component)
-        return false
+        return nil
       }
     }
-    return true
+    self.offset = offset
+    return key
   }
 
   /// The entries of the list, for the resolver.

@@ -64,15 +64,10 @@ extension NDArray {
   /// - Complexity: O(`rank`).
   public func transposed(_ axes: [Int]? = nil) -> NDArray {
     Self.made(dtype) { () throws(TensorError) in
-      let order: [Int]
-      if let axes {
-        order = axes.map { $0 < 0 ? $0 + rank : $0 }
-        if order.sorted() != Array(0..<rank) {
-          throw TensorError(
-            operation: "transposed", message: "expected a permutation of \(rank) axes, got \(axes)")
-        }
-      } else {
-        order = (0..<rank).reversed()
+      guard let order = order(of: axes, rank: rank) else {
+        throw TensorError(
+          operation: "transposed",
+          message: "expected a permutation of \(rank) axes, got \(axes ?? [])")
       }
       return view(
         dims: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)

@@ -2,6 +2,13 @@
 
 internal import LazyGradJIT
 
+/// An axis counted from 0; nil where there is none.
+@inline(__always)
+func position(of axis: Int, rank: Int) -> Int? {
+  let position = axis < 0 ? axis &+ rank : axis
+  return position >= 0 && position < rank ? position : nil
+}
+
 /// An axis counted from 0.
 ///
 /// - Throws: Where there is none, an error of `operation`.
@@ -9,10 +16,16 @@ internal import LazyGradJIT
 func position(
   of axis: Int, in tensor: Tensor, rank: Int? = nil, _ operation: @autoclosure () -> String
 ) throws(TensorError) -> Int {
-  let rank = rank ?? tensor.rank
-  let position = axis < 0 ? axis &+ rank : axis
-  if position >= 0, position < rank { return position }
+  if let position = position(of: axis, rank: rank ?? tensor.rank) { return position }
   throw outOfRange(axis, tensor.shape, operation())
+}
+
+/// The axes in another order counted from 0, reversed where none is given; nil where some are missing or
+/// named twice.
+func order(of axes: [Int]?, rank: Int) -> [Int]? {
+  guard let axes else { return (0..<rank).reversed() }
+  let order = axes.compactMap { position(of: $0, rank: rank) }
+  return order.sorted().elementsEqual(0..<rank) && axes.count == rank ? order : nil
 }
 
 @inline(never)
@@ -27,7 +40,7 @@ extension Tensor {
     _ axis: Int?, _ operation: @autoclosure () -> String, _ body: (AxisSet) -> Tensor
   ) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    guard let axis else { return body(.all(rank: rank)) }
+    guard let axis else { return body(.all) }
     do throws(TensorError) {
       return body(AxisSet(try position(of: axis, in: self, operation())))
     } catch { return fail(error, [self]) }

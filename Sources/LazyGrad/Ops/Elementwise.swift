@@ -145,8 +145,9 @@ public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
   guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
     return Tensor.cannotBroadcast(.select, [condition, x, y])
   }
-  for operand in [condition, x, y] { operand.use() }
-  return Tensor(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: Scope.mode))
+  condition.rejoin()
+  x.rejoin()
+  return .made(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: y.joined()))
 }
 extension VJP {
   func select() {
@@ -194,10 +195,7 @@ extension Tensor {
   /// - Complexity: records one node.
   public func cast(to dtype: DType) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    use()
-    return Tensor(
-      Tape.general(
-        .cast, slot, type: dtype.scalarType, shape: shapeID, mode: Scope.mode))
+    return compose { $0.converted($0.x, to: dtype.scalarType) }
   }
 }
 extension VJP { func cast() { derivatives(a: .converted) } }

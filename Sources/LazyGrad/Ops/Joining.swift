@@ -3,22 +3,31 @@
 internal import LazyGradJIT
 
 /// Puts tensors one behind the other along an axis along which alone they may differ.
+@inlinable  // so that a list that is written down is not made on the heap
 public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
+  tensors.withUnsafeBufferPointer { concatenate($0, axis) }
+}
+
+@usableFromInline
+func concatenate(_ tensors: TensorList, _ axis: Int) -> Tensor {
   guard let first = tensors.first else {
     return fail("concatenate", "expected at least one tensor, got none")
   }
-  return withSlots(tensors) { slots in
+  return withSlots(tensors) { slots, hasViews in
     do throws(TensorError) {
       let position = try position(of: axis, in: first, "concatenate")
       if !Tape.canJoin(slots, axis: position),
-        let refusal = refusedJoin(tensors, axis, position)
+        let refusal = refusedJoin(Array(tensors), axis, position)
       {
         return refusal
       }
-      return joined(tensors, slots, axis: position, isNew: false)
-    } catch { return fail(error, tensors) }
+      return joined(tensors, slots, hasViews, axis: position, isNew: false)
+    } catch { return fail(error, Array(tensors)) }
   }
 }
+
+/// The tensors of a list where the caller has put them.
+@usableFromInline typealias TensorList = UnsafeBufferPointer<Tensor>
 
 /// What is wrong with tensors that are to be put behind each other; nil where nothing is.
 private func refusedJoin(_ tensors: [Tensor], _ axis: Int, _ position: Int) -> Tensor? {
@@ -43,16 +52,24 @@ private func refusedJoin(_ tensors: [Tensor], _ axis: Int, _ position: Int) -> T
 }
 
 /// Puts tensors of one shape behind each other along a new axis.
+@inlinable
 public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
+  tensors.withUnsafeBufferPointer { stack($0, axis) }
+}
+
+@usableFromInline
+func stack(_ tensors: TensorList, _ axis: Int) -> Tensor {
   guard let first = tensors.first else {
     return fail("stack", "expected at least one tensor, got none")
   }
-  return withSlots(tensors) { slots in
+  return withSlots(tensors) { slots, hasViews in
     do throws(TensorError) {
       let position = try position(of: axis, in: first, rank: first.rank + 1, "stack")
-      if !Tape.canStack(slots), let refusal = refusedStack(tensors, position) { return refusal }
-      return joined(tensors, slots, axis: position, isNew: true)
-    } catch { return fail(error, tensors) }
+      if !Tape.canStack(slots), let refusal = refusedStack(Array(tensors), position) {
+        return refusal
+      }
+      return joined(tensors, slots, hasViews, axis: position, isNew: true)
+    } catch { return fail(error, Array(tensors)) }
   }
 }
 
@@ -76,11 +93,10 @@ private func refusedStack(_ tensors: [Tensor], _ position: Int) -> Tensor? {
 
 /// Records tensors, which fit, one behind the other.
 private func joined(
-  _ tensors: [Tensor], _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool
+  _ tensors: TensorList, _ slots: UnsafeBufferPointer<SlotRef>, _ hasViews: Bool, axis: Int,
+  isNew: Bool
 ) -> Tensor {
-  tensors.withUnsafeBufferPointer {
-    for tensor in unretained($0) { tensor._withUnsafeGuaranteedRef { $0.rejoin() } }
-  }
+  if hasViews { for tensor in tensors { tensor.rejoin() } }
   // In turns: a window is to be run when it is full, not when all are recorded. The pairs are the same,
   // because their number is a power of two.
   if slots.count > mostAtATime {
@@ -90,33 +106,34 @@ private func joined(
         Tape.join(
           UnsafeBufferPointer(rebasing: slots[part]), axis: axis, isNew: isNew, mode: Scope.mode))
     }
-    return withSlots(parts) { joined(parts, $0, axis: axis, isNew: false) }
+    return parts.withUnsafeBufferPointer { parts in
+      withSlots(parts) { joined(parts, $0, $1, axis: axis, isNew: false) }
+    }
   }
   return .made(Tape.join(slots, axis: axis, isNew: isNew, mode: Scope.mode))
 }
 private let mostAtATime = 256
 
-/// Runs `body` with the tensors' handles, unless one is poisoned.
+/// Runs `body` with the tensors' handles, and with whether one is a view, unless one is poisoned.
 private func withSlots(
-  _ tensors: [Tensor], _ body: (UnsafeBufferPointer<SlotRef>) -> Tensor
+  _ tensors: TensorList, _ body: (UnsafeBufferPointer<SlotRef>, Bool) -> Tensor
 ) -> Tensor {
   withUnsafeTemporaryAllocation(of: SlotRef.self, capacity: tensors.count) { slots in
-    tensors.withUnsafeBufferPointer { tensors in
-      for (k, tensor) in unretained(tensors).enumerated() {
-        let (slot, isPoisoned) = tensor._withUnsafeGuaranteedRef {
-          ($0.slot, $0.kind == .poisoned)
-        }
-        if isPoisoned { return tensors[k] }
-        slots.initializeElement(at: k, to: slot)
-      }
-      return body(UnsafeBufferPointer(slots))
+    let unretained = unretained(tensors)
+    var hasViews = false
+    for k in 0..<tensors.count {
+      let (slot, kind) = unretained[k]._withUnsafeGuaranteedRef { ($0.slot, $0.kind) }
+      if kind == .poisoned { return tensors[k] }
+      if kind == .view { hasViews = true }
+      slots.initializeElement(at: k, to: slot)
     }
+    return body(UnsafeBufferPointer(slots), hasViews)
   }
 }
 
 /// The tensors without references of their own: to retain and release one takes as long as to record it.
 private func unretained(
-  _ tensors: UnsafeBufferPointer<Tensor>
+  _ tensors: TensorList
 ) -> UnsafeBufferPointer<Unmanaged<Tensor>> {
   UnsafeRawBufferPointer(tensors).assumingMemoryBound(to: Unmanaged<Tensor>.self)
 }

@@ -72,6 +72,37 @@ extension Composite {
 public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   if let poison = poisoned(logits) { return poison }
   if let poison = labels.poison { return Tensor(poison: poison) }
+  // A view may have to be joined to its base, which is done only if nothing else is wrong.
+  let (scores, numbers) = (logits.layout, labels.layout)
+  let hasNumbers = numbers.rank == 1 && !labels.dtype.isFloating && labels.dtype != .bool
+  if scores.rank != 2 || !hasNumbers || logits.kind == .view,
+    let refusal = refusal(logits, labels)
+  {
+    return refusal
+  }
+  let (rows, classes) = (numbers.count, Int64(scores.dims[1]))
+  let mode = logits.joined()
+  let handle = Tape.compose(logits.slot, count: rows, layout: numbers.shapeID, mode: mode) {
+    if rows != scores.dims[0] { return false }
+    labels.copyElements(to: $0, as: .int64)
+    for row in 0..<rows where $0[row] < 0 || $0[row] >= classes { return false }
+    return true
+  } _: { r in
+    let column = r.reshaped(r.y, to: r.shape(of: r.x, cutTo1: 1))
+    let isLabel = r(.equal, r.iota(shape: r.shape(of: r.x, cutTo1: 0)), column)
+    let shares = Composite.logSoftmax.record(r, AxisSet(1))
+    let picked = r.select(isLabel, shares, r.number(0, like: shares))
+    let sum = r.reduce(.sum, picked, over: .all, keepDims: false)
+    return r(.mul, sum, r.number(-1 / Double(rows), like: sum))
+  }
+  if let handle { return .made(handle) }
+  // Where there is memory again, once more.
+  return refusal(logits, labels) ?? softmaxCrossEntropy(logits, labels)
+}
+
+/// What is wrong with labels; nil where nothing is.
+@inline(never)
+private func refusal(_ logits: Tensor, _ labels: NDArray) -> Tensor? {
   let name = "softmaxCrossEntropy"
   if logits.rank != 2 || labels.rank != 1 || labels.count != logits.shape[0] {
     return fail(
@@ -82,7 +113,7 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   if labels.dtype.isFloating || labels.dtype == .bool {
     return fail(name, "expected integer labels, got \(labels.dtype)", [logits])
   }
-  let (rows, classes) = (logits.shape[0], logits.shape[1])
+  let classes = logits.shape[1]
   let given: [Int]
   do throws(TensorError) {
     given = try labels.copiedElements(as: Int.self, operation: name)
@@ -90,15 +121,5 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
   for label in given where label < 0 || label >= classes {
     return fail(name, "label \(label) is out of range for \(classes) classes", [logits])
   }
-  let numbers = Tensor(labels, dtype: .int64, constant: true)
-  if let poison = poisoned(numbers) { return poison }
-  return .made(
-    Tape.compose(logits.slot, numbers.slot, mode: logits.joined()) { r in
-      let column = r.reshaped(r.y, to: r.shape(of: r.x, cutTo1: 1))
-      let isLabel = r(.equal, r.iota(shape: r.shape(of: r.x, cutTo1: 0)), column)
-      let shares = Composite.logSoftmax.record(r, AxisSet(1))
-      let picked = r.select(isLabel, shares, r.number(0, like: shares))
-      let sum = r.reduce(.sum, picked, over: .all(rank: 2), keepDims: false)
-      return r(.mul, sum, r.number(-1 / Double(rows), like: sum))
-    })
+  return poisoned(Tensor(labels, dtype: .int64, constant: true))
 }

@@ -108,7 +108,7 @@ extension Tensor {
   /// The position of a picked element; over no axes each is its own.
   private func found(_ opcode: Opcode, _ axis: Int?) -> Tensor {
     along(axis, opcode.info.name) { axes in
-      axes.isEmpty ? Tensor.zeros(shape, dtype: .int64) : picked(opcode, axes, false)
+      rank == 0 ? Tensor.zeros(shape, dtype: .int64) : picked(opcode, axes, false)
     }
   }
 }

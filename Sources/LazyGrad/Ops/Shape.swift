@@ -48,6 +48,14 @@ extension Tensor {
     kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
   }
 
+  /// Runs `body` with the layout of this tensor over its base, or over itself, which the handle names: it
+  /// takes no reference.
+  @inline(__always)
+  private func withOwnLayout<R>(_ body: (Layout) -> R) -> R {
+    let id = kind == .view ? viewLayout : slot.pointee.shape
+    return Layout.unretained(id)._withUnsafeGuaranteedRef(body)
+  }
+
   private func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
     view(
       layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset, key
@@ -67,6 +75,10 @@ extension Tensor {
   @inline(never)
   private func reshaped(_ shape: [Int], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
+    let copyKey = ViewKey(.copied, shape)
+    if let target = Tape.knownLayout(slot, of: withOwnLayout({ $0.id }), copyKey) {
+      return copied(into: target)
+    }
     var dims = shape
     let known = dims.filter { $0 != -1 }.reduce((1, false)) { total, n in
       let (product, overflow) = total.0.multipliedReportingOverflow(by: n)
@@ -86,13 +98,21 @@ extension Tensor {
       return fail("reshaped", "expected at most \(LayoutTable.maxRank) axes, got \(dims.count)")
     }
     let own = ownLayout
-    if let strides = own.layout.reshapedStrides(to: dims) {
+    let strides = own.layout.reshapedStrides(to: dims)
+    if let strides {
       let layout = LayoutTable.shared.intern(dims: dims, strides: strides)
       if Tape.canView((baseTensor ?? self).slot, layout: layout, offset: own.offset) {
         return view(layout: layout, offset: own.offset, key)
       }
     }
-    return (+self).turned(into: dims)
+    let target = LayoutTable.shared.intern(dims: dims)
+    if strides == nil { Tape.remember(copyKey, of: own.layout.id, as: target, slot) }
+    return copied(into: target)
+  }
+
+  /// A copy in C order under another shape.
+  private func copied(into shape: LayoutID) -> Tensor {
+    compose { r in r.reshaped(r(.copy, r.x), to: shape) }
   }
 
   /// The same elements in C order under another shape, as a tensor that is a view of nothing: of results
@@ -116,8 +136,7 @@ extension Tensor {
   @inline(never)
   private func transposed(_ axes: [Int]?, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    let order = (axes ?? Array((0..<rank).reversed())).map { $0 < 0 ? $0 + rank : $0 }
-    if order.sorted() != Array(0..<rank) {
+    guard let order = order(of: axes, rank: rank) else {
       return fail(
         "transposed", "expected a permutation of the axes of shape \(shape), got \(axes ?? [])",
         [self])
@@ -159,13 +178,11 @@ extension Tensor {
   @inline(never)
   private func expandedDims(at axis: Int, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    let position = axis < 0 ? axis + rank + 1 : axis
-    if position < 0 || position > rank {
-      return fail("expandedDims", "axis \(axis) is out of range for shape \(shape)", [self])
-    }
-    var dims = shape
-    dims.insert(1, at: position)
-    return reshaped(dims, key)
+    do throws(TensorError) {
+      var dims = shape
+      dims.insert(1, at: try position(of: axis, in: self, rank: rank + 1, "expandedDims"))
+      return reshaped(dims, key)
+    } catch { return fail(error, [self]) }
   }
 
   /// Without an axis of length 1, or without all of them; a view.
@@ -178,8 +195,7 @@ extension Tensor {
   private func squeezed(axis: Int?, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     guard let axis else { return reshaped(shape.filter { $0 != 1 }, key) }
-    let position = axis < 0 ? axis + rank : axis
-    if position < 0 || position >= rank || shape[position] != 1 {
+    guard let position = position(of: axis, rank: rank), shape[position] == 1 else {
       return fail("squeezed", "axis \(axis) of shape \(shape) does not have length 1", [self])
     }
     var dims = shape
@@ -205,28 +221,28 @@ extension Tensor {
   @usableFromInline
   func selection(_ list: UnsafeBufferPointer<any TensorIndex>) -> Tensor {
     let indices = list.listed
-    var basic = BasicIndices(ownLayout.layout)
-    if basic.take(indices), let view = known(basic.key, from: basic.offset) { return view }
+    var basic = BasicIndices()
+    let key = withOwnLayout { basic.take(indices, of: $0) }
+    if let key, let view = known(key, from: basic.offset) { return view }
     if let array = basic.loneArray(indices), let rows = rows(array) { return rows }
-    return indexed(basic.components(indices), basic.key)
+    return indexed(basic.components(indices), key)
   }
 
   @usableFromInline
   func setSelection(_ list: UnsafeBufferPointer<any TensorIndex>, _ value: Tensor) {
     let indices = list.listed
     if kind == .poisoned || value.kind == .poisoned { return }
-    var basic = BasicIndices(ownLayout.layout)
-    if basic.take(indices),
-      let part = Tape.knownLayout(slot, of: ownLayout.layout.id, basic.key)
-    {
+    var basic = BasicIndices()
+    let key = withOwnLayout { basic.take(indices, of: $0) }
+    if let key, let part = Tape.knownLayout(slot, of: ownLayout.layout.id, key) {
       setPart(part, ownLayout.offset + basic.offset, value)
     } else {
-      setIndexed(basic.components(indices), basic.key, value)
+      setIndexed(basic.components(indices), key, value)
     }
   }
 
   @inline(never)
-  private func indexed(_ indices: [IndexComponent], _ key: ViewKey) -> Tensor {
+  private func indexed(_ indices: [IndexComponent], _ key: ViewKey?) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let own = ownLayout
     do throws(TensorError) {

@@ -16,10 +16,14 @@ public struct AxisSet: Sendable {
   @inlinable @inline(__always)
   public init(_ axis: Int) { self.init(bits: 1 &<< UInt64(axis)) }
 
-  /// All axes of a shape.
+  /// All axes, however many there are: who records has to look at the shape anyway.
   @inlinable @inline(__always)
-  public static func all(rank: Int) -> AxisSet {
-    AxisSet(bits: rank == 0 ? 0 : ~0 &>> UInt64(UInt64.bitWidth &- rank))
+  public static var all: AxisSet { AxisSet(bits: ~0) }
+
+  /// Those that a shape with so many axes has.
+  @inlinable @inline(__always)
+  public func within(rank: Int) -> AxisSet {
+    AxisSet(bits: rank == 0 ? 0 : bits & ~0 &>> UInt64(UInt64.bitWidth &- rank))
   }
 
   /// Whether there are none.

@@ -107,6 +107,12 @@ public final class LayoutTable: Sendable {
       ._withUnsafeGuaranteedRef { $0 }
   }
 
+  /// The same without a reference to it, for who knows that a handle or a record names it.
+  @inline(__always)
+  fileprivate func unretained(_ id: LayoutID) -> Unmanaged<Layout> {
+    chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].unsafelyUnwrapped
+  }
+
   /// The facts by chunk, for whoever keeps the address: a global is asked for through a call.
   static var factChunks: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> { facts }
 
@@ -359,5 +365,13 @@ public final class LayoutTable: Sendable {
     reference.pointee = nil
     state.ids[Key(dims: layout.dims, strides: layout.strides)] = nil
     state.free.append(id)
+  }
+}
+
+extension Layout {
+  /// The layout of an identity, without a reference to it: for who knows that a handle or a record names it
+  /// meanwhile.
+  package static func unretained(_ id: LayoutID) -> Unmanaged<Layout> {
+    LayoutTable.shared.unretained(id)
   }
 }

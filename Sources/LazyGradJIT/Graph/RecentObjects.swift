@@ -139,6 +139,14 @@ extension Tape {
 
   /// A new handle for a node, with a used object where there is one.
   @inline(__always)
+  func makeHandle(_ id: UInt32, _ recent: RecentObjects.Place?) -> NewHandle {
+    let node = nodes + Int(id)
+    return makeHandle(
+      id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits, recent)
+  }
+
+  /// The same for a node of which this is known.
+  @inline(__always)
   func makeHandle(
     _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits,
     _ recent: RecentObjects.Place?

@@ -53,7 +53,12 @@ package struct Recorder {
 
   /// The value in another type; itself where it has that type.
   package func cast(_ a: UInt32, to type: ScalarType) -> UInt32 {
-    tape[a].type == type ? a : write(.cast, type, tape[a].shape, a)
+    tape[a].type == type ? a : converted(a, to: type)
+  }
+
+  /// The value in a type, as a new node also where it has that type.
+  package func converted(_ a: UInt32, to type: ScalarType) -> UInt32 {
+    write(.cast, type, tape[a].shape, a)
   }
 
   /// The value as float64 where it has no floating type.
@@ -75,7 +80,8 @@ package struct Recorder {
 
   /// The number of elements that each element of a reduction comes from.
   package func count(of a: UInt32, over axes: AxisSet) -> Int {
-    axes.isEmpty ? 1 : tape.reduction(of: tape[a].shape, over: axes, keepDims: true).count
+    let axes = axes.within(rank: tape.rank(tape[a].shape))
+    return axes.isEmpty ? 1 : tape.reduction(of: tape[a].shape, over: axes, keepDims: true).count
   }
 
   /// The shape of a value.
@@ -115,6 +121,25 @@ extension Tape {
     return tape.makeHandle(id, recent)
   }
 
+  /// Records what `body` makes of a handle and a leaf of whole numbers that no handle has, the recorder's
+  /// `y`.
+  ///
+  /// - Parameter fill: Writes `count` numbers; false: they can't be used.
+  /// - Returns: nil where the numbers can't be used or have no memory. Nothing has been recorded then.
+  package static func compose(
+    _ x: SlotRef, count: Int, layout: LayoutID, mode: RecordMode,
+    numbers fill: (UnsafeMutablePointer<Int64>) -> Bool, _ body: (Recorder) -> UInt32
+  ) -> NewHandle? {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    guard let storage = tape.numbers(count, fill) else { return nil }
+    tape.dropOldGradient(x, mode)
+    let recent = tape.takeRecent()
+    let operand = tape.operand(x)
+    let leaf = tape.leaf(owning: storage, .int64, layout)
+    return tape.makeHandle(body(Recorder(tape, mode, .inherited, operand, leaf)), recent)
+  }
+
   /// Records a reduction of a handle's value. Over no axes it is a copy; what computes
   /// something of integers does it in int64.
   package static func reduction(
@@ -138,6 +163,7 @@ extension Tape {
     _ opcode: Opcode, _ a: UInt32, over axes: AxisSet, keepDims: Bool, _ mode: RecordMode,
     _ inherited: Node.Traits
   ) -> UInt32 {
+    let axes = axes.within(rank: rank(nodes[Int(a)].shape))
     if axes.isEmpty {
       return write(
         .copy, nodes[Int(a)].type, nodes[Int(a)].shape, a, Tape.none, Tape.none, mode,
@@ -196,7 +222,9 @@ extension Tape {
   /// Records handles' values, which fit, one behind the other along an axis, or along a new one.
   ///
   /// Pairs of neighbours are joined, then pairs of pairs: every element is moved a logarithmic number of
-  /// times.
+  /// times. A new axis before others takes no record per handle: to stack along it puts the elements in
+  /// the order in which to join along the next one does, so the result of that is shown in another shape.
+  /// (What has no elements may have axes whose lengths can't be added up.)
   package static func join(
     _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool, mode: RecordMode
   ) -> NewHandle {
@@ -208,10 +236,13 @@ extension Tape {
       if slot.pointee.type != type { type = ScalarType.promoted(type, slot.pointee.type) }
     }
     let recent = tape.takeRecent()
+    let shape = slots[0].pointee.shape
+    let takesViews = isNew && (axis == tape.rank(shape) || tape.facts(shape).pointee.count == 0)
     return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { pieces in
-      for (k, slot) in slots.enumerated() {
+      for k in 0..<slots.count {
+        let slot = slots[k]
         var id = tape.operand(slot)
-        if isNew {
+        if takesViews {
           id = tape.part(of: id, tape.expandedShape(slot.pointee.shape, at: axis), 0, mode)
         }
         pieces.initializeElement(at: k, to: tape.converted(id, to: type, mode))
@@ -227,18 +258,14 @@ extension Tape {
         if count % 2 == 1 { pieces[count / 2] = pieces[count - 1] }
         count = (count + 1) / 2
       }
-      let id =
+      var id =
         pieces.count > 1
         ? pieces[0]
         : tape.write(.copy, type, tape[pieces[0]].shape, pieces[0], Tape.none, Tape.none, mode)
+      if isNew, !takesViews {
+        id = tape.part(of: id, tape.expandedShape(shape, by: slots.count, at: axis), 0, mode)
+      }
       return tape.makeHandle(id, recent)
     }
-  }
-
-  @inline(__always)
-  private func makeHandle(_ id: UInt32, _ recent: RecentObjects.Place?) -> NewHandle {
-    let node = nodes + Int(id)
-    return makeHandle(
-      id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits, recent)
   }
 }

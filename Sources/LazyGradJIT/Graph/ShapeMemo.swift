@@ -104,10 +104,12 @@ struct ShapeMemos {
     joined(a, UInt64(b) | UInt64(axis) << 32, places: places) { Self.join(a, b, axis) }
   }
 
-  /// A shape with a new axis of length 1, for which there is room.
+  /// A shape with a new axis of some length, for which there is room.
   @inline(__always)
-  func expanded(_ shape: LayoutID, at axis: Int, places: Int) -> LayoutID {
-    expanded(shape, UInt64(axis), places: places) { Self.expand(shape, axis) }.unsafelyUnwrapped
+  func expanded(_ shape: LayoutID, by length: Int, at axis: Int, places: Int) -> LayoutID {
+    let word = UInt64(axis) | UInt64(length) << 6
+    return expanded(shape, word, places: places) { Self.expand(shape, length, axis) }
+      .unsafelyUnwrapped
   }
 
   @inline(never)
@@ -123,9 +125,9 @@ struct ShapeMemos {
   }
 
   @inline(never)
-  private static func expand(_ shape: LayoutID, _ axis: Int) -> LayoutID {
+  private static func expand(_ shape: LayoutID, _ length: Int, _ axis: Int) -> LayoutID {
     var dims = LayoutTable.shared[shape].dims
-    dims.insert(1, at: axis)
+    dims.insert(length, at: axis)
     return LayoutTable.shared.intern(dims: dims)
   }
 }
@@ -144,7 +146,8 @@ extension Tape {
   }
 
   @inline(__always)
-  func expandedShape(_ shape: LayoutID, at axis: Int) -> LayoutID {
-    state.pointee.memos.expanded(shape, at: axis, places: state.pointee.limits.memoPlaces)
+  func expandedShape(_ shape: LayoutID, by length: Int = 1, at axis: Int) -> LayoutID {
+    state.pointee.memos.expanded(
+      shape, by: length, at: axis, places: state.pointee.limits.memoPlaces)
   }
 }

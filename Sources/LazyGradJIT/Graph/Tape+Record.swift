@@ -88,15 +88,19 @@ extension Tape {
   /// `shape`.
   package static func select(
     _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, shape: LayoutID, mode: RecordMode
-  ) -> SlotRef {
+  ) -> NewHandle {
     let tape = hold(condition, x, y)
     defer { tape.unlock() }
+    tape.dropOldGradient(condition, mode)
+    tape.dropOldGradient(x, mode)
+    tape.dropOldGradient(y, mode)
+    let recent = tape.takeRecent()
     let operands = (tape.operand(condition), tape.operand(x), tape.operand(y))
     let type = ScalarType.promoted(x.pointee.type, y.pointee.type)
     let a = tape.converted(operands.0, to: .bool, mode)
     let b = tape.converted(operands.1, to: type, mode)
     let c = tape.converted(operands.2, to: type, mode)
-    return tape.makeSlot(tape.write(.select, type, shape, a, b, c, mode))
+    return tape.makeHandle(tape.write(.select, type, shape, a, b, c, mode), recent)
   }
 
   /// Records an operation between a handle and a Swift number. The caller has refused numbers that the

@@ -16,12 +16,8 @@ extension Tape {
     let views = tape.state.pointee.views
     guard let known = views.known(key, of: x.pointee.shape, tape.state.pointee.limits),
       known.table == .max || tape.canView(x, known.table, 0),
-      let storage = try? tape.state.pointee.spares.take(count * MemoryLayout<Int64>.stride)
+      let storage = tape.numbers(count, fill)
     else { return nil }
-    if !fill(storage._withUnsafeGuaranteedRef { $0.pointer.assumingMemoryBound(to: Int64.self) }) {
-      tape.give(storage)
-      return nil
-    }
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
     let value = tape.operand(x)
@@ -42,8 +38,22 @@ extension Tape {
       tape.state.pointee.limits)
   }
 
+  /// Memory with the numbers that `fill` writes; nil where there is none or they can't be used.
+  @inline(__always)
+  func numbers(
+    _ count: Int, _ fill: (UnsafeMutablePointer<Int64>) -> Bool
+  ) -> Unmanaged<Storage>? {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Int64>.stride)
+    guard !overflow, let storage = try? state.pointee.spares.take(bytes) else { return nil }
+    if fill(storage._withUnsafeGuaranteedRef { $0.pointer.assumingMemoryBound(to: Int64.self) }) {
+      return storage
+    }
+    give(storage)
+    return nil
+  }
+
   /// A leaf record of a value in C order that no handle has; it takes over a reference to the memory.
-  private func leaf(owning storage: Unmanaged<Storage>, _ type: ScalarType, _ layout: LayoutID)
+  func leaf(owning storage: Unmanaged<Storage>, _ type: ScalarType, _ layout: LayoutID)
     -> UInt32
   {
     let id = append(.leaf, type, shape: layout, attribute: layout, state: .owns)

@@ -20,6 +20,8 @@ public struct ViewKey: Equatable, Sendable {
     case indexed
     /// A part of what the layout shows.
     case part
+    /// Another shape for a copy, because no strides show the elements in that.
+    case copied
     /// Rows by number: of a table that is as wide as rows are, of a table as it is, those of a mask.
     case rows, takenRows, maskedRows
   }

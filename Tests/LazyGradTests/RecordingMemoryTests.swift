@@ -1,0 +1,108 @@
+// How often recording an operation takes memory: at most for the tensor that it returns, mostly not even
+// for that. What takes more is listed with the reason, so that a change is noticed both ways.
+
+import LazyGrad
+import LazyGradJIT
+import TestSupport
+import Testing
+
+@Suite(
+  "Memory that recording takes", .enabled(if: AllocationCount.isAvailable, AllocationCount.reason))
+struct RecordingMemoryTests {
+  private struct Entry {
+    let name: String
+    /// How often it takes memory.
+    let allocations: Int
+    let run: () -> Tensor
+
+    init(_ name: String, _ allocations: Int = 0, _ run: @escaping () -> Tensor) {
+      self.name = name
+      self.allocations = allocations
+      self.run = run
+    }
+  }
+
+  private static func values(_ shape: [Int] = [4, 4]) -> Tensor {
+    let count = shape.reduce(1, *)
+    return Tensor(NDArray((1...count).map { Float($0) / Float(count) }, shape: shape))
+  }
+
+  private static func elementwise() -> [Entry] {
+    let (x, y, vector) = (values(), values(), values([4]))
+    let flags = Tensor(NDArray((0..<16).map { $0 > 7 }, shape: [4, 4]))
+    return UnaryFunction.all.map { function in
+      Entry(function.name) { function.call(x) }
+    } + [
+      Entry("-x") { -x }, Entry("+x") { +x }, Entry("isNaN") { isNaN(x) },
+      Entry("logicalNot") { logicalNot(flags) }, Entry("cast") { x.cast(to: .float64) },
+      Entry("x + y") { x + y }, Entry("x ** y") { x ** y }, Entry("x + vector") { x + vector },
+      Entry("x * 2") { x * 2.0 }, Entry("x ** 3") { x ** 3.0 },
+      Entry("maximum") { maximum(x, y) }, Entry("x == y") { x .== y },
+      Entry("logicalAnd") { logicalAnd(flags, flags) }, Entry("where") { `where`(flags, x, y) },
+      Entry("matmul") { matmul(x, y) },
+    ]
+  }
+
+  private static func reductions() -> [Entry] {
+    let x = values()
+    let labels = NDArray([0, 1, 2, 3])
+    return [
+      Entry("sum") { x.sum() }, Entry("sum(axis: 0)") { x.sum(axis: 0) },
+      Entry("sum(axis: 1, keepDims: true)") { x.sum(axis: 1, keepDims: true) },
+      Entry("prod(axis: 1)") { x.prod(axis: 1) }, Entry("mean") { x.mean() },
+      Entry("max(axis: 1)") { x.max(axis: 1) }, Entry("argmin(axis: 1)") { x.argmin(axis: 1) },
+      Entry("var(axis: 1)") { x.var(axis: 1) }, Entry("softmax") { softmax(x) },
+      Entry("logSoftmax") { logSoftmax(x) }, Entry("logSumExp") { logSumExp(x) },
+      Entry("softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },
+    ]
+  }
+
+  /// A view knows its base, so it is an object of its own.
+  private static func views() -> [Entry] {
+    let (x, thin) = (values(), values([4, 1, 4]))
+    let turned = x.transposed()
+    return [
+      Entry("transposed()", 1) { x.transposed() },
+      Entry("expandedDims", 1) { x.expandedDims(at: 1) },
+      Entry("squeezed", 1) { thin.squeezed() },
+      Entry("squeezed(axis: 1)", 1) { thin.squeezed(axis: 1) },
+      Entry("x[1]", 1) { x[1] }, Entry("x[1..<3]", 1) { x[1..<3] },
+      Entry("x[.all, 1]", 1) { x[.all, 1] }, Entry("x[0..<2, 1...]", 1) { x[0..<2, 1...] },
+      Entry("x[.newAxis, .ellipsis, 1]", 1) { x[.newAxis, .ellipsis, 1] },
+      Entry("a view of a view", 1) { turned[1] },
+      // Of a copy.
+      Entry("reshaped, copying") { turned.reshaped([16]) },
+      Entry("flattened", 1) { x.flattened() },
+    ]
+  }
+
+  private static func selections() -> [Entry] {
+    let (x, y) = (values(), values())
+    let numbers = NDArray([0, 2, 3])
+    let rowMask = NDArray([true, false, true, true])
+    let mask = NDArray((0..<16).map { $0 % 3 == 0 }, shape: [4, 4])
+    return [
+      // The closure that writes the numbers.
+      Entry("x[numbers]", 1) { x[numbers] }, Entry("takeRows", 1) { x.takeRows(numbers) },
+      Entry("x[mask of rows]", 1) { x[rowMask] }, Entry("x[mask]", 1) { x[mask] },
+      Entry("concatenate") { concatenate([x, y]) }, Entry("stack") { stack([x, y]) },
+      Entry("stack(axis: -1)") { stack([x, y], axis: -1) },
+    ]
+  }
+
+  @Test func allocationsOfOperations() {
+    ConcurrencyTests.onNewThread {
+      Tape.renew()
+      Tape.withLimits(.usual) {
+        let entries = Self.elementwise() + Self.reductions() + Self.views() + Self.selections()
+        for entry in entries {
+          // Until shapes are known, and the tape has objects of tensors to use again.
+          for _ in 0..<64 { _ = entry.run() }
+          // The least of a few: now and then a list grows, or the arena starts again.
+          let made = (0..<8).map { _ in AllocationCount.of { _ = entry.run() } }.min()!
+          #expect(made == entry.allocations, "\(entry.name)")
+        }
+      }
+    }
+  }
+}
