@@ -69,13 +69,13 @@ import Testing
           await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
             let result = Tape.elementwise(.neg, value(), mode: .plain).slot
             let tape = Tape.hold(result)
-            _ = tape.location(of: result.pointee.node - 1)
+            _ = tape.location(of: result.node!)
           }
         default:
           await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
             let result = Tape.elementwise(.neg, value(), mode: .plain).slot
             let tape = Tape.hold(result)
-            tape[result.pointee.node - 1].state.insert(.dead)
+            tape[result.node!].state.insert(.dead)
             tape.unlock()
             try Engine.force(result)
           }

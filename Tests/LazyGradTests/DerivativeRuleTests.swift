@@ -201,7 +201,7 @@ struct DerivativeRuleTests {
         let name = record.opcode.info.name
         switch record.opcode {
         case .leaf: names[id] = "g"
-        case .scalar: names[id] = "\(Double(bitPattern: record.payload))"
+        case .scalar: names[id] = "\(Double(bitPattern: record.numberBits))"
         default: names[id] = "\(name)(\(operands.map { names[$0] ?? "?" }.joined(separator: ", ")))"
         }
         // A gradient that is another's record or in memory is copied for its handle.

@@ -19,15 +19,13 @@ extension RecordedPassTests {
       tape.locked {
         for id in 0..<tape.count {
           let node = tape[id]
-          let state = UInt64(node.state.rawValue) << 24
+          let words = UnsafeRawPointer(tape.nodes + Int(id)).assumingMemoryBound(to: UInt64.self)
           records.append([
-            Node.head(node.opcode, node.type, node.traits, node.shape) | state,
-            UInt64(node.attribute) | UInt64(node.a) << 32, UInt64(node.b) | UInt64(node.c) << 32,
-            node.payload, UInt64(node.uses) | UInt64(node.link) << 32,
-            UInt64(node.memo) << 32,
+            words[0], words[1], words[2], words[3],
             node.storage == nil ? 0 : 1,
             // A dead record's handle is somebody else's by now.
             node.slot == nil || node.state.contains(.dead) ? 0 : 1,
+            words[6], words[7] & 0xFFFF_FFFF,
           ])
         }
       }

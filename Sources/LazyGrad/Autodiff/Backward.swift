@@ -241,7 +241,7 @@ extension Differentiation {
       givenUp?.release()
     }
     // A value in memory has no graph; asking for its record would be a new use.
-    if head.slot.pointee.node == 0 { return }
+    if head.slot.node == nil { return }
     let adjoints = tape.makePassState(upTo: 0)
     defer { tape.recycle(adjoints) }
     let pass = BackwardPass(

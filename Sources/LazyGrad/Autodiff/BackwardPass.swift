@@ -90,7 +90,7 @@ struct BackwardPass {
     var source = x
     let opcode = tape[x].opcode
     if opcode == .view || opcode == .attach
-      || (opcode == .leaf && tape[x].attribute != tape[x].shape)
+      || (opcode == .leaf && tape[x].layout != tape[x].shape)
     {
       source = emit(.copy, x)
     }
@@ -140,7 +140,7 @@ struct BackwardPass {
   /// windows end.
   @inline(__always)
   private func source(_ operand: UInt32) -> UInt32 {
-    tape[operand].opcode == .leaf && tape[operand].link != 0 ? imported(operand) : operand
+    tape[operand].isImport ? imported(operand) : operand
   }
 
   @inline(never)

@@ -175,7 +175,7 @@ struct GraphWalk {
   @inline(__always)
   private func isComputedConstant(_ id: UInt32) -> Bool {
     !pass.wants(id)
-      && (tape[id].state.contains(.tracked) || (tape[id].opcode == .leaf && tape[id].link != 0))
+      && (tape[id].state.contains(.tracked) || tape[id].isImport)
   }
 
   // MARK: Results

@@ -47,10 +47,10 @@ final class Composite: Sendable {
     UnsafeMutablePointer<Composite>.allocate(capacity: Int(mostDefinitions))
 
   /// The composite that an alias belongs to.
-  static func of(_ node: Node) -> Composite { definitions[Int(node.attribute & 0xFF)] }
+  static func of(_ node: Node) -> Composite { definitions[Int(node.composite & 0xFF)] }
 
   /// Bits of an alias's attribute that are the composite's own.
-  static func extra(_ node: Node) -> UInt32 { node.attribute >> 8 }
+  static func extra(_ node: Node) -> UInt32 { node.composite >> 8 }
 
   /// Says what the gradient of an alias becomes.
   @inline(never)

@@ -251,16 +251,15 @@ enum IndexRules {
   /// The old value keeps its gradient outside the rows, which are distinct; inside, it belongs to what
   /// was written.
   static func setRows(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let payload = p.tape[n].payload
+    let width = p.tape[n].rowLength
     let rows = p.value(p.c(n))
     if p.wants(p.a(n)) {
       let zero = p.emit(.copy, type: p.type(n), shape: p.shape(p.b(n)), p.number(0, n))
       p.add(
         p.a(n),
-        p.emit(.setRows, type: p.type(n), shape: p.shape(n), g, zero, rows, payload: payload))
+        p.emit(.setRows, type: p.type(n), shape: p.shape(n), g, zero, rows, payload: UInt64(width)))
     }
     if p.wants(p.b(n)) {
-      let width = Int(payload)
       let table = p.view(g, dims: [p.layout(n).count / width, width], strides: [width, 1])
       p.add(p.b(n), p.emit(.gatherRows, type: p.type(n), shape: p.shape(p.b(n)), table, rows))
     }
@@ -268,16 +267,16 @@ enum IndexRules {
 
   /// The old value keeps its gradient outside the region; inside, it belongs to what was written.
   static func setRegion(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let region = LayoutTable.shared[p.tape[n].attribute]
-    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    let region = LayoutTable.shared[p.tape[n].region]
+    let offset = p.tape[n].regionStart
     if p.wants(p.a(n)) {
       let zero = p.emit(
         .copy, type: p.type(n), shape: p.shape(p.b(n)), p.number(0, n))
       p.add(
         p.a(n),
         p.emit(
-          .setRegion, type: p.type(n), shape: p.shape(n), g, zero, attribute: p.tape[n].attribute,
-          payload: p.tape[n].payload))
+          .setRegion, type: p.type(n), shape: p.shape(n), g, zero, attribute: p.tape[n].region,
+          payload: UInt64(bitPattern: Int64(offset))))
     }
     if p.wants(p.b(n)) {
       p.add(p.b(n), p.view(g, dims: region.dims, strides: region.strides, offset: offset))
@@ -285,8 +284,8 @@ enum IndexRules {
   }
 
   static func addRegion(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let region = LayoutTable.shared[p.tape[n].attribute]
-    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    let region = LayoutTable.shared[p.tape[n].region]
+    let offset = p.tape[n].regionStart
     if p.wants(p.a(n)) { p.add(p.a(n), g) }
     if p.wants(p.b(n)) {
       p.add(p.b(n), p.view(g, dims: region.dims, strides: region.strides, offset: offset))

@@ -143,7 +143,7 @@ private func unretained(
 enum JoiningRules {
   /// Each part's gradient is its piece of the whole.
   static func concat(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let axis = Int(p.tape[n].attribute)
+    let axis = p.tape[n].axis
     let whole = p.layout(n)
     let a = p.a(n)
     let b = p.b(n)

@@ -87,7 +87,7 @@ enum ProductRules {
   private static func transposed(_ p: borrowing BackwardPass, _ n: UInt32) -> UInt32 {
     let id = p.value(n)
     let opcode = p.tape[id].opcode
-    let isPlainLeaf = p.tape[id].attribute == p.tape[id].shape
+    let isPlainLeaf = p.tape[id].layout == p.tape[id].shape
     if opcode != .view, opcode != .attach, opcode != .leaf || isPlainLeaf {
       return p.tape.matrixTransposed(id, keepsTraits: p.createsGraph, state: p.state)
     }

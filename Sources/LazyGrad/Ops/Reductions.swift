@@ -131,7 +131,7 @@ enum ReductionRules {
   /// and on the way back each of the two gets what has come from above times the other one.
   static func prod(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let x = p.a(n)
-    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    let run = LayoutTable.shared[p.tape[n].reduction].dims
     let (outer, length, inner) = (run[0], run[1], run[2])
     if length < 2 || outer * inner == 0 { return p.add(x, spread(p, n, g)) }
     var width = 2
@@ -178,7 +178,7 @@ enum ReductionRules {
     let x = p.a(n)
     guard let extreme = p.tape[n].opcode.info.reducer?.extreme else { return }
     let winner = p.emit(
-      extreme.position, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].attribute)
+      extreme.position, type: .int64, shape: p.shape(n), p.value(x), attribute: p.tape[n].reduction)
     let position = positions(p, n)
     let isWinner = p.emit(.equal, position, spread(p, n, winner), type: .bool)
     p.add(x, p.select(isWinner, spread(p, n, g), p.number(0, n)))
@@ -186,14 +186,14 @@ enum ReductionRules {
 
   /// A reduced value repeated over the axes that were reduced.
   private static func spread(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> UInt32 {
-    let length = Swift.max(LayoutTable.shared[p.tape[n].attribute].dims[1], 1)
+    let length = Swift.max(LayoutTable.shared[p.tape[n].reduction].dims[1], 1)
     let strides = strides(p, n, before: { $0 / length }, among: { _ in 0 }, behind: { $0 })
     return p.view(g, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
   /// The position of every element along the reduced axes.
   private static func positions(_ p: borrowing BackwardPass, _ n: UInt32) -> UInt32 {
-    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    let run = LayoutTable.shared[p.tape[n].reduction].dims
     let iota = p.tape.append(
       .iota, .int64, shape: LayoutTable.shared.intern(dims: [run[1]]), state: p.state)
     let strides = strides(p, n, before: { _ in 0 }, among: { $0 / run[2] }, behind: { _ in 0 })
@@ -207,7 +207,7 @@ enum ReductionRules {
     _ p: borrowing BackwardPass, _ n: UInt32, before: (Int) -> Int, among: (Int) -> Int,
     behind: (Int) -> Int
   ) -> [Int] {
-    let run = LayoutTable.shared[p.tape[n].attribute].dims
+    let run = LayoutTable.shared[p.tape[n].reduction].dims
     return p.layout(p.a(n)).strides.map { stride in
       if stride < run[2] { return behind(stride) }
       return stride < run[1] * run[2] ? among(stride) : before(stride)

@@ -278,7 +278,7 @@ enum ShapeRules {
     if route != n { return p.add(route, g) }
     let source = p.a(n)
     if !p.wants(source) { return }
-    let layout = LayoutTable.shared[p.tape[n].attribute]
+    let layout = LayoutTable.shared[p.tape[n].region]
     // Axes that repeat are summed, then every element is seen at most once.
     let repeats = layout.strides.indices.filter {
       layout.strides[$0] == 0 && layout.dims[$0] != 1
@@ -289,7 +289,7 @@ enum ShapeRules {
       for axis in repeats { dims[axis] = 1 }
       gradient = p.summed(g, to: LayoutTable.shared.intern(dims: dims))
     }
-    let offset = Int(Int64(bitPattern: p.tape[n].payload))
+    let offset = p.tape[n].regionStart
     let size = p.layout(source)
     if layout.count > 0, let inverse = inverse(dims, layout.strides, of: size), offset == 0 {
       p.add(source, p.view(gradient, dims: size.dims, strides: inverse))

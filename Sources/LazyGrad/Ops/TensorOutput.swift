@@ -138,8 +138,7 @@ extension Tensor {
     if !Engine.isEvaluated(slot) { return false }
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
-    let node = slot.pointee.node
-    let held = node == 0 ? slot.pointee.storage : tape.location(of: node - 1).storage
+    let held = slot.node.map { tape.location(of: $0).storage } ?? slot.pointee.storage
     return held?.toOpaque() == Unmanaged.passUnretained(storage).toOpaque()
   }
 }

@@ -47,8 +47,7 @@ extension Tensor {
     let isReadOnly = (baseTensor ?? self).slot.isReadOnly
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
-    if slot.pointee.node != 0 {
-      let id = slot.pointee.node - 1
+    if let id = slot.node {
       tape.handOut(id)
       let value = tape.location(of: id)
       return NDArray(

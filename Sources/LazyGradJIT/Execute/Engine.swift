@@ -62,7 +62,7 @@ extension Engine {
   package static func isEvaluated(_ slot: SlotRef) -> Bool {
     let tape = Tape.hold(slot)
     defer { tape.unlock() }
-    return slot.pointee.node == 0 || tape.isGiven(slot.pointee.node &- 1)
+    return slot.node.map { tape.isGiven($0) } ?? true
   }
 
   /// The plan that forcing these handles would run, as text.
@@ -72,8 +72,8 @@ extension Engine {
       slot.unlockedTape.settleAlone()
       let tape = Tape.hold(slot)
       defer { tape.unlock() }
-      let ids = slots.filter { $0.unlockedTape == tape && $0.pointee.node != 0 }
-        .map { $0.pointee.node &- 1 }.filter { !tape.isGiven($0) }
+      let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
+        .filter { !tape.isGiven($0) }
       if ids.isEmpty { continue }
       let extraction = tape.extract(ids)
       result += PlanCache.shared.plan(

@@ -55,7 +55,7 @@ extension Tape {
       for i in 0..<n { difference |= (first + i).signature ^ words[i] }
     }
     if difference != SIMD4() { return false }
-    return known.payloads.allSatisfy { first[Int($0.id)].payload == $0.value }
+    return known.payloads.allSatisfy { first[Int($0.id)].payloadBits == $0.value }
   }
 
   /// Lets an equal window be recognised.
@@ -75,7 +75,7 @@ extension Tape {
       if node.pointee.state.contains(.dead) { return }
       words.append(node.signature)
       if Node.isPayloadStatic(node.pointee.opcode, node.pointee.traits) {
-        payloads.append((UInt32(i), node.pointee.payload))
+        payloads.append((UInt32(i), node.pointee.payloadBits))
       }
       if node.pointee.slot != nil, node.pointee.opcode != .leaf { held.append(UInt32(i)) }
     }

@@ -33,8 +33,8 @@ package enum Engine {
       for slot in rest {
         if slot.unlockedTape != tape {
           others.append(slot)
-        } else if slot.pointee.node != 0, !tape.isGiven(slot.pointee.node &- 1) {
-          ids.append(slot.pointee.node &- 1)
+        } else if let node = slot.node, !tape.isGiven(node) {
+          ids.append(node)
         }
       }
       rest = others
@@ -60,13 +60,13 @@ package enum Engine {
   package static func force(_ slot: SlotRef) throws(StorageError) {
     LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
-    if slot.pointee.node == 0 || tape.isGiven(slot.pointee.node &- 1) { return tape.unlock() }
+    guard let node = slot.node, !tape.isGiven(node) else { return tape.unlock() }
     let givenUp = tape.settle()
     defer {
       tape.unlock()
       givenUp?.release()
     }
-    try tape.force([slot.pointee.node &- 1])
+    try tape.force([node])
   }
 }
 
@@ -180,7 +180,7 @@ extension Tape {
     let addresses = binding.bases + 1
     for (i, leaf) in work.leaves.enumerated() { addresses[i] = address(of: work.base &+ leaf) }
     for (i, scalar) in work.scalars.enumerated() {
-      binding.scalars[i] = nodes[Int(work.base &+ scalar)].payload
+      binding.scalars[i] = nodes[Int(work.base &+ scalar)].numberBits
     }
     state.pointee.inFlight += 1
     // A value that changes in place is nobody's while it does: others wait.
@@ -215,7 +215,7 @@ extension Tape {
     let size = node.pointee.type.size
     if node.pointee.opcode == .leaf {
       return node.pointee.storage.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.pointer }
-        + Int(node.pointee.payload) &* size
+        + node.pointee.valueOffset &* size
     }
     let value = self.value(of: id)
     return value.storage._withUnsafeGuaranteedRef { $0.pointer } + value.offset &* size
@@ -244,14 +244,14 @@ extension Tape {
         slot.pointee.layout = node.pointee.shape
         slot.isCleared =
           node.pointee.state.contains(.cleared) && !node.pointee.state.contains(.resumable)
-        slot.pointee.node = 0
-        slot.pointee.leaf = 0
+        slot.node = nil
+        slot.leaf = nil
         unhold(id)
         continue
       }
       node.pointee.storage = outputs[i].storage
       if !Node.keepsPayload(node.pointee.opcode) {
-        node.pointee.payload = UInt64(outputs[i].byteOffset / node.pointee.type.size)
+        node.pointee.valueOffset = outputs[i].byteOffset / node.pointee.type.size
       }
       node.pointee.state.insert(.evaluated)
       node.pointee.state.insert(.owns)
@@ -259,7 +259,7 @@ extension Tape {
     }
     // While the kernels ran another thread may have dropped what was only kept for them.
     for leaf in work.imports.reversed() where !nodes[Int(leaf)].state.contains(.dead) {
-      let source = nodes[Int(leaf)].link &- 1
+      let source = nodes[Int(leaf)].imported.unsafelyUnwrapped
       takeAliased(source)
       if isGiven(source), nodes[Int(leaf)].storage == nil { bindImport(leaf) }
     }
@@ -309,7 +309,7 @@ extension Tape {
     guard isGiven(source) else { return }
     let value = self.value(of: source)
     nodes[Int(id)].storage = value.storage.retain()
-    nodes[Int(id)].payload = UInt64(value.offset)
+    nodes[Int(id)].valueOffset = value.offset
     nodes[Int(id)].state.insert(.owns)
     state.pointee.owners.append(id)
   }

@@ -55,8 +55,7 @@ extension Tape {
         outstanding -= 1
         let node = nodes + id
         if node.pointee.opcode == .leaf {
-          if node.pointee.storage == nil, node.pointee.link != 0 {
-            let source = node.pointee.link &- 1
+          if node.pointee.storage == nil, let source = node.pointee.imported {
             if isGiven(source) {
               bindImport(UInt32(id))
             } else {
@@ -91,8 +90,8 @@ extension Tape {
   @inline(__always)
   private func resolved(_ id: Int) -> Int {
     var id = id
-    while nodes[id].opcode == .leaf, nodes[id].storage == nil, nodes[id].link != 0 {
-      id = Int(nodes[id].link) - 1
+    while nodes[id].opcode == .leaf, nodes[id].storage == nil, let source = nodes[id].imported {
+      id = Int(source)
     }
     return id
   }
@@ -156,12 +155,10 @@ extension Tape {
       let known = local[id - bottom]
       if known >= 0 { return Int(known) }
       let node = nodes[id]
-      let layout =
-        node.opcode == .leaf || node.opcode == .view ? node.attribute : node.shape
       local[id - bottom] = Int32(out.count)
       out.append(
         GraphNode(
-          .leaf, node.type, shape: node.shape, attribute: layout, slot: result.leaves.count))
+          .leaf, node.type, shape: node.shape, attribute: node.layout, slot: result.leaves.count))
       result.leaves.append(UInt32(id))
       return out.count - 1
     }
@@ -174,7 +171,8 @@ extension Tape {
       }
       if node.slot != nil { result.held.append(coneID) }
       if node.opcode == .view, isGiven(coneID - node.a) { continue }
-      var entry = GraphNode(node.opcode, node.type, shape: node.shape, attribute: node.attribute)
+      var entry = GraphNode(
+        node.opcode, node.type, shape: node.shape, attribute: node.attributeBits)
       if node.opcode == .scalar {
         entry.slot = Int32(result.scalars.count)
         result.scalars.append(coneID)
@@ -185,12 +183,12 @@ extension Tape {
         if node.b != 0, node.opcode != .view { entry.b = Int32(position(id - Int(node.b))) }
         if node.c != 0, node.opcode != .attach { entry.c = Int32(position(id - Int(node.c))) }
         if node.opcode == .view || Node.isPayloadStatic(node.opcode, node.traits) {
-          entry.offset = Int(Int64(bitPattern: node.payload))
+          entry.offset = node.opcode == .setRows ? node.rowLength : node.regionStart
         }
         var source = resolved(id - Int(node.a))
         while node.opcode == .view, nodes[source].opcode == .view {
           // A window has ended between two views: the layout counts from where the first begins.
-          entry.offset += Int(Int64(bitPattern: nodes[source].payload))
+          entry.offset += nodes[source].regionStart
           source = resolved(source - Int(nodes[source].a))
           entry.a = Int32(position(source))
         }

@@ -37,7 +37,7 @@ extension Tape {
     for i in (0..<n).reversed() where !nodes[i].state.contains(.dead) {
       let id = UInt32(i)
       if nodes[i].opcode == .leaf {
-        if isReached[i], nodes[i].link != 0 { isReached[Int(nodes[i].link) - 1] = true }
+        if isReached[i], let source = nodes[i].imported { isReached[Int(source)] = true }
         continue
       }
       if nodes[i].slot != nil { isReached[i] = true }
@@ -72,8 +72,8 @@ extension Tape {
       let node = nodes[Int(view)]
       guard node.opcode == .view, node.state.contains(.tracked) else { return false }
       if view != id, node.state.contains(.guarded) { return !isReached[Int(view)] }
-      if node.link == 0 { return false }
-      view = node.link &- 1
+      guard let parent = node.parent else { return false }
+      view = parent
     }
   }
 
@@ -108,7 +108,7 @@ extension Tape {
         continue
       }
       if nodes[i].opcode == .leaf {
-        if nodes[i].link != 0 { depends[i] = depends[Int(nodes[i].link) - 1] }
+        if let source = nodes[i].imported { depends[i] = depends[Int(source)] }
         continue
       }
       for operand in [a(id), b(id), c(id)] where operand != id && depends[Int(operand)] {

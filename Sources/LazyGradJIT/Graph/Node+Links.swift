@@ -1,6 +1,5 @@
-// The three meanings of a record's link: for a leaf, the node of an earlier window that it stands
-// for; for a node whose graph was cleared, how far that graph reached; for a view whose graph was not, the
-// view that the program made it of.
+// What follows from a record's link: which node of an earlier window a leaf stands for, how far the graph
+// of a node reached that was cleared, and which view the program made a view of.
 
 extension Node {
   /// Whether it is a view of which only the record is left, which others may have been made through.
@@ -13,7 +12,7 @@ extension Tape {
   /// The node that a leaf record stands for.
   package func importedNode(_ leaf: UInt32) -> UInt32? {
     let node = nodes[Int(leaf)]
-    return node.opcode == .leaf && node.link != 0 ? node.link &- 1 : nil
+    return node.opcode == .leaf ? node.imported : nil
   }
 
   /// The view that a view was made of; where that is gone, the one that it was made of in turn. nil from
@@ -24,8 +23,8 @@ extension Tape {
       let node = nodes[Int(view)]
       guard node.opcode == .view, !node.state.contains(.cleared) else { return nil }
       if view != id, !node.state.contains(.dead) { return view }
-      if node.link == 0 { return nil }
-      view = node.link &- 1
+      guard let parent = node.parent else { return nil }
+      view = parent
     }
   }
 
@@ -47,18 +46,18 @@ extension Tape {
         if isPassed { nodes[id].uses = 0 }
         weight = isPassed ? uses : 1
       }
-      if nodes[id].link == 0 { continue }
-      let parent = nodes + Int(nodes[id].link &- 1)
+      guard let next = nodes[id].parent else { continue }
+      let parent = nodes + Int(next)
       if parent.pointee.isGoneView { parent.pointee.uses &+= weight }
     }
     // Oldest first, so that a way is one step long.
-    for id in 0..<n where nodes[id].opcode == .view && nodes[id].link != 0 {
-      if nodes[id].state.contains(.cleared) { continue }
-      let parent = nodes[Int(nodes[id].link &- 1)]
+    for id in 0..<n where nodes[id].opcode == .view && !nodes[id].state.contains(.cleared) {
+      guard let next = nodes[id].parent else { continue }
+      let parent = nodes[Int(next)]
       if parent.opcode != .view || parent.state.contains(.cleared) {
-        nodes[id].link = 0
+        nodes[id].parent = nil
       } else if parent.state.contains(.dead), parent.uses == 0 {
-        nodes[id].link = parent.link
+        nodes[id].parent = parent.parent
       }
     }
   }
@@ -69,16 +68,16 @@ extension Tape {
   public func markCleared(_ id: UInt32) {
     let node = nodes + Int(id)
     var facts = node.pointee.state
-    if node.pointee.opcode != .leaf {
-      if facts.isDisjoint(with: .tracked, .cleared) { facts.insert(.resumable) }
-      // That of a view, which names what it was made of.
-      let link = node.pointee.link
-      if link != 0, !facts.contains(.cleared) { clearGoneViews(link &- 1) }
-      node.pointee.link = state.pointee.count
+    if node.pointee.opcode != .leaf, facts.isDisjoint(with: .tracked, .cleared) {
+      facts.insert(.resumable)
+    }
+    if node.pointee.opcode == .view, !facts.contains(.cleared), let parent = node.pointee.parent {
+      clearGoneViews(parent)
     }
     facts.remove(.tracked)
     facts.insert(.cleared)
     node.pointee.state = facts
+    if node.pointee.opcode != .leaf { node.pointee.clearedEnd = state.pointee.count }
     state.pointee.hasCleared = true
   }
 
@@ -90,12 +89,12 @@ extension Tape {
     while true {
       let node = nodes + Int(id)
       if !node.pointee.isGoneView { return }
-      let next = node.pointee.link
-      node.pointee.link = 0
+      let next = node.pointee.parent
+      node.pointee.parent = nil
       node.pointee.state.remove(.tracked)
       node.pointee.state.insert(.cleared)
-      if next == 0 { return }
-      id = next &- 1
+      guard let next else { return }
+      id = next
     }
   }
 
@@ -104,16 +103,16 @@ extension Tape {
   package func isCutOff(_ id: UInt32, from reader: UInt32) -> Bool {
     let node = nodes[Int(id)]
     return node.state.contains(.cleared)
-      && (node.opcode == .leaf ? node.link == 0 : reader < node.link)
+      && (node.opcode == .leaf ? node.imported == nil : reader < node.clearedEnd)
   }
 
   /// Whether gradients can't go from a view's record to that of its base.
   package static func isCutOffView(_ slot: SlotRef) -> Bool {
     let tape = hold(slot)
     defer { tape.unlock() }
-    if slot.pointee.node == 0 { return true }
-    let id = slot.pointee.node &- 1
-    guard tape[id].state.contains(.tracked), tape.hasOperands(id) else { return true }
+    guard let id = slot.node, tape[id].state.contains(.tracked), tape.hasOperands(id) else {
+      return true
+    }
     var (reader, base) = (id, tape.a(id))
     while true {
       if tape.isCutOff(base, from: reader) { return true }
@@ -126,8 +125,8 @@ extension Tape {
   package static func isGuardedView(_ slot: SlotRef) -> Bool {
     let tape = hold(slot)
     defer { tape.unlock() }
-    if slot.pointee.node == 0 { return false }
-    let state = tape[slot.pointee.node &- 1].state
+    guard let id = slot.node else { return false }
+    let state = tape[id].state
     return state.contains(.tracked) && state.contains(.guarded)
   }
 
@@ -178,8 +177,8 @@ extension Tape {
     slot.pointee.layout = value.layout
     slot.isCleared = isCleared && !isResumable
     unhold(id)
-    slot.pointee.node = 0
-    slot.pointee.leaf = 0
+    slot.node = nil
+    slot.leaf = nil
     if isRead, !isCleared || isResumable {
       becomeLeaf(id, slot)
       if isResumable { nodes[Int(id)].state.insert(.cleared) }
@@ -191,7 +190,7 @@ extension Tape {
 
   /// Whether an operation from after the last clearing of a node reads it.
   private func hasLaterReaders(_ id: UInt32) -> Bool {
-    var reader = nodes[Int(id)].link
+    var reader = nodes[Int(id)].clearedEnd
     if reader >= state.pointee.clearing.lowerBound {
       reader = max(reader, state.pointee.clearing.upperBound)
     }
@@ -203,7 +202,7 @@ extension Tape {
       {
         return true
       }
-      if node.opcode == .leaf, node.link == id + 1, !node.state.contains(.dead) { return true }
+      if node.opcode == .leaf, node.imported == id, !node.state.contains(.dead) { return true }
       reader += 1
     }
     return false
@@ -213,15 +212,8 @@ extension Tape {
   private func becomeLeaf(_ id: UInt32, _ slot: SlotRef) {
     dropOperands(id)
     if nodes[Int(id)].storage != nil { dropValue(id) }
-    nodes[Int(id)].opcode = .leaf
-    nodes[Int(id)].state = .none
-    nodes[Int(id)].traits = nodes[Int(id)].traits.intersection(.inherited)
-    nodes[Int(id)].attribute = slot.pointee.layout
-    nodes[Int(id)].payload = UInt64(slot.pointee.offset)
-    nodes[Int(id)].storage = slot.pointee.storage
-    nodes[Int(id)].slot = slot
-    nodes[Int(id)].link = 0
-    slot.pointee.leaf = id &+ 1
+    nodes[Int(id)].becomeLeaf(of: slot)
+    slot.leaf = id
     countReader(slot.pointee.storage.stillThere)
     state.pointee.owners.append(id)
   }

@@ -20,27 +20,27 @@ public struct Node {
   public var state: State
   /// The shape of the value: a contiguous layout.
   public var shape: LayoutID
-  /// What the operation needs beside operands; see `GraphNode.attribute`.
-  public var attribute: UInt32
+  /// What the operation needs beside operands. Of this and the other raw fields each meaning has a name
+  /// below, and no other file uses them.
+  @usableFromInline var rawAttribute: UInt32
   /// The distance back to the first operand; 0: there is none.
   public var a: UInt32
   /// The distance back to the second operand.
   public var b: UInt32
   /// The distance back to the third operand.
   public var c: UInt32
-  /// The bits of a scalar, the length of the rows that `setRows` replaces, or an element offset (into
-  /// the source of a view or region; into `storage` for a leaf and for an evaluated node).
-  public var payload: UInt64
+  /// A number, or a place in elements.
+  @usableFromInline var rawPayload: UInt64
   /// The value, where it is in memory.
   public var storage: Unmanaged<Storage>?
   /// The handle of the user's object, where there is one.
   public var slot: UnsafeMutablePointer<Slot>?
   /// Live nodes that name this one as an operand or link.
   public var uses: UInt32
-  /// For a leaf that stands for a node of an earlier window: that node's id + 1. Else see Node+Links.
-  public var link: UInt32
-  /// The leaf record that stands for this node in the current window; checked when used.
-  public var memo: UInt32
+  /// Another record's id + 1, or 0.
+  @usableFromInline var rawLink: UInt32
+  /// Another record's id + 1, or 0.
+  private var rawMemo: UInt32
 
   /// Facts about a node that never change.
   public struct Traits: OptionSet, Sendable {
@@ -124,99 +124,216 @@ public struct Node {
   }
 }
 
-/// What a user's tensor object points at: a node, or, once the value is known and no graph hangs on
-/// it, the value itself. Stable in memory; recycled by its tape.
-public struct Slot {
-  /// Stands first, so that it can be read atomically (`unlockedTape`).
-  package var tape: Tape
-  // What a new handle has none of stands together, and is zeroed together.
-  package var storage: Unmanaged<Storage>?
-  package var offset: Int
-  /// The gradient's handle.
-  package var gradient: UnsafeMutablePointer<Slot>?
-  /// For a gradient's handle: whose gradient it is. The two are always on one tape.
-  package var owner: UnsafeMutablePointer<Slot>?
-  /// The node's id + 1; 0: the value is in `storage`, nothing is recorded.
-  package var node: UInt32
-  /// The leaf record that stands for `storage` in the current window, id + 1; checked when used.
-  var leaf: UInt32
-  package var layout: LayoutID
-  package var shape: LayoutID
-  /// For a view: its layout over the base's elements in C order.
-  package var view: LayoutID = LayoutTable.scalar
-  package var type: ScalarType
-  package var isVariable: Bool
-  /// The window was full when this handle was made: it is to be run before more is recorded.
-  package var isWindowFull = false
-  /// What is seldom asked; one byte, so that a slot takes a cache line.
-  var facts: Facts = []
+// MARK: - What the raw fields mean
 
-  struct Facts: OptionSet {
-    let rawValue: UInt8
-    static var isReadOnly: Facts { Facts(rawValue: 1) }
-    static var isView: Facts { Facts(rawValue: 2) }
-    /// The same bit as in a node's traits.
-    static var isGradient: Facts { Facts(rawValue: Node.Traits.gradient.rawValue) }
-    static var isCleared: Facts { Facts(rawValue: 8) }
-    static var addsUpGradients: Facts { Facts(rawValue: 16) }
-    static var hasUsedUpGradient: Facts { Facts(rawValue: 32) }
-    static var hasUnitGradient: Facts { Facts(rawValue: 64) }
+// Each meaning has one name, which asserts that the operation and the state are those that have it.
+// Assertions cost nothing in a release build; `-Xswiftc -assert-config -Xswiftc Debug` gives one with them.
+
+extension Node {
+  // MARK: Attribute
+
+  /// How the value lies in the memory that it is in: a leaf and a view say so, all others are in C order.
+  @inlinable @inline(__always)
+  public var layout: LayoutID { opcode == .leaf || opcode == .view ? rawAttribute : shape }
+
+  /// Of a view and of an operation on a region: the layout of that part over the first operand.
+  @inlinable @inline(__always)
+  public var region: LayoutID {
+    assert(hasPlace)
+    return rawAttribute
   }
 
-  /// The traits of a record that stands for the value.
-  var traits: Node.Traits {
-    (isVariable ? Node.Traits.variable : .none)
-      .union(facts.contains(.isGradient) ? .gradient : .none)
-  }
-}
-
-/// A user handle.
-public typealias SlotRef = UnsafeMutablePointer<Slot>
-
-/// What is seldom asked of a handle. Read and assigned through the pointer: to change a computed property of
-/// the handle itself, or to call a mutating method of the facts, would count as an access to all of the
-/// handle, also to the tape, which other threads read.
-extension UnsafeMutablePointer<Slot> {
-  /// The value is in memory that a host array made read-only by nature.
-  package var isReadOnly: Bool {
-    get { has(.isReadOnly) }
-    nonmutating set { set(.isReadOnly, newValue) }
-  }
-  /// A view's: its gradient is seen in that of its base.
-  package var isView: Bool {
-    get { has(.isView) }
-    nonmutating set { set(.isView, newValue) }
-  }
-  /// The value is a gradient, or computed from one; see `Node.Traits.gradient`.
-  package var isGradient: Bool {
-    get { has(.isGradient) }
-    nonmutating set { set(.isGradient, newValue) }
-  }
-  /// A pass has cleared the graph that the value came from.
-  package var isCleared: Bool {
-    get { has(.isCleared) }
-    nonmutating set { set(.isCleared, newValue) }
-  }
-  /// A pass that adds up has left the gradient: a new use of the tensor does not end it.
-  package var addsUpGradients: Bool {
-    get { has(.addsUpGradients) }
-    nonmutating set { set(.addsUpGradients, newValue) }
-  }
-  /// The gradient is the ones that a backward pass without a seed began with; nothing is kept for
-  /// them, so that a loss does not hold a part of the graph.
-  package var hasUnitGradient: Bool {
-    get { has(.hasUnitGradient) }
-    nonmutating set { set(.hasUnitGradient, newValue) }
-  }
-  /// A new use has ended the gradient: for who asks why there is none.
-  var hasUsedUpGradient: Bool {
-    get { has(.hasUsedUpGradient) }
-    nonmutating set { set(.hasUsedUpGradient, newValue) }
+  /// Of a reduction: the shape `[outer, reduced, inner]` of its operand.
+  @inlinable @inline(__always)
+  public var reduction: LayoutID {
+    assert(isReduction)
+    return rawAttribute
   }
 
-  private func has(_ fact: Slot.Facts) -> Bool { pointee.facts.contains(fact) }
-  private func set(_ fact: Slot.Facts, _ isTrue: Bool) {
-    let others = pointee.facts.rawValue & ~fact.rawValue
-    pointee.facts = Slot.Facts(rawValue: isTrue ? others | fact.rawValue : others)
+  /// Of a concatenation: the axis.
+  @inlinable @inline(__always)
+  public var axis: Int {
+    assert(opcode == .concat)
+    return Int(rawAttribute)
   }
+
+  /// Of an alias: which derivative rule it carries, and what is the rule's own.
+  @inlinable @inline(__always)
+  public var composite: UInt32 {
+    assert(opcode == .attach)
+    return rawAttribute
+  }
+
+  /// The attribute, whatever it means: for who copies it, and for the layouts that records name.
+  @inline(__always)
+  var attributeBits: UInt32 { rawAttribute }
+
+  // MARK: Payload
+
+  /// Of a number: its bits.
+  package var numberBits: UInt64 {
+    @inline(__always) get {
+      assert(opcode == .scalar)
+      return rawPayload
+    }
+    @inline(__always) set {
+      assert(opcode == .scalar)
+      rawPayload = newValue
+    }
+  }
+
+  /// Of a view and of an operation on a region: the element of the first operand where that begins.
+  @inlinable @inline(__always)
+  public var regionStart: Int {
+    assert(hasPlace)
+    return Int(Int64(bitPattern: rawPayload))
+  }
+
+  /// Of an operation on rows: the elements of one.
+  @inlinable @inline(__always)
+  public var rowLength: Int {
+    assert(opcode == .setRows)
+    return Int(rawPayload)
+  }
+
+  /// Of what has its value in `storage`: the element where that begins. Some operations need the payload
+  /// for something else as long as they live: theirs begins where the storage does (`keepsPayload`).
+  var valueOffset: Int {
+    @inline(__always) get {
+      assert(storage != nil && opcode != .view && !Node.keepsPayload(opcode))
+      return Int(rawPayload)
+    }
+    @inline(__always) set {
+      assert(storage != nil && opcode != .view && !Node.keepsPayload(opcode))
+      rawPayload = UInt64(newValue)
+    }
+  }
+
+  /// The payload, whatever it means: for who compares records.
+  @inline(__always)
+  var payloadBits: UInt64 { rawPayload }
+
+  // MARK: Link
+
+  /// Of a leaf: the node of an earlier window that it stands for, if it does.
+  package var imported: UInt32? {
+    @inline(__always) get {
+      assert(opcode == .leaf)
+      return rawLink == 0 ? nil : rawLink &- 1
+    }
+    @inline(__always) set {
+      assert(opcode == .leaf)
+      rawLink = newValue.map { $0 &+ 1 } ?? 0
+    }
+  }
+
+  /// Whether it is a leaf that stands for a node of an earlier window.
+  @inlinable @inline(__always)
+  public var isImport: Bool { opcode == .leaf && rawLink != 0 }
+
+  /// Of a view whose graph was not cleared: the view that the program made it of, if it did.
+  @usableFromInline var parent: UInt32? {
+    @inlinable @inline(__always) get {
+      assert(opcode == .view && !state.contains(.cleared))
+      return rawLink == 0 ? nil : rawLink &- 1
+    }
+    @inline(__always) set {
+      assert(opcode == .view && !state.contains(.cleared))
+      rawLink = newValue.map { $0 &+ 1 } ?? 0
+    }
+  }
+
+  /// Of an operation whose graph was cleared: how many records there were then. They end with it.
+  @usableFromInline var clearedEnd: UInt32 {
+    @inline(__always) get {
+      assert(opcode != .leaf && state.contains(.cleared))
+      return rawLink
+    }
+    @inlinable @inline(__always) set {
+      assert(opcode != .leaf && state.contains(.cleared))
+      rawLink = newValue
+    }
+  }
+
+  /// Whether the link says something, whatever that is.
+  @inline(__always)
+  var isLinked: Bool { rawLink != 0 }
+
+  // MARK: Memo
+
+  /// The record made of this one that may serve again: the leaf that stands for it in a later window, or
+  /// its transpose in its own. Nobody keeps it up to date: it is checked when used.
+  var remembered: UInt32? {
+    @inline(__always) get { rawMemo == 0 ? nil : rawMemo &- 1 }
+    @inline(__always) set { rawMemo = newValue.map { $0 &+ 1 } ?? 0 }
+  }
+
+  // MARK: Several
+
+  /// Turns it into the leaf record of a handle's value. The caller has let go of what it held.
+  mutating func becomeLeaf(of slot: SlotRef) {
+    assert(storage == nil && a == 0)
+    opcode = .leaf
+    state = .none
+    traits = traits.intersection(.inherited)
+    rawAttribute = slot.pointee.layout
+    rawPayload = UInt64(slot.pointee.offset)
+    storage = slot.pointee.storage
+    self.slot = slot
+    rawLink = 0
+  }
+
+  /// Makes it as if it had just been written, in a copy of a record that stands for another.
+  mutating func unbindImport() {
+    assert(isImport)
+    storage = nil
+    rawPayload = 0
+    state = .none
+    rawLink = 0
+  }
+
+  /// Makes it ready to lie `distance` records further on.
+  mutating func moveNames(by distance: UInt32) {
+    if rawLink != 0 { rawLink += distance }
+    rawMemo = 0
+  }
+
+  /// Which records it names, or up to which its graph was cleared, seen from another one.
+  struct Names: Equatable, Sendable {
+    var link: UInt32
+    var memo: UInt32
+    static var none: Names { Names(link: 0, memo: 0) }
+  }
+
+  @inline(__always)
+  func names(from start: UInt32) -> Names {
+    Names(link: Node.relative(rawLink, to: start), memo: Node.relative(rawMemo, to: start))
+  }
+
+  /// Whether it names what an earlier copy of it does.
+  func namesTheSame(as other: Node) -> Bool {
+    rawLink == other.rawLink && rawMemo == other.rawMemo
+  }
+
+  /// Gives it the link that `names` says, and its memo if there is one.
+  @inline(__always)
+  mutating func take(_ names: Names, from start: UInt32) {
+    rawLink = names.link == 0 ? 0 : start &+ names.link
+    if names.memo != 0 { rawMemo = start &+ names.memo }
+  }
+
+  /// An id + 1 as a distance from a record; 0 stays what it is. All that lies before the record is one
+  /// and the same, but not that.
+  @inline(__always)
+  private static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
+    id == 0 ? 0 : id > start ? id &- start : .max
+  }
+
+  // MARK: For assertions
+
+  @usableFromInline var hasPlace: Bool {
+    opcode == .view || opcode == .setRegion || opcode == .addRegion
+  }
+
+  @usableFromInline var isReduction: Bool { opcode.info.opClass == .reduction }
 }

@@ -21,7 +21,7 @@ struct PassObserver: ~Copyable {
       // cleared graph, leads a pass elsewhere.
       let runsCode = node.opcode == .attach && node.c != 0
       if runsCode { return nil }
-      if node.link != 0 {
+      if node.isLinked {
         let source = node.opcode == .leaf ? tape.importedNode(id) : tape.viewParent(id)
         guard let source, source >= scope.first else { return nil }
       }
@@ -54,7 +54,7 @@ struct PassObserver: ~Copyable {
       state.pointee.owners.count == owners + added.imports.count
     else { return nil }
     let payloads = (0..<scope.count).filter { before[$0].isPayloadDifferentiated }
-      .map { (id: UInt32($0), value: before[$0].payload) }
+      .map { (id: UInt32($0), value: before[$0].payloadBits) }
     return RecordedPass(
       head: scope.head, windowStart: windowStart &- scope.first, hash: hash,
       before: (0..<scope.count).map { (before + $0).facts(from: scope.first) },
@@ -67,19 +67,18 @@ struct PassObserver: ~Copyable {
     var result: [RecordedPass.Change] = []
     for i in 0..<scope.count {
       let (old, new) = (before[i], first[i])
-      guard (before + i).signature == (first + i).signature, old.payload == new.payload,
+      guard (before + i).signature == (first + i).signature, old.payloadBits == new.payloadBits,
         old.storage?.toOpaque() == new.storage?.toOpaque(), old.slot == new.slot,
         new.uses >= old.uses,
         old.state.contains(.dead) == new.state.contains(.dead)
       else { return nil }
-      if old.uses == new.uses, old.state == new.state, old.memo == new.memo, old.link == new.link {
+      if old.uses == new.uses, old.state == new.state, new.namesTheSame(as: old) {
         continue
       }
       result.append(
         RecordedPass.Change(
-          id: UInt32(i), moreUses: new.uses &- old.uses,
-          link: Node.relative(new.link, to: scope.first),
-          memo: Node.relative(new.memo, to: scope.first), state: new.state))
+          id: UInt32(i), moreUses: new.uses &- old.uses, names: new.names(from: scope.first),
+          state: new.state))
     }
     return result
   }
@@ -99,19 +98,16 @@ struct PassObserver: ~Copyable {
         else { return nil }
         imports.append(
           RecordedPass.Source(copy: id &- scope.first, source: source &- scope.first))
-        node.storage = nil
-        node.payload = 0
-        node.state = .none
-        node.link = 0
+        node.unbindImport()
       }
-      guard node.storage == nil, node.link == 0 else { return nil }
-      if node.memo != 0 {
+      guard node.storage == nil, !node.isLinked else { return nil }
+      if node.remembered != nil {
         changes.append(
           RecordedPass.Change(
-            id: id &- scope.first, moreUses: 0, link: 0,
-            memo: Node.relative(node.memo, to: scope.first), state: node.state))
+            id: id &- scope.first, moreUses: 0, names: node.names(from: scope.first),
+            state: node.state))
       }
-      node.memo = 0
+      node.remembered = nil
       node.slot = nil
       records.append(node)
     }
@@ -139,7 +135,7 @@ struct PassObserver: ~Copyable {
       }
       guard let gradient = slot.pointee.gradient else { return nil }
       return RecordedPass.Gradient(
-        node: node, gradient: gradient.pointee.node &- 1 &- scope.first)
+        node: node, gradient: (gradient.node ?? Tape.none) &- scope.first)
     }
   }
 

@@ -18,8 +18,7 @@ final class RecordedPass: Sendable {
   struct Change: Sendable {
     var id: UInt32
     var moreUses: UInt32
-    var link: UInt32
-    var memo: UInt32
+    var names: Node.Names
     var state: Node.State
   }
   /// A record that is copied and takes something from one that was there.

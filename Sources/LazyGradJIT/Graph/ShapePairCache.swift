@@ -142,20 +142,19 @@ extension Tape {
     var traits: Node.Traits =
       keepsTraits ? nodes[Int(id)].traits.intersection(.inherited) : .none
     if nodes[Int(id)].opcode == .leaf { traits.insert(.leafView) }
-    let memo = nodes[Int(id)].memo
-    if memo > id, memo <= state.pointee.count {
-      let known = nodes + Int(memo &- 1)
-      if known.pointee.opcode == .view, known.pointee.a == memo &- 1 &- id,
-        known.pointee.attribute == layout, known.pointee.traits.rawValue == traits.rawValue,
+    if let view = nodes[Int(id)].remembered, view >= id, view < state.pointee.count {
+      let known = nodes + Int(view)
+      if known.pointee.opcode == .view, known.pointee.a == view &- id,
+        known.pointee.layout == layout, known.pointee.traits.rawValue == traits.rawValue,
         known.pointee.state.isDisjoint(with: .dead, .cleared)
       {
-        return memo &- 1
+        return view
       }
     }
     let view = append(
       .view, nodes[Int(id)].type, shape: facts(layout).pointee.shape, a: id, attribute: layout,
       traits: traits, state: nodeState)
-    nodes[Int(id)].memo = view &+ 1
+    nodes[Int(id)].remembered = view
     return view
   }
 }

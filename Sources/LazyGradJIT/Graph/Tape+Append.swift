@@ -65,17 +65,15 @@ extension Tape {
   /// The node that stands for a handle's value in the current window.
   @inline(__always)
   package func operand(_ slot: SlotRef) -> UInt32 {
-    let node = slot.pointee.node
-    if node != 0 {
-      if nodes[Int(node &- 1)].state.contains(.resumable) { takeUp(node &- 1) }
-      return inWindow(node &- 1)
+    if let node = slot.node {
+      if nodes[Int(node)].state.contains(.resumable) { takeUp(node) }
+      return inWindow(node)
     }
-    let leaf = slot.pointee.leaf
-    if leaf > state.pointee.windowStart, leaf <= state.pointee.count,
-      UInt(bitPattern: nodes[Int(leaf &- 1)].slot) == UInt(bitPattern: slot),
-      nodes[Int(leaf &- 1)].state.isDisjoint(with: .dead, .cleared)
+    if let leaf = slot.leaf, leaf >= state.pointee.windowStart, leaf < state.pointee.count,
+      UInt(bitPattern: nodes[Int(leaf)].slot) == UInt(bitPattern: slot),
+      nodes[Int(leaf)].state.isDisjoint(with: .dead, .cleared)
     {
-      return leaf &- 1
+      return leaf
     }
     return makeLeaf(slot)
   }
@@ -90,9 +88,9 @@ extension Tape {
   /// still held and was computed from it before can be differentiated down to it once more.
   @inline(never)
   private func takeUp(_ id: UInt32) {
+    if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].clearedEnd = 0 }
     nodes[Int(id)].state.remove(.cleared)
     nodes[Int(id)].state.remove(.resumable)
-    if nodes[Int(id)].opcode != .leaf { nodes[Int(id)].link = 0 }
   }
 
   @inline(never)
@@ -115,7 +113,7 @@ extension Tape {
     let node = nodes + Int(id)
     node.pointee.slot = slot
     node.pointee.storage = s.storage
-    slot.pointee.leaf = id &+ 1
+    slot.leaf = id
     countReader(s.storage.stillThere)
     state.pointee.owners.append(id)
     return id
@@ -127,27 +125,25 @@ extension Tape {
     if nodes[Int(id)].opcode == .scalar {
       // A number needs no memory to be used again.
       let copy = append(
-        .scalar, nodes[Int(id)].type, shape: nodes[Int(id)].shape, payload: nodes[Int(id)].payload)
+        .scalar, nodes[Int(id)].type, shape: nodes[Int(id)].shape,
+        payload: nodes[Int(id)].numberBits)
       state.pointee.copiedNumbers.append((source: id, copy: copy))
       return copy
     }
-    let memo = nodes[Int(id)].memo
-    if memo > state.pointee.windowStart, memo <= state.pointee.count,
-      nodes[Int(memo &- 1)].opcode == .leaf, nodes[Int(memo &- 1)].link == id &+ 1,
-      nodes[Int(memo &- 1)].state.isDisjoint(with: .dead, .cleared),
-      !isCutOff(id, from: memo &- 1)
+    if let leaf = nodes[Int(id)].remembered,
+      leaf >= state.pointee.windowStart, leaf < state.pointee.count,
+      nodes[Int(leaf)].opcode == .leaf, nodes[Int(leaf)].imported == id,
+      nodes[Int(leaf)].state.isDisjoint(with: .dead, .cleared), !isCutOff(id, from: leaf)
     {
-      return memo &- 1
+      return leaf
     }
     let source = nodes[Int(id)]
     let leaf = append(
-      .leaf, source.type, shape: source.shape,
-      attribute: source.opcode == .view || source.opcode == .leaf
-        ? source.attribute : source.shape,
-      payload: 0, traits: source.traits.intersection(.inherited))
+      .leaf, source.type, shape: source.shape, attribute: source.layout, payload: 0,
+      traits: source.traits.intersection(.inherited))
     nodes[Int(id)].uses &+= 1
-    nodes[Int(id)].memo = leaf &+ 1
-    nodes[Int(leaf)].link = id &+ 1
+    nodes[Int(id)].remembered = leaf
+    nodes[Int(leaf)].imported = id
     state.pointee.lowestImport = min(state.pointee.lowestImport, id)
     if isGiven(id) {
       bindImport(leaf)
@@ -159,11 +155,11 @@ extension Tape {
 
   /// Gives the leaf record of an evaluated node that node's memory.
   func bindImport(_ leaf: UInt32) {
-    let source = nodes[Int(leaf)].link &- 1
+    let source = nodes[Int(leaf)].imported.unsafelyUnwrapped
     let value = self.value(of: source)
     let node = nodes + Int(leaf)
     node.pointee.storage = value.storage
-    node.pointee.payload = UInt64(value.offset)
+    node.pointee.valueOffset = value.offset
     _ = value.storage.retain()
     node.pointee.state.insert(.owns)
     countReader(value.storage)
@@ -186,14 +182,13 @@ extension Tape {
     let node = nodes[Int(id)]
     switch node.opcode {
     case .leaf:
-      return (node.storage.stillThere, node.attribute, Int(node.payload))
+      return (node.storage.stillThere, node.layout, node.valueOffset)
     case .view:
       let source = value(of: id &- node.a)
-      let start = Int(Int64(bitPattern: node.payload))
-      return (source.storage, node.attribute, source.offset + start)
+      return (source.storage, node.layout, source.offset + node.regionStart)
     default:
       return (
-        node.storage.stillThere, node.shape, Node.keepsPayload(node.opcode) ? 0 : Int(node.payload)
+        node.storage.stillThere, node.shape, Node.keepsPayload(node.opcode) ? 0 : node.valueOffset
       )
     }
   }

@@ -8,11 +8,10 @@ extension Tape {
   package static func replace(_ slot: SlotRef, with fresh: SlotRef) {
     let tape = hold(slot, fresh)
     defer { tape.unlock() }
-    let node = fresh.pointee.node
-    if slot.pointee.node != 0 {
-      let old = slot.pointee.node &- 1
+    let node = fresh.node
+    if let old = slot.node {
       tape.unhold(old)
-      slot.pointee.node = 0
+      slot.node = nil
       if tape[old].uses == 0 { tape.free(old) }
     } else {
       tape.detachStorage(slot)
@@ -20,22 +19,22 @@ extension Tape {
     slot.pointee.storage = fresh.pointee.storage
     slot.pointee.offset = fresh.pointee.offset
     slot.pointee.layout = fresh.pointee.layout
-    slot.pointee.leaf = 0
+    slot.leaf = nil
     slot.isReadOnly = fresh.isReadOnly
     slot.isGradient = fresh.isGradient
     slot.isCleared = fresh.isCleared
-    slot.pointee.node = node
-    if node != 0 {
+    slot.node = node
+    if let node {
       // The node moves from one handle to the other: the counts of held nodes stay.
-      tape[node &- 1].slot = slot
+      tape[node].slot = slot
       if slot.pointee.isVariable {
-        tape[node &- 1].traits.formUnion(.variable)
+        tape[node].traits.formUnion(.variable)
       } else {
-        tape[node &- 1].traits.remove(.variable)
+        tape[node].traits.remove(.variable)
       }
     } else if let leaf = tape.liveLeaf(fresh) {
       tape[leaf].slot = slot
-      slot.pointee.leaf = leaf &+ 1
+      slot.leaf = leaf
     }
     tape.state.pointee.freeSlots.append(fresh)
   }
@@ -43,7 +42,7 @@ extension Tape {
   /// Another handle for a handle's value, sharing its memory.
   package static func share(_ slot: SlotRef) -> SlotRef {
     let tape = hold(slot)
-    if slot.pointee.node != 0 {
+    if slot.node != nil {
       tape.unlock()
       return view(slot, mode: .plain)
     }
@@ -72,27 +71,27 @@ extension Tape {
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.
   package func nodeOrLeaf(_ slot: SlotRef) -> UInt32 {
-    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    if let node = slot.node { return node }
     if let leaf = liveLeaf(slot), !nodes[Int(leaf)].state.contains(.cleared) { return leaf }
     return operand(slot)
   }
 
   /// The same, but to ask for it is no new use: one whose graph was cleared stays so.
   package func record(of slot: SlotRef) -> UInt32 {
-    if slot.pointee.node != 0 { return slot.pointee.node &- 1 }
+    if let node = slot.node { return node }
     return liveLeaf(slot) ?? operand(slot)
   }
 
   /// Whether a handle's value has not been computed, though others of its window have been.
   package func isLate(_ slot: SlotRef) -> Bool {
-    let node = slot.pointee.node
-    return node != 0 && node <= state.pointee.windowStart && !isGiven(node &- 1)
+    guard let node = slot.node else { return false }
+    return node < state.pointee.windowStart && !isGiven(node)
   }
 
   /// Whether a pass has cleared the graph of a handle's value, so that it leads nowhere any more.
   package func isCleared(_ slot: SlotRef) -> Bool {
-    if slot.pointee.node == 0 { return slot.isCleared }
-    let node = nodes[Int(slot.pointee.node &- 1)]
+    guard let id = slot.node else { return slot.isCleared }
+    let node = nodes[Int(id)]
     return node.opcode != .leaf && node.state.contains(.cleared)
       && node.state.isDisjoint(with: .tracked, .resumable)
   }
@@ -104,7 +103,7 @@ extension Tape {
     defer { tape.unlock() }
     shared.pointee.isVariable = false
     shared.isGradient = false
-    if shared.pointee.node != 0 { tape[shared.pointee.node &- 1].traits.remove(.inherited) }
+    if let node = shared.node { tape[node].traits.remove(.inherited) }
     return shared
   }
 
@@ -115,19 +114,19 @@ extension Tape {
     let fresh = tape.makeSlot(
       storage: slot.pointee.storage, layout: slot.pointee.layout, offset: slot.pointee.offset,
       type: slot.pointee.type, isVariable: slot.pointee.isVariable)
-    fresh.pointee.node = slot.pointee.node
+    fresh.node = slot.node
     fresh.isReadOnly = slot.isReadOnly
     fresh.isGradient = slot.isGradient
     fresh.isCleared = slot.isCleared
-    if slot.pointee.node != 0 {
-      tape[slot.pointee.node &- 1].slot = fresh
+    if let node = slot.node {
+      tape[node].slot = fresh
     } else if let leaf = tape.liveLeaf(slot) {
       tape[leaf].slot = fresh
-      fresh.pointee.leaf = leaf &+ 1
+      fresh.leaf = leaf
     }
     slot.pointee.storage = nil
-    slot.pointee.node = 0
-    slot.pointee.leaf = 0
+    slot.node = nil
+    slot.leaf = nil
     return fresh
   }
 }

@@ -127,7 +127,7 @@ extension Tape {
   private func isFree(_ slot: SlotRef) -> Bool {
     var next: SlotRef? = slot
     while let slot = next {
-      if slot.pointee.node != 0 { return false }
+      if slot.node != nil { return false }
       if let leaf = liveLeaf(slot), self[leaf].uses != 0 { return false }
       next = slot.pointee.gradient
     }
@@ -140,7 +140,7 @@ extension Tape {
     while let slot = next {
       if let leaf = old.liveLeaf(slot) { old.retire(leaf) }
       slot.setTape(self)
-      slot.pointee.leaf = 0
+      slot.leaf = nil
       next = slot.pointee.gradient
     }
   }
@@ -154,15 +154,10 @@ extension Tape {
     for i in 0..<Int(n) {
       var node = other.nodes[i]
       let id = base + UInt32(i)
-      if node.link != 0 { node.link += base }
-      if node.memo != 0 { node.memo = 0 }
+      node.moveNames(by: base)
       if let slot = node.slot, !node.state.contains(.dead) {
         moveFamily(of: slot)
-        if slot.pointee.node != 0 {
-          slot.pointee.node = id + 1
-        } else {
-          slot.pointee.leaf = id + 1
-        }
+        if slot.node != nil { slot.node = id } else { slot.leaf = id }
       }
       if let storage = node.storage {
         if node.opcode == .leaf || node.state.contains(.handedOut) {

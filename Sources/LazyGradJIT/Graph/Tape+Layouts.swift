@@ -31,7 +31,7 @@ extension Tape {
         // Dead records as well: a window that repeats an earlier one is compared with them.
         for id in 0..<Int(tape.state.pointee.count) {
           marks.mark(tape.nodes[id].shape)
-          marks.mark(tape.nodes[id].attribute)
+          marks.mark(tape.nodes[id].attributeBits)
         }
         tape.state.pointee.broadcasts.removeAll()
         tape.state.pointee.unbroadcasts.removeAll()

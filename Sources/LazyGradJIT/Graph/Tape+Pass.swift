@@ -58,7 +58,7 @@ extension Tape {
       pass.before.count == scope.count,
       // Passes under the guard and without it differ in every record.
       (first + Int(scope.head)).facts(from: scope.first) == pass.before[Int(scope.head)],
-      pass.payloads.allSatisfy({ first[Int($0.id)].payload == $0.value })
+      pass.payloads.allSatisfy({ first[Int($0.id)].payloadBits == $0.value })
     else { return false }
     var difference = SIMD4<UInt64>()
     pass.before.withUnsafeBufferPointer { before in
@@ -84,18 +84,17 @@ extension Tape {
         let node = nodes + Int(first &+ change.id)
         node.pointee.uses &+= change.moreUses
         node.pointee.state = change.state
-        node.pointee.link = change.link == 0 ? 0 : first &+ change.link
-        if change.memo != 0 { node.pointee.memo = first &+ change.memo }
+        node.pointee.take(change.names, from: first)
       }
     }
     for number in pass.numbers {
       let (source, copy) = (first &+ number.source, first &+ number.copy)
-      nodes[Int(copy)].payload = nodes[Int(source)].payload
+      nodes[Int(copy)].numberBits = nodes[Int(source)].numberBits
       state.pointee.copiedNumbers.append((source: source, copy: copy))
     }
     for leaf in pass.imports {
       let source = first &+ leaf.source
-      nodes[Int(first &+ leaf.copy)].link = source &+ 1
+      nodes[Int(first &+ leaf.copy)].imported = source
       state.pointee.lowestImport = min(state.pointee.lowestImport, source)
       bindImport(first &+ leaf.copy)
     }
@@ -123,9 +122,8 @@ struct PassScope {
 
   /// nil where a pass is not worth remembering, or looks at too much.
   init?(_ tape: Tape, _ slot: SlotRef) {
-    guard slot.pointee.isVariable, slot.pointee.node != 0, !tape.isWindowFull else { return nil }
+    guard slot.pointee.isVariable, let head = slot.node, !tape.isWindowFull else { return nil }
     let state = tape.state
-    let head = slot.pointee.node &- 1
     var first = state.pointee.windowStart
     var lowest = min(head, state.pointee.lowestImport)
     var windows = 0
@@ -162,18 +160,8 @@ extension UnsafeMutablePointer<Node> {
   /// traits whether somebody holds it, and, in the place of the payload, which records it names.
   @inline(__always)
   func facts(from start: UInt32) -> SIMD4<UInt64> {
-    let memo = Node.relative(pointee.memo, to: start)
-    let link = Node.relative(pointee.link, to: start)
+    let names = pointee.names(from: start)
     let held: UInt64 = pointee.slot == nil ? 0 : 1 << 23
-    return wordsWithState | SIMD4(held, 0, 0, UInt64(memo) | UInt64(link) << 32)
-  }
-}
-
-extension Node {
-  /// An id + 1 as a distance from a record; 0 stays what it is. All that lies before the record is one
-  /// and the same, but not that.
-  @inline(__always)
-  static func relative(_ id: UInt32, to start: UInt32) -> UInt32 {
-    id == 0 ? 0 : id > start ? id &- start : .max
+    return wordsWithState | SIMD4(held, 0, 0, UInt64(names.memo) | UInt64(names.link) << 32)
   }
 }

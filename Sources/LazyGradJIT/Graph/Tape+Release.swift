@@ -30,10 +30,7 @@ extension Tape {
     nodes[Int(id)].slot = slot
     slot.initialize(
       to: Slot(
-        tape: self, storage: nil, offset: 0, gradient: nil, owner: nil, node: id &+ 1, leaf: 0,
-        layout: shape, shape: shape, type: type, isVariable: traits.contains(.variable),
-        isWindowFull: isWindowFull,
-        facts: Slot.Facts(rawValue: traits.intersection(.gradient).rawValue)))
+        self, node: id, shape: shape, type: type, traits: traits, isWindowFull: isWindowFull))
     state.pointee.heldNodes &+= 1
   }
 
@@ -44,9 +41,8 @@ extension Tape {
     let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
     slot.initialize(
       to: Slot(
-        tape: self, storage: storage, offset: offset, gradient: nil, owner: nil, node: 0, leaf: 0,
-        layout: layout, shape: LayoutTable.shared[layout].shapeID, type: type,
-        isVariable: isVariable))
+        self, storage: storage, layout: layout, offset: offset,
+        shape: LayoutTable.shared[layout].shapeID, type: type, isVariable: isVariable))
     return slot
   }
 
@@ -146,13 +142,12 @@ extension Tape {
   /// Takes the value away from a handle.
   @inline(__always)
   func detach(_ slot: SlotRef) {
-    let node = slot.pointee.node
-    if node != 0 {
-      unhold(node &- 1)
-      slot.pointee.node = 0
+    if let node = slot.node {
+      unhold(node)
+      slot.node = nil
       // The last handle takes everything with it, at once where that pays.
       if state.pointee.heldNodes == 0, resetIfWorthwhile() { return }
-      if nodes[Int(node &- 1)].uses == 0 { free(node &- 1) }
+      if nodes[Int(node)].uses == 0 { free(node) }
     } else {
       detachStorage(slot)
     }
@@ -169,16 +164,15 @@ extension Tape {
     } else {
       give(storage)
     }
-    slot.pointee.leaf = 0
+    slot.leaf = nil
   }
 
   /// The leaf record that borrows a handle's storage, wherever it lies in the arena.
   func liveLeaf(_ slot: SlotRef) -> UInt32? {
-    let leaf = slot.pointee.leaf
-    guard leaf != 0, leaf <= state.pointee.count, nodes[Int(leaf &- 1)].slot == slot,
-      nodes[Int(leaf &- 1)].opcode == .leaf, !nodes[Int(leaf &- 1)].state.contains(.dead)
+    guard let leaf = slot.leaf, leaf < state.pointee.count, nodes[Int(leaf)].slot == slot,
+      nodes[Int(leaf)].opcode == .leaf, !nodes[Int(leaf)].state.contains(.dead)
     else { return nil }
-    return leaf &- 1
+    return leaf
   }
 
   /// Forgets that a handle points at a node.
@@ -218,9 +212,8 @@ extension Tape {
     state.pointee.dead &+= 1
     dropOperands(id)
     if node.pointee.storage != nil { dropValue(id) }
-    if node.pointee.link != 0, node.pointee.opcode == .leaf {
-      let source = node.pointee.link &- 1
-      node.pointee.link = 0
+    if node.pointee.opcode == .leaf, let source = node.pointee.imported {
+      node.pointee.imported = nil
       release(source)
     }
   }
@@ -254,10 +247,9 @@ extension Tape {
     nodes[Int(leaf)].state.insert(.dead)
     state.pointee.dead += 1
     dropValue(leaf)
-    let link = nodes[Int(leaf)].link
-    if link != 0 {
-      nodes[Int(leaf)].link = 0
-      release(link &- 1)
+    if let source = nodes[Int(leaf)].imported {
+      nodes[Int(leaf)].imported = nil
+      release(source)
       freeWork()
     }
   }
@@ -270,7 +262,7 @@ extension Tape {
     if node.pointee.opcode == .leaf || node.pointee.state.contains(.handedOut) {
       uncountReader(storage)
     }
-    if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.pointee.leaf = 0 }
+    if node.pointee.opcode == .leaf, let slot = node.pointee.slot { slot.leaf = nil }
     if node.pointee.state.contains(.owns) { give(storage) }
     node.pointee.storage = nil
     node.pointee.state.remove(.owns)
@@ -364,20 +356,23 @@ extension Tape {
       if node.a != 0 { node.a = to - newID[id - Int(node.a)] }
       if node.b != 0 { node.b = to - newID[id - Int(node.b)] }
       if node.c != 0 { node.c = to - newID[id - Int(node.c)] }
-      if node.link != 0 {
-        // What a leaf stands for and what a view was made of are kept; the end of a cleared graph, which
-        // lies further on and has not been moved yet, stays between the same two live records.
-        let last = Int(node.link) - 1
-        let isEnd = node.opcode != .leaf && node.state.contains(.cleared)
-        node.link = newID[last] + (isEnd && nodes[last].state.contains(.dead) ? 0 : 1)
+      // What a leaf stands for and what a view was made of are kept; the end of a cleared graph, which
+      // lies further on and has not been moved yet, stays between the same two live records.
+      if node.opcode == .leaf {
+        node.imported = node.imported.map { newID[Int($0)] }
+      } else if node.state.contains(.cleared) {
+        let last = Int(node.clearedEnd) - 1
+        node.clearedEnd = newID[last] + (nodes[last].state.contains(.dead) ? 0 : 1)
+      } else if node.opcode == .view {
+        node.parent = node.parent.map { newID[Int($0)] }
       }
-      node.memo = 0
+      node.remembered = nil
       if node.state.contains(.dead) {
         node.uses = 0
         dead += 1
       }
       if let slot = node.slot {
-        if slot.pointee.node != 0 { slot.pointee.node = to + 1 } else { slot.pointee.leaf = to + 1 }
+        if slot.node != nil { slot.node = to } else { slot.leaf = to }
       }
       nodes[Int(to)] = node
     }

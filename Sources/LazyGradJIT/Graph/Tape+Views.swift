@@ -59,7 +59,7 @@ extension Tape {
     _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
   ) -> SlotRef {
     let id = part(of: operand(x), target, offset, mode)
-    if mode.isTracking, let parent { nodes[Int(id)].link = parent.pointee.node }
+    if mode.isTracking, let parent { nodes[Int(id)].parent = parent.node }
     let slot = makeSlot(id)
     slot.pointee.view = target
     return slot
@@ -110,15 +110,15 @@ extension Tape {
   private func place(of value: UInt32) -> (source: UInt32, layout: LayoutID, offset: Int) {
     let node = nodes[Int(value)]
     switch node.opcode {
-    case .view: return (a(value), node.attribute, Int(Int64(bitPattern: node.payload)))
-    case .leaf: return (value, node.attribute, 0)
+    case .view: return (a(value), node.layout, node.regionStart)
+    case .leaf: return (value, node.layout, 0)
     default: return (value, node.shape, 0)
     }
   }
 
   /// The layout in memory of a handle's value.
   private func layoutInMemory(_ x: SlotRef) -> LayoutID {
-    x.pointee.node == 0 ? x.pointee.layout : place(of: x.pointee.node &- 1).layout
+    x.node.map { place(of: $0).layout } ?? x.pointee.layout
   }
 
   /// What `Layout.part` says: a part of what lies in memory in some order, as it lies there.

@@ -63,6 +63,8 @@ extension Tape {
       if node.state.contains(.cleared), !state.pointee.hasCleared {
         return "\(text(id)) is cleared, the tape says that none is"
       }
+      let mayLink = node.opcode == .leaf || node.opcode == .view || node.state.contains(.cleared)
+      if node.isLinked, !mayLink { return "\(text(id)) has a link that means nothing" }
       if let source = importedNode(id) {
         if source >= id { return "\(text(id)) stands for the later \(source)" }
         if node.storage != nil, !isGiven(source) { return "\(text(id)) has the value of none" }
@@ -85,7 +87,7 @@ extension Tape {
       dead -= 1
       for operand in operands(id) { uses[Int(operand)] += 1 }
       if let source = importedNode(id) { uses[Int(source)] += 1 }
-      if let slot = nodes[Int(id)].slot, slot.pointee.node != 0 { held += 1 }
+      if let slot = nodes[Int(id)].slot, slot.node != nil { held += 1 }
     }
     for id in live where nodes[Int(id)].uses != uses[Int(id)] {
       return "\(text(id)) has \(uses[Int(id)]) readers and counts \(nodes[Int(id)].uses)"
@@ -106,13 +108,14 @@ extension Tape {
       guard let slot = node.slot else { continue }
       let handle = slot.pointee
       if handle.tape != self { return "the handle of \(text(id)) is on another tape" }
-      if handle.node != 0 ? handle.node != id + 1 : handle.leaf != id + 1 || node.opcode != .leaf {
-        return "the handle of \(text(id)) names record \(handle.node), leaf \(handle.leaf)"
+      let named = slot.node ?? slot.leaf
+      if named != id || (slot.node == nil && node.opcode != .leaf) {
+        return "the handle of \(text(id)) names \(named.map { text($0) } ?? "none")"
       }
       if handle.shape != node.shape || handle.type != node.type {
         return "the handle of \(text(id)) has another shape or type"
       }
-      if handle.node == 0, handle.storage?.toOpaque() != node.storage?.toOpaque() {
+      if slot.node == nil, handle.storage?.toOpaque() != node.storage?.toOpaque() {
         return "the handle of \(text(id)) is of other memory"
       }
       if let gradient = handle.gradient,
@@ -120,7 +123,7 @@ extension Tape {
       {
         return "the gradient of the handle of \(text(id)) is another's"
       }
-      if handle.node != 0, id < state.pointee.firstPending, node.opcode != .leaf, !isGiven(id) {
+      if slot.node != nil, id < state.pointee.firstPending, node.opcode != .leaf, !isGiven(id) {
         return "\(text(id)) is pending, before the first that is said to be"
       }
     }
