@@ -267,7 +267,7 @@ import Testing
         processExitsWith: .failure, observing: [\.standardErrorContent]
       ) {
         LazyGradEngine.setMemoryLimit(1 << 20)
-        _ = (Tensor.ones([1 << 20]) + 1).array
+        _ = (Tensor.ones([1 << 20], dtype: .float32) + 1).array
       }
       #expect(says(result, "LazyGrad: array: no memory for 4194304 bytes (limit 1048576)"))
     }

@@ -185,7 +185,8 @@ extension NDArray {
   }
 }
 
-extension NDArray: CustomStringConvertible, CustomDebugStringConvertible {
+// Not `CustomDebugStringConvertible`, as `Tensor` isn't: a list of arrays is printed by their elements.
+extension NDArray: CustomStringConvertible {
   /// The elements as NumPy prints them: `array([1. , 2.5])`.
   ///
   /// Eight digits at most; above a thousand elements only the corners.
