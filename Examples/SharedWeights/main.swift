@@ -115,7 +115,9 @@ for tally in tallies {
 let last = await service.next()
 precondition(last.version == 2, "the new weights are not in use")
 precondition(
-  tallies.allSatisfy { $0.refused == requests / 10 && $0.answers[0] + $0.answers[1] == requests - $0.refused }
+  tallies.allSatisfy {
+    $0.refused == requests / 10 && $0.answers[0] + $0.answers[1] == requests - $0.refused
+  }
 )
 do {
   let w = Tensor(sharing: last.bias)

@@ -71,7 +71,8 @@ import Testing
     #expect(isHere(await task.value, line: #line - 2))
   }
 
-  @Test("The message stays as it is, the debug description has the line, and equality leaves it out")
+  @Test(
+    "The message stays as it is, the debug description has the line, and equality leaves it out")
   func texts() {
     let first = error { _ = Tensor([1.0, 2])[3] }
     let second = error { _ = Tensor([1.0, 2])[3] }

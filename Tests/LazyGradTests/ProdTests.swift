@@ -212,7 +212,8 @@ import Testing
 
   @Test func longRuns() {
     let count = 100_000
-    let values = (0..<count).map { 1 + Double($0 * 7919 % 1013 - 506) / 1e6 }
+    let offsets = (0..<count).map { $0 * 7919 % 1013 - 506 }
+    let values = offsets.map { 1 + Double($0) / 1e6 }
     let product = values.reduce(1, *)
     let x = Tensor(NDArray(values, shape: [count]))
     x.prod().backward()

@@ -16,6 +16,18 @@ struct TensorPrintingTests {
     #expect("\(Tensor([true]) .== Tensor([true]))" == "Tensor([ True])")
   }
 
+  @Test("Optionals and lists show values")
+  func printed() {
+    let x = Tensor([1.0, 2])
+    #expect("\([x, x * 2])" == "[Tensor([1., 2.]), Tensor([2., 4.])]")
+    (x * x).backward()
+    let gradient: Tensor? = x.grad
+    #expect("\(gradient as Any)" == "Optional(Tensor([2., 4.]))")
+    #expect("\(["w": x])" == "[\"w\": Tensor([1., 2.])]")
+    #expect("\([NDArray([1.0]), NDArray(2)])" == "[array([1.]), array(2)]")
+    #expect("\([Tensor]())" == "[]" && "\([Tensor.zeros([0])])" == "[Tensor([])]")
+  }
+
   @Test("debugDescription, mirrors, shape and type run nothing")
   func lazy() {
     let x = Tensor([1.0, 2])
@@ -24,8 +36,9 @@ struct TensorPrintingTests {
     #expect(before == "Tensor(shape: [2], dtype: float64, variable, recorded)")
     #expect(Mirror(reflecting: y).children.map(\.label) == ["shape", "dtype", "isConstant"])
     _ = (y.shape, y.rank, y.count, y.dtype, y.isConstant, y.base, y.grad)
-    _ = String(reflecting: y)
-    #expect(y.debugDescription == before)
+    var dumped = ""
+    dump(y, to: &dumped)
+    #expect(dumped.contains("float64") && y.debugDescription == before)
     #expect(y.explain().contains("multiply"))
     #expect(y.debugDescription == before)
     y.eval()

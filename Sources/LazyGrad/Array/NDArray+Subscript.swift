@@ -31,14 +31,16 @@ extension NDArray {
     set { setElements(index, newValue) }
   }
 
+  // Of any type, as for tensors.
   /// Sets a part to one number: `n[0] = 3.0`, `n[mask] = 0`.
   ///
   /// As assigning an array with that number; a whole number that integers of the array's type can't hold
   /// is an error. To read a number, take the part's `item()`.
-  // Of any type, as for tensors.
   @_disfavoredOverload  // `n[0]` is an array wherever it can be one
   public subscript(_ index: any TensorIndex...) -> any TensorScalar {
-    @available(*, unavailable, message: "a part of an array is an array; read one with `n[i].item()`")
+    @available(
+      *, unavailable, message: "a part of an array is an array; read one with `n[i].item()`"
+    )
     get { Self.placeholder(dtype).item() }
     set {
       if let message = newValue.weak.misfit(dtype) {

@@ -82,8 +82,8 @@ extension NDArray {
     transposed([first] + others)
   }
 
-  /// The axes in reverse order: the transpose of a matrix; a view.
   // swift-format-ignore: AlwaysUseLowerCamelCase
+  /// The axes in reverse order: the transpose of a matrix; a view.
   public var T: NDArray { transposed() }
 
   /// A read-only view under a larger shape, in which axes of length 1 and new leading axes repeat.

@@ -121,12 +121,14 @@ extension Tensor {
       return "an operation has used the tensor since the backward pass, which ends its gradient;"
         + " read it before the next use"
     case .dropped:
-      return "an update in place or nullGradient() has dropped the gradient, and no backward pass has"
+      return
+        "an update in place or nullGradient() has dropped the gradient, and no backward pass has"
         + " reached the tensor since"
     case .untracked where Differentiation.hasRun.load(ordering: .relaxed):
       return "the tensor was made inside noAutodiff, and no backward pass has reached it since"
     case .unreached where Differentiation.hasRun.load(ordering: .relaxed):
-      return "no backward pass has reached the tensor: what was differentiated does not depend on it,"
+      return
+        "no backward pass has reached the tensor: what was differentiated does not depend on it,"
         + " or only through noAutodiff or a cleared graph, or is a constant"
     case .untracked, .unreached: return "no backward pass has been run yet"
     }

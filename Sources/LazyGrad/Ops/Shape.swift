@@ -139,8 +139,8 @@ extension Tensor {
   /// The same with the axes one after the other: `x.transposed(0, 2, 1)`.
   public func transposed(_ first: Int, _ others: Int...) -> Tensor { transposed([first] + others) }
 
-  /// The axes in reverse order: the transpose of a matrix; a view.
   // swift-format-ignore: AlwaysUseLowerCamelCase
+  /// The axes in reverse order: the transpose of a matrix; a view.
   public var T: Tensor { transposed() }
 
   @inline(never)
@@ -229,14 +229,16 @@ extension Tensor {
     @inlinable set { indices.withUnsafeBufferPointer { setSelection($0, newValue) } }
   }
 
+  // Of any type, not of one to be inferred: with that `x[0] += 1.0` could be an addition of numbers.
   /// Sets a part to one number, in place: `x[0] = 3.0`, `x[x .< 0] = 0`.
   ///
   /// The number is converted to the tensor's type as `cast(to:)` does, but a whole number that integers
   /// of that type can't hold is an error. To read a number, take the part's `item()`.
-  // Of any type, not of one to be inferred: with that `x[0] += 1.0` could be an addition of numbers.
   @_disfavoredOverload  // `x[0]` is a tensor wherever it can be one
   public subscript(_ indices: any TensorIndex...) -> any TensorScalar {
-    @available(*, unavailable, message: "a part of a tensor is a tensor; read one with `x[i].item()`")
+    @available(
+      *, unavailable, message: "a part of a tensor is a tensor; read one with `x[i].item()`"
+    )
     get { indices.withUnsafeBufferPointer { selection($0) }.item() }
     set { indices.withUnsafeBufferPointer { setSelection($0, element(newValue)) } }
   }

@@ -29,9 +29,11 @@ extension Double {
   /// The only element of a tensor with one element, as `item()`: `Double(x.sum())`.
   ///
   /// - Complexity: forces evaluation.
+  @_disfavoredOverload
   public init(_ tensor: Tensor) { self = tensor.item() }
 
   /// The only element of an array with one element.
+  @_disfavoredOverload
   public init(_ array: NDArray) { self = array.item() }
 }
 
@@ -39,9 +41,11 @@ extension Float {
   /// The only element of a tensor with one element, as `item(as:)`.
   ///
   /// - Complexity: forces evaluation.
+  @_disfavoredOverload
   public init(_ tensor: Tensor) { self = tensor.item(as: Float.self) }
 
   /// The only element of an array with one element.
+  @_disfavoredOverload
   public init(_ array: NDArray) { self = array.item(as: Float.self) }
 }
 
@@ -49,8 +53,10 @@ extension Int {
   /// The only element of a tensor with one element, as `item(as:)`: cut off towards zero.
   ///
   /// - Complexity: forces evaluation.
+  @_disfavoredOverload
   public init(_ tensor: Tensor) { self = tensor.item(as: Int.self) }
 
   /// The only element of an array with one element.
+  @_disfavoredOverload
   public init(_ array: NDArray) { self = array.item(as: Int.self) }
 }
