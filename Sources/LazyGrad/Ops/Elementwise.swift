@@ -141,13 +141,15 @@ public func logicalNot(_ x: Tensor) -> Tensor { .unary(.logicalNot, x) }
 /// Gradients are routed to where the element was taken from; the other operand gets exactly 0,
 /// whatever its own derivative would be.
 public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
-  if let poison = poisoned(condition, x, y) { return poison }
-  guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
-    return Tensor.cannotBroadcast(.select, [condition, x, y])
+  Tensor.quick(condition, x, y) {
+    Tape.select(condition.slot, x.slot, y.slot, mode: $0)
   }
-  condition.rejoin()
-  x.rejoin()
-  return .made(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: y.joined()))
+    ?? Tensor.record(condition, x, y) {
+      Tape.broadcast(condition.slot, x.slot, y.slot) == nil
+        ? Tensor.cannotBroadcast(.select, [condition, x, y]) : nil
+    } _: {
+      .made(Tape.select(condition.slot, x.slot, y.slot, mode: $0)!)
+    }
 }
 extension VJP {
   func select() {
@@ -194,8 +196,7 @@ extension Tensor {
   ///
   /// - Complexity: records one node.
   public func cast(to dtype: DType) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    return compose { $0.converted($0.x, to: dtype.scalarType) }
+    compose { $0.converted($0.x, to: dtype.scalarType) }
   }
 }
 extension VJP { func cast() { derivatives(a: .converted) } }

@@ -142,11 +142,12 @@ extension Tensor {
       return
     }
     let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
-    part.use()
     renew { base in
-      Tape.general(
-        .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
-        attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
+      Tensor.prepared(part) {
+        Tape.general(
+          .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
+          attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: $0)
+      }
     }
   }
 
@@ -215,11 +216,12 @@ extension Tensor {
     if let picks {
       part = part.reshaped([-1, width]).taking(picks, dims: [picks.count, width])
     }
-    part.use()
     renew { base in
-      Tape.general(
-        .setRows, base.slot, part.slot, rows.slot, type: base.slot.pointee.type,
-        shape: base.shapeID, payload: UInt64(width), mode: Scope.mode)
+      Tensor.prepared(part) {
+        Tape.general(
+          .setRows, base.slot, part.slot, rows.slot, type: base.slot.pointee.type,
+          shape: base.shapeID, payload: UInt64(width), mode: $0)
+      }
     }
   }
 }

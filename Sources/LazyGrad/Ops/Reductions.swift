@@ -85,7 +85,9 @@ extension Tensor {
 
   @inline(__always)
   private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
-    .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
+    Self.record(self) {
+      .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: $0))
+    }
   }
 
   /// The same for those that pick an element: there must be one.

@@ -102,9 +102,6 @@ public struct TapeState: ~Copyable {
   var idlePasses = RawList<PassState>()
   /// Per node: how often a cut reads it. Zeros between two cuts.
   var marks = ZeroedWords()
-  var broadcasts = ShapePairCache()
-  var unbroadcasts = ShapePairCache()
-  var products = ShapePairCache()
   let views = ViewCache()
   let memos = ShapeMemos()
   package var counters = TapeCounters()
