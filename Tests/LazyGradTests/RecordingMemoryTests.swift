@@ -94,7 +94,12 @@ struct RecordingMemoryTests {
 
   /// Of several sizes: whether two shapes share a place of a memo hangs on their numbers.
   @Test(arguments: 4...11)
-  func allocationsOfOperations(_ n: Int) {
+  func allocationsOfOperations(_ n: Int) { expectAllocations(n) }
+
+  /// A scope that is open elsewhere makes them ask for their own, which takes no memory either.
+  @Test func allocationsBesideAnOpenScope() { noAutodiff { expectAllocations(12) } }
+
+  private func expectAllocations(_ n: Int) {
     let counts = ConcurrencyTests.onNewThread {
       Tape.withLimits(.usual) {
         let entries =

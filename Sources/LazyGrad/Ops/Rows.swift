@@ -64,7 +64,9 @@ extension Tensor {
       slot, key, result: table.intern(dims: result),
       table: asTable ? table.intern(dims: [count / width, width]) : nil,
       numbers: table.intern(dims: [n]))
-    return Tensor.quick(self) { Tape.rows(slot, key, count: n, mode: $0, numbers: write) }
+    return Tensor.prepared(self) {
+      Tape.rows(slot, key, count: n, mode: $0, numbers: write).map(Tensor.made)
+    }
   }
 
   /// Rows (entries along the first axis) by number; negative numbers count from the end.

@@ -26,16 +26,17 @@ extension Tensor {
   /// The same without a look at operands that are neither views nor poisoned, if `body` finds that they
   /// fit: what everything else needs would be paid by every operation.
   ///
-  /// - Returns: nil where an operand is something else, or `body` records nothing.
+  /// - Parameter mode: nil: none is known without asking the task for its scopes.
+  /// - Returns: nil where no mode is known, where an operand is something else, and where `body` records
+  ///   nothing.
   @inline(__always)
   static func quick(
-    _ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil, _ body: (RecordMode) -> NewHandle?
+    _ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil,
+    mode: @autoclosure () -> RecordMode? = Scope.mode, _ body: (RecordMode) -> NewHandle?
   ) -> Tensor? {
-    let mode = Scope.mode
-    if a.kind != .plain { return nil }
-    if let b, b.kind != .plain { return nil }
-    if let c, c.kind != .plain { return nil }
-    guard let handle = body(mode) else { return nil }
+    guard let mode = mode(), a.kind == .plain, b.isPlain, c.isPlain,
+      let handle = body(mode)
+    else { return nil }
     return made(handle)
   }
 
@@ -95,8 +96,13 @@ extension Tensor {
   /// Records an operation on two tensors that broadcast together.
   @inline(__always)
   static func binary(_ opcode: Opcode, _ a: Tensor, _ b: Tensor) -> Tensor {
-    quick(a, b) { Tape.elementwise(opcode, a.slot, b.slot, mode: $0) }
-      ?? carefulBinary(opcode, a, b)
+    // Truth values have no difference.
+    if opcode == .sub, a.dtype == .bool { return carefulBinary(opcode, a, b) }
+    let quick = quick(a, b, mode: Scope.quickMode) {
+      Tape.elementwise(opcode, a.slot, b.slot, mode: $0)
+    }
+    if let quick { return quick }
+    return carefulBinary(opcode, a, b)
   }
 
   @inline(never)
@@ -145,12 +151,15 @@ extension Tensor {
   static func made(_ handle: NewHandle) -> Tensor {
     guard let object = handle.object else { return kept(handle) }
     let tensor = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
-    if handle.slot.pointee.isWindowFull, let poison = tensor.lackOfRecords() {
-      // The tape goes on using the object.
-      tensor.dropRecord(for: poison)
-      return Tensor(poison: poison)
-    }
-    return tensor
+    return handle.slot.pointee.isWindowFull ? fillingWindow(tensor) : tensor
+  }
+
+  @inline(never)
+  private static func fillingWindow(_ tensor: Tensor) -> Tensor {
+    guard let poison = tensor.lackOfRecords() else { return tensor }
+    // The tape goes on using the object.
+    tensor.dropRecord(for: poison)
+    return Tensor(poison: poison)
   }
 
   @inline(never)
@@ -168,4 +177,10 @@ extension Tensor {
     return fail(
       opcode.info.name, "expected shapes that broadcast together, got \(shapes)", operands)
   }
+}
+
+extension Tensor? {
+  /// Whether this is neither a view nor poisoned, or is none.
+  @inline(__always)
+  fileprivate var isPlain: Bool { self == nil || unsafelyUnwrapped.kind == .plain }
 }

@@ -114,14 +114,18 @@ extension Opcode {
   /// What recording asks of a row, one byte each.
   struct Recording: OptionSet {
     let rawValue: UInt8
-    /// A gradient flows through it, where its type is a floating one.
-    static var differentiable: Recording { Recording(rawValue: 1) }
+    /// A gradient flows through it: the traits that its result has if one of its operands has them.
+    static var differentiable: Recording { Recording(rawValue: Node.Traits.inherited.rawValue) }
     /// Integers become float64.
     static var floating: Recording { Recording(rawValue: 2) }
     /// The result is a bool.
-    static var bool: Recording { Recording(rawValue: 4) }
+    static var bool: Recording { Recording(rawValue: 8) }
     /// The result is an int64.
-    static var int64: Recording { Recording(rawValue: 8) }
+    static var int64: Recording { Recording(rawValue: 16) }
+
+    var inherited: Node.Traits {
+      Node.Traits(rawValue: rawValue & Recording.differentiable.rawValue)
+    }
 
     /// Whether all of `other` hold; the generic operation is a call.
     @inline(__always)

@@ -47,8 +47,7 @@ extension Tape {
 
   /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
   ///
-  /// - Returns: nil where the shapes don't fit, or where truth values are to be subtracted, which have no
-  ///   difference; nothing has been recorded then.
+  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
   ) -> NewHandle? {
@@ -56,16 +55,14 @@ extension Tape {
     defer { tape.unlock() }
     guard let shape = tape.broadcast(x.pointee.shape, y.pointee.shape)
     else { return nil }
-    let type = x.pointee.type
-    let isUsual = y.pointee.type == type && type.isFloating
-    if !isUsual, opcode == .sub, type == .bool, y.pointee.type == .bool { return nil }
     tape.dropOldGradient(x, mode)
     tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
     let row = tape.recording(opcode)
-    if isUsual {
+    let type = x.pointee.type
+    if y.pointee.type == type, type.isFloating {
       return tape.finish(
         opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
     }
@@ -177,9 +174,9 @@ extension Tape {
     var traits = nodes[Int(a)].traits
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
-    traits =
-      type.isFloating && recording(opcode).contains(.differentiable)
-      ? traits.intersection(inherited) : .none
+    // No operand has any where the result is no floating type, but that of a cast.
+    traits = traits.intersection(inherited).intersection(recording(opcode).inherited)
+    assert(type.isFloating || traits.rawValue == 0)
     state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
     return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
