@@ -142,7 +142,7 @@ extension Tape {
     }
     let start = state.pointee.windowStart
     let work = Work(
-      nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
+      nodes: extraction.nodes(of: plan, since: start), base: start, imports: extraction.imports)
     if let windowKey { remember(windowKey, ids, work.nodes) }
     try run(work, &kernelTime)
   }
