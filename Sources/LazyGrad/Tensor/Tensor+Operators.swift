@@ -1,5 +1,5 @@
-// Operators: arithmetic and comparison between tensors, and with Swift numbers, which are weakly
-// typed. One generic overload for numbers keeps type checking fast.
+// Operators: arithmetic and comparison between tensors, and with host arrays and Swift numbers, which
+// are weakly typed. Why they are declared as they are stands in TensorOperand.swift.
 
 internal import LazyGradJIT
 
@@ -12,114 +12,253 @@ extension Tensor {
   /// A copy of every element.
   public static prefix func + (x: Tensor) -> Tensor { unary(.copy, x) }
 
-  /// Adds elementwise, with broadcasting.
-  public static func + (a: Tensor, b: Tensor) -> Tensor { binary(.add, a, b) }
-  /// Adds a number, which takes the tensor's type.
-  public static func + (a: Tensor, b: some TensorScalar) -> Tensor { binary(.add, a, b) }
-  /// Adds a number, which takes the tensor's type.
-  public static func + (a: some TensorScalar, b: Tensor) -> Tensor { binary(.add, a, b) }
+  /// The opposite of every truth value. Numbers have none: compare them first.
+  public static prefix func .! (x: Tensor) -> Tensor { mask(.logicalNot, [x]) ?? unary(.logicalNot, x) }
+}
 
-  /// Subtracts elementwise, with broadcasting. Truth values have no difference; `.!=` tells where they
-  /// differ.
-  public static func - (a: Tensor, b: Tensor) -> Tensor { binary(.sub, a, b) }
-  /// Subtracts a number.
-  public static func - (a: Tensor, b: some TensorScalar) -> Tensor { binary(.sub, a, b) }
-  /// Subtracts from a number.
-  public static func - (a: some TensorScalar, b: Tensor) -> Tensor { binary(.sub, a, b) }
+// MARK: - Arithmetic
 
-  /// Multiplies elementwise, with broadcasting.
-  public static func * (a: Tensor, b: Tensor) -> Tensor { binary(.mul, a, b) }
-  /// Multiplies by a number, which takes the tensor's type.
-  public static func * (a: Tensor, b: some TensorScalar) -> Tensor { binary(.mul, a, b) }
-  /// Multiplies by a number, which takes the tensor's type.
-  public static func * (a: some TensorScalar, b: Tensor) -> Tensor { binary(.mul, a, b) }
-
-  /// Divides elementwise, with broadcasting. Integers are divided as float64.
-  public static func / (a: Tensor, b: Tensor) -> Tensor { binary(.div, a, b) }
-  /// Divides by a number.
-  public static func / (a: Tensor, b: some TensorScalar) -> Tensor { binary(.div, a, b) }
-  /// Divides a number.
-  public static func / (a: some TensorScalar, b: Tensor) -> Tensor { binary(.div, a, b) }
-
-  /// Multiplies with a host array, whose memory is shared and guarded.
-  public static func * (a: NDArray, b: Tensor) -> Tensor { binary(.mul, wrapped(a), b) }
-  /// Multiplies with a host array, whose memory is shared and guarded.
-  public static func * (a: Tensor, b: NDArray) -> Tensor { binary(.mul, a, wrapped(b)) }
-  /// Adds a host array, whose memory is shared and guarded.
-  public static func + (a: NDArray, b: Tensor) -> Tensor { binary(.add, wrapped(a), b) }
-  /// Adds a host array, whose memory is shared and guarded.
-  public static func + (a: Tensor, b: NDArray) -> Tensor { binary(.add, a, wrapped(b)) }
-  /// Subtracts from a host array, whose memory is shared and guarded.
-  public static func - (a: NDArray, b: Tensor) -> Tensor { binary(.sub, wrapped(a), b) }
-  /// Subtracts a host array, whose memory is shared and guarded.
-  public static func - (a: Tensor, b: NDArray) -> Tensor { binary(.sub, a, wrapped(b)) }
-  /// Divides a host array, whose memory is shared and guarded.
-  public static func / (a: NDArray, b: Tensor) -> Tensor { binary(.div, wrapped(a), b) }
-  /// Divides by a host array, whose memory is shared and guarded.
-  public static func / (a: Tensor, b: NDArray) -> Tensor { binary(.div, a, wrapped(b)) }
-
-  /// A host array as a constant operand, without a copy.
-  private static func wrapped(_ array: NDArray) -> Tensor {
-    Tensor(array, constant: true, copy: false)
+extension RecordedOperand {
+  /// Adds a tensor, an array or a number elementwise, with broadcasting.
+  @inlinable
+  public static func + <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.add, a._form, b._form))
+  }
+  /// Adds a tensor to an array or a number.
+  @inlinable
+  public static func + <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.add, a._form, b._form))
   }
 
-  /// Where the elements are equal.
-  public static func .== (a: Tensor, b: Tensor) -> Tensor { binary(.equal, a, b) }
-  /// Where the elements equal a number.
-  public static func .== (a: Tensor, b: some TensorScalar) -> Tensor { binary(.equal, a, b) }
-  /// Where the elements differ.
-  public static func .!= (a: Tensor, b: Tensor) -> Tensor { binary(.notEqual, a, b) }
-  /// Where the elements differ from a number.
-  public static func .!= (a: Tensor, b: some TensorScalar) -> Tensor { binary(.notEqual, a, b) }
-  /// Where the first is smaller.
-  public static func .< (a: Tensor, b: Tensor) -> Tensor { binary(.less, a, b) }
-  /// Where the elements are smaller than a number.
-  public static func .< (a: Tensor, b: some TensorScalar) -> Tensor { binary(.less, a, b) }
-  /// Where the first is smaller or equal.
-  public static func .<= (a: Tensor, b: Tensor) -> Tensor { binary(.lessEqual, a, b) }
-  /// Where the elements are at most a number.
-  public static func .<= (a: Tensor, b: some TensorScalar) -> Tensor { binary(.lessEqual, a, b) }
-  /// Where the first is greater.
-  public static func .> (a: Tensor, b: Tensor) -> Tensor { binary(.greater, a, b) }
-  /// Where the elements are greater than a number.
-  public static func .> (a: Tensor, b: some TensorScalar) -> Tensor { binary(.greater, a, b) }
-  /// Where the first is greater or equal.
-  public static func .>= (a: Tensor, b: Tensor) -> Tensor { binary(.greaterEqual, a, b) }
-  /// Where the elements are at least a number.
-  public static func .>= (a: Tensor, b: some TensorScalar) -> Tensor {
-    binary(.greaterEqual, a, b)
+  /// Subtracts a tensor, an array or a number elementwise, with broadcasting. Truth values have no
+  /// difference; `.!=` tells where they differ.
+  @inlinable
+  public static func - <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.sub, a._form, b._form))
+  }
+  /// Subtracts a tensor from an array or a number.
+  @inlinable
+  public static func - <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.sub, a._form, b._form))
   }
 
-  /// The first to the power of the second, elementwise.
+  /// Multiplies with a tensor, an array or a number elementwise, with broadcasting.
+  @inlinable
+  public static func * <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.mul, a._form, b._form))
+  }
+  /// Multiplies an array or a number with a tensor.
+  @inlinable
+  public static func * <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.mul, a._form, b._form))
+  }
+
+  /// Divides by a tensor, an array or a number elementwise, with broadcasting. Integers are divided as
+  /// float64.
+  @inlinable
+  public static func / <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.div, a._form, b._form))
+  }
+  /// Divides an array or a number by a tensor.
+  @inlinable
+  public static func / <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.div, a._form, b._form))
+  }
+}
+
+extension TensorOperand {
+  /// The first to the power of the second, elementwise; one of the two is a tensor.
   ///
   /// Gradients as in MyGrad: with respect to the base `y * x^(y - 1)`, and 0 where `y` is 0; with
-  /// respect to the exponent `x^y * log(x)`, and 0 where `x` is 0.
+  /// respect to the exponent `x^y * log(x)`, and 0 where `x` is 0. The numbers 1 and 2 as exponents are a
+  /// copy and a square.
   ///
   /// Integers to a negative power are not integers, so that is an error; make one of the two floats.
   /// - Complexity: records one node; of an integer to the power of int32 or int64 the exponents are
   ///   computed and looked at.
-  public static func ** (a: Tensor, b: Tensor) -> Tensor {
-    if !a.dtype.isFloating, let refusal = negativePower(b, [a, b]) { return refusal }
-    return binary(.pow, a, b)
+  @inlinable
+  public static func ** (a: Self, b: Partner) -> Tensor { a._raised(to: b) }
+}
+
+// MARK: - Comparisons
+
+extension RecordedOperand {
+  /// Where the elements are equal.
+  @inlinable
+  public static func .== <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.equal, a._form, b._form))
   }
-  /// The tensor to the power of a number; 1 and 2 are a copy and a square.
-  public static func ** (a: Tensor, b: some TensorScalar) -> Tensor {
-    let number = b.weak
-    let isWhole = !a.dtype.isFloating && number.kind != .float
-    switch number.double {
-    case 1 where !isWhole: return a.dtype.isFloating ? unary(.copy, a) : a.cast(to: .float64)
-    case 2 where !isWhole: return unary(.square, a.dtype.isFloating ? a : a.cast(to: .float64))
-    case 2 where a.dtype != .bool: return unary(.square, a)
-    default:
-      if number.double < 0, isWhole { return refusedPower([a]) }
-      return binary(.pow, a, number)
-    }
+  /// Where the elements are equal, an array or a number being the first.
+  @inlinable
+  public static func .== <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.equal, a._form, b._form))
   }
-  /// A number to the power of the tensor.
-  public static func ** (a: some TensorScalar, b: Tensor) -> Tensor {
-    if a.weak.kind != .float, let refusal = negativePower(b, [b]) { return refusal }
-    return binary(.pow, a, b)
+
+  /// Where the elements differ.
+  @inlinable
+  public static func .!= <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.notEqual, a._form, b._form))
   }
+  /// Where the elements differ, an array or a number being the first.
+  @inlinable
+  public static func .!= <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.notEqual, a._form, b._form))
+  }
+
+  /// Where the first is smaller.
+  @inlinable
+  public static func .< <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.less, a._form, b._form))
+  }
+  /// Where the first is smaller, an array or a number being the first.
+  @inlinable
+  public static func .< <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.less, a._form, b._form))
+  }
+
+  /// Where the first is smaller or equal.
+  @inlinable
+  public static func .<= <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.lessEqual, a._form, b._form))
+  }
+  /// Where the first is smaller or equal, an array or a number being the first.
+  @inlinable
+  public static func .<= <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.lessEqual, a._form, b._form))
+  }
+
+  /// Where the first is greater.
+  @inlinable
+  public static func .> <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.greater, a._form, b._form))
+  }
+  /// Where the first is greater, an array or a number being the first.
+  @inlinable
+  public static func .> <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.greater, a._form, b._form))
+  }
+
+  /// Where the first is greater or equal.
+  @inlinable
+  public static func .>= <B: TensorOperand>(a: Self, b: B) -> Recorded {
+    _recorded(B._Form._record(.greaterEqual, a._form, b._form))
+  }
+  /// Where the first is greater or equal, an array or a number being the first.
+  @inlinable
+  public static func .>= <A: HostOperand>(a: A, b: Self) -> Recorded {
+    _recorded(A._Form._record(.greaterEqual, a._form, b._form))
+  }
+}
+
+// MARK: - Masks
+
+extension RecordedOperand {
+  /// Where both masks are true. Numbers are refused: compare them first.
+  @inlinable
+  public static func .& <B: ArrayOperand>(a: Self, b: B) -> Recorded {
+    _recorded(Tensor._combinedMasks(.and, a._form, b._form))
+  }
+  /// Where both masks are true, an array being the first.
+  @inlinable
+  public static func .& (a: NDArray, b: Self) -> Recorded {
+    _recorded(Tensor._combinedMasks(.and, a._form, b._form))
+  }
+
+  /// Where at least one of two masks is true. Numbers are refused: compare them first.
+  @inlinable
+  public static func .| <B: ArrayOperand>(a: Self, b: B) -> Recorded {
+    _recorded(Tensor._combinedMasks(.or, a._form, b._form))
+  }
+  /// Where at least one of two masks is true, an array being the first.
+  @inlinable
+  public static func .| (a: NDArray, b: Self) -> Recorded {
+    _recorded(Tensor._combinedMasks(.or, a._form, b._form))
+  }
+}
+
+extension Tensor {
+  /// Records an operation on two masks.
+  public static func _combinedMasks(
+    _ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor
+  ) -> Tensor {
+    mask(operation.opcode, [a, b]) ?? binary(operation.opcode, a, b)
+  }
+
+  /// What comes of an operation on masks where an operand is none; nil where all are.
+  private static func mask(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor? {
+    for operand in operands where operand.kind == .poisoned { return operand }
+    if operands.allSatisfy({ $0.dtype == .bool }) { return nil }
+    let types = operands.map { "\($0.dtype)" }.joined(separator: " and ")
+    return fail(
+      opcode.info.name, "expected masks (bool), got \(types); compare first, as in `x .!= 0`",
+      operands)
+  }
+}
+
+// MARK: - Operators that Swift has for values with an order
+
+// They say what to write instead, whether a truth value or a mask was wanted.
+extension Tensor {
+  /// Not available: `.==` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .==")
+  public static func == (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.==` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .==")
+  public static func == (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.==` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .==")
+  @_disfavoredOverload
+  public static func == (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  /// Not available: `.!=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
+  public static func != (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.!=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
+  public static func != (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.!=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
+  @_disfavoredOverload
+  public static func != (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  /// Not available: `.<` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<")
+  public static func < (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.<` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<")
+  public static func < (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.<` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<")
+  @_disfavoredOverload
+  public static func < (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  /// Not available: `.<=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
+  public static func <= (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.<=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
+  public static func <= (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.<=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
+  @_disfavoredOverload
+  public static func <= (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  /// Not available: `.>` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>")
+  public static func > (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.>` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>")
+  public static func > (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.>` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>")
+  @_disfavoredOverload
+  public static func > (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  /// Not available: `.>=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
+  public static func >= (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  /// Not available: `.>=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
+  public static func >= (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
+  /// Not available: `.>=` compares elementwise.
+  @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
+  @_disfavoredOverload
+  public static func >= (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
 }
 
 precedencegroup PowerPrecedence {
@@ -161,16 +300,6 @@ extension Tensor {
     if opcode == .sub, a.dtype == .bool, b.dtype == .bool { return refusedDifference([a, b]) }
     a.rejoin()
     return made(Tape.elementwise(opcode, a.slot, b.slot, mode: b.joined())!)
-  }
-
-  @inline(__always)
-  static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
-    binary(opcode, a, b.weak)
-  }
-
-  @inline(__always)
-  static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
-    binary(opcode, b, a.weak, scalarFirst: true)
   }
 
   /// Records an operation of a tensor and a number.
