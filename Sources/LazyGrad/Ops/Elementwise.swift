@@ -164,20 +164,19 @@ public func `where`(
   _ condition: some TensorOperand, _ x: some TensorOperand, _ y: some TensorOperand
 ) -> Tensor {
   let (condition, x, y) = (condition._form, x._form, y._form)
-  return ._select(
+  return select(
     condition._tensor(beside: condition), x._tensor(beside: y), y._tensor(beside: x))
 }
-extension Tensor {
-  /// Records a choice between the elements of two tensors.
-  public static func _select(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
-    if let poison = poisoned(condition, x, y) { return poison }
-    guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
-      return cannotBroadcast(.select, [condition, x, y])
-    }
-    condition.rejoin()
-    x.rejoin()
-    return .made(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: y.joined()))
+
+@usableFromInline
+func select(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
+  if let poison = poisoned(condition, x, y) { return poison }
+  guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
+    return Tensor.cannotBroadcast(.select, [condition, x, y])
   }
+  condition.rejoin()
+  x.rejoin()
+  return .made(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: y.joined()))
 }
 extension VJP {
   func select() {

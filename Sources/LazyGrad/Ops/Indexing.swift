@@ -78,7 +78,7 @@ extension Tensor {
     if a.canBeUpdated(operation.update, shape: b.shape),
       a.canHold(DType.promoted(a.dtype, b.dtype), operation.update)
     {
-      a.update(operation == .pow ? _power(a, b) : _record(operation, a, b))
+      a.update(operation == .pow ? _power(a, b) : record(operation, a, b))
     }
   }
 
@@ -88,7 +88,7 @@ extension Tensor {
     if a.canBeUpdated(operation.update, shape: []),
       a.canHold(DType(b.weak.promoted(with: a.dtype.scalarType)), operation.update)
     {
-      a.update(operation == .pow ? _power(a, b) : _record(operation, a, b))
+      a.update(operation == .pow ? _power(a, b) : record(operation, a, b))
     }
   }
 

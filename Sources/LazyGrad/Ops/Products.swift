@@ -9,16 +9,11 @@ internal import LazyGradJIT
 /// and bools are multiplied in their own type. An array takes part as a constant, without a copy.
 @inlinable
 public func matmul(_ a: some ArrayOperand, _ b: some ArrayOperand) -> Tensor {
-  ._matrixProduct(a._form, b._form)
+  matrixProduct(a._form, b._form)
 }
 
-extension Tensor {
-  /// Records a matrix product.
-  public static func _matrixProduct(_ a: Tensor, _ b: Tensor) -> Tensor { product(a, b) }
-}
-
-@inline(__always)
-private func product(_ a: Tensor, _ b: Tensor) -> Tensor {
+@usableFromInline
+func matrixProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   if let poison = poisoned(a, b) { return poison }
   if (a.kind == .plain && b.kind == .plain) || Tape.canMultiply(a.slot, b.slot) {
     let mode = Scope.mode

@@ -13,60 +13,105 @@ extension Tensor {
   public static prefix func + (x: Tensor) -> Tensor { unary(.copy, x) }
 
   /// The opposite of every truth value. Numbers have none: compare them first.
-  public static prefix func .! (x: Tensor) -> Tensor { mask(.logicalNot, [x]) ?? unary(.logicalNot, x) }
+  public static prefix func .! (x: Tensor) -> Tensor {
+    mask(.logicalNot, [x]) ?? unary(.logicalNot, x)
+  }
 }
 
-// MARK: - Arithmetic
+// MARK: - A tensor on the left
 
-extension RecordedOperand {
+extension Tensor {
   /// Adds a tensor, an array or a number elementwise, with broadcasting.
   @inlinable
-  public static func + <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.add, a._form, b._form))
-  }
-  /// Adds a tensor to an array or a number.
-  @inlinable
-  public static func + <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.add, a._form, b._form))
-  }
-
+  public static func + <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.add, a, b._form) }
   /// Subtracts a tensor, an array or a number elementwise, with broadcasting. Truth values have no
   /// difference; `.!=` tells where they differ.
   @inlinable
-  public static func - <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.sub, a._form, b._form))
-  }
-  /// Subtracts a tensor from an array or a number.
-  @inlinable
-  public static func - <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.sub, a._form, b._form))
-  }
-
+  public static func - <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.sub, a, b._form) }
   /// Multiplies with a tensor, an array or a number elementwise, with broadcasting.
   @inlinable
-  public static func * <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.mul, a._form, b._form))
-  }
-  /// Multiplies an array or a number with a tensor.
-  @inlinable
-  public static func * <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.mul, a._form, b._form))
-  }
-
+  public static func * <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.mul, a, b._form) }
   /// Divides by a tensor, an array or a number elementwise, with broadcasting. Integers are divided as
   /// float64.
   @inlinable
-  public static func / <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.div, a._form, b._form))
-  }
-  /// Divides an array or a number by a tensor.
+  public static func / <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.div, a, b._form) }
+
+  /// Where the elements are equal.
   @inlinable
-  public static func / <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.div, a._form, b._form))
+  public static func .== <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.equal, a, b._form) }
+  /// Where the elements differ.
+  @inlinable
+  public static func .!= <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.notEqual, a, b._form) }
+  /// Where the first is smaller.
+  @inlinable
+  public static func .< <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.less, a, b._form) }
+  /// Where the first is smaller or equal.
+  @inlinable
+  public static func .<= <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.lessEqual, a, b._form) }
+  /// Where the first is greater.
+  @inlinable
+  public static func .> <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.greater, a, b._form) }
+  /// Where the first is greater or equal.
+  @inlinable
+  public static func .>= <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
+  where B._Form == Form { Form._record(.greaterEqual, a, b._form) }
+
+  /// Where both masks are true. Numbers are refused: compare them first.
+  @inlinable
+  public static func .& (a: Tensor, b: some ArrayOperand) -> Tensor {
+    combinedMasks(.and, a, b._form)
+  }
+  /// Where at least one of two masks is true. Numbers are refused: compare them first.
+  @inlinable
+  public static func .| (a: Tensor, b: some ArrayOperand) -> Tensor {
+    combinedMasks(.or, a, b._form)
   }
 }
 
+// MARK: - A tensor on the right
+
 extension TensorOperand {
+  /// Adds a tensor to an array, a number or a tensor.
+  @inlinable
+  public static func + (a: Self, b: Tensor) -> Tensor { _Form._record(.add, a._form, b) }
+  /// Subtracts a tensor from an array, a number or a tensor.
+  @inlinable
+  public static func - (a: Self, b: Tensor) -> Tensor { _Form._record(.sub, a._form, b) }
+  /// Multiplies an array, a number or a tensor with a tensor.
+  @inlinable
+  public static func * (a: Self, b: Tensor) -> Tensor { _Form._record(.mul, a._form, b) }
+  /// Divides an array, a number or a tensor by a tensor.
+  @inlinable
+  public static func / (a: Self, b: Tensor) -> Tensor { _Form._record(.div, a._form, b) }
+
+  /// Where the elements are equal.
+  @inlinable
+  public static func .== (a: Self, b: Tensor) -> Tensor { _Form._record(.equal, a._form, b) }
+  /// Where the elements differ.
+  @inlinable
+  public static func .!= (a: Self, b: Tensor) -> Tensor { _Form._record(.notEqual, a._form, b) }
+  /// Where the first is smaller.
+  @inlinable
+  public static func .< (a: Self, b: Tensor) -> Tensor { _Form._record(.less, a._form, b) }
+  /// Where the first is smaller or equal.
+  @inlinable
+  public static func .<= (a: Self, b: Tensor) -> Tensor { _Form._record(.lessEqual, a._form, b) }
+  /// Where the first is greater.
+  @inlinable
+  public static func .> (a: Self, b: Tensor) -> Tensor { _Form._record(.greater, a._form, b) }
+  /// Where the first is greater or equal.
+  @inlinable
+  public static func .>= (a: Self, b: Tensor) -> Tensor { _Form._record(.greaterEqual, a._form, b) }
+
   /// The first to the power of the second, elementwise; one of the two is a tensor.
   ///
   /// Gradients as in MyGrad: with respect to the base `y * x^(y - 1)`, and 0 where `y` is 0; with
@@ -80,112 +125,26 @@ extension TensorOperand {
   public static func ** (a: Self, b: Partner) -> Tensor { a._raised(to: b) }
 }
 
-// MARK: - Comparisons
-
-extension RecordedOperand {
-  /// Where the elements are equal.
+extension NDArray {
+  /// Where both masks are true.
   @inlinable
-  public static func .== <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.equal, a._form, b._form))
-  }
-  /// Where the elements are equal, an array or a number being the first.
+  public static func .& (a: NDArray, b: Tensor) -> Tensor { combinedMasks(.and, a._form, b) }
+  /// Where at least one of two masks is true.
   @inlinable
-  public static func .== <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.equal, a._form, b._form))
-  }
-
-  /// Where the elements differ.
-  @inlinable
-  public static func .!= <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.notEqual, a._form, b._form))
-  }
-  /// Where the elements differ, an array or a number being the first.
-  @inlinable
-  public static func .!= <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.notEqual, a._form, b._form))
-  }
-
-  /// Where the first is smaller.
-  @inlinable
-  public static func .< <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.less, a._form, b._form))
-  }
-  /// Where the first is smaller, an array or a number being the first.
-  @inlinable
-  public static func .< <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.less, a._form, b._form))
-  }
-
-  /// Where the first is smaller or equal.
-  @inlinable
-  public static func .<= <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.lessEqual, a._form, b._form))
-  }
-  /// Where the first is smaller or equal, an array or a number being the first.
-  @inlinable
-  public static func .<= <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.lessEqual, a._form, b._form))
-  }
-
-  /// Where the first is greater.
-  @inlinable
-  public static func .> <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.greater, a._form, b._form))
-  }
-  /// Where the first is greater, an array or a number being the first.
-  @inlinable
-  public static func .> <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.greater, a._form, b._form))
-  }
-
-  /// Where the first is greater or equal.
-  @inlinable
-  public static func .>= <B: TensorOperand>(a: Self, b: B) -> Recorded {
-    _recorded(B._Form._record(.greaterEqual, a._form, b._form))
-  }
-  /// Where the first is greater or equal, an array or a number being the first.
-  @inlinable
-  public static func .>= <A: HostOperand>(a: A, b: Self) -> Recorded {
-    _recorded(A._Form._record(.greaterEqual, a._form, b._form))
-  }
+  public static func .| (a: NDArray, b: Tensor) -> Tensor { combinedMasks(.or, a._form, b) }
 }
 
 // MARK: - Masks
 
-extension RecordedOperand {
-  /// Where both masks are true. Numbers are refused: compare them first.
-  @inlinable
-  public static func .& <B: ArrayOperand>(a: Self, b: B) -> Recorded {
-    _recorded(Tensor._combinedMasks(.and, a._form, b._form))
-  }
-  /// Where both masks are true, an array being the first.
-  @inlinable
-  public static func .& (a: NDArray, b: Self) -> Recorded {
-    _recorded(Tensor._combinedMasks(.and, a._form, b._form))
-  }
-
-  /// Where at least one of two masks is true. Numbers are refused: compare them first.
-  @inlinable
-  public static func .| <B: ArrayOperand>(a: Self, b: B) -> Recorded {
-    _recorded(Tensor._combinedMasks(.or, a._form, b._form))
-  }
-  /// Where at least one of two masks is true, an array being the first.
-  @inlinable
-  public static func .| (a: NDArray, b: Self) -> Recorded {
-    _recorded(Tensor._combinedMasks(.or, a._form, b._form))
-  }
+/// Records an operation on two masks.
+@usableFromInline
+func combinedMasks(_ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor) -> Tensor {
+  Tensor.mask(operation.opcode, [a, b]) ?? .binary(operation.opcode, a, b)
 }
 
 extension Tensor {
-  /// Records an operation on two masks.
-  public static func _combinedMasks(
-    _ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor
-  ) -> Tensor {
-    mask(operation.opcode, [a, b]) ?? binary(operation.opcode, a, b)
-  }
-
   /// What comes of an operation on masks where an operand is none; nil where all are.
-  private static func mask(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor? {
+  fileprivate static func mask(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor? {
     for operand in operands where operand.kind == .poisoned { return operand }
     if operands.allSatisfy({ $0.dtype == .bool }) { return nil }
     let types = operands.map { "\($0.dtype)" }.joined(separator: " and ")
@@ -197,68 +156,45 @@ extension Tensor {
 
 // MARK: - Operators that Swift has for values with an order
 
-// They say what to write instead, whether a truth value or a mask was wanted.
+// They say what to write instead. All give truth values, as Swift's own do: that there is but one type of
+// result lets the compiler know it before it has found the overload.
 extension Tensor {
   /// Not available: `.==` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .==")
-  public static func == (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func == (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.==` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .==")
-  public static func == (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.==` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .==")
-  @_disfavoredOverload
-  public static func == (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func == (a: some HostOperand, b: Tensor) -> Bool { false }
   /// Not available: `.!=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
-  public static func != (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func != (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.!=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
-  public static func != (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.!=` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .!=")
-  @_disfavoredOverload
-  public static func != (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func != (a: some HostOperand, b: Tensor) -> Bool { false }
   /// Not available: `.<` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .<")
-  public static func < (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func < (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.<` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .<")
-  public static func < (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.<` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .<")
-  @_disfavoredOverload
-  public static func < (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func < (a: some HostOperand, b: Tensor) -> Bool { false }
   /// Not available: `.<=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
-  public static func <= (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func <= (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.<=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
-  public static func <= (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.<=` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .<=")
-  @_disfavoredOverload
-  public static func <= (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func <= (a: some HostOperand, b: Tensor) -> Bool { false }
   /// Not available: `.>` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .>")
-  public static func > (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func > (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.>` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .>")
-  public static func > (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.>` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .>")
-  @_disfavoredOverload
-  public static func > (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func > (a: some HostOperand, b: Tensor) -> Bool { false }
   /// Not available: `.>=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
-  public static func >= (a: Tensor, b: some TensorOperand) -> Bool { fatalError() }
+  public static func >= (a: Tensor, b: some TensorOperand) -> Bool { false }
   /// Not available: `.>=` compares elementwise.
   @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
-  public static func >= (a: some HostOperand, b: Tensor) -> Bool { fatalError() }
-  /// Not available: `.>=` compares elementwise.
-  @available(*, unavailable, message: "tensors are compared elementwise: write .>=")
-  @_disfavoredOverload
-  public static func >= (a: Tensor, b: some TensorOperand) -> Tensor { fatalError() }
+  public static func >= (a: some HostOperand, b: Tensor) -> Bool { false }
 }
 
 precedencegroup PowerPrecedence {

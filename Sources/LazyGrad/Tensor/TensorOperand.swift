@@ -1,17 +1,23 @@
 // What tensors combine with, and how an operand reaches the recorder. Uses Array and Tensor.
 //
-// The operators are members of protocols because the type checker has to find them in formulas that mix
-// tensors with numbers. How it chooses decides how they are declared:
+// The type checker has to find operators in formulas that mix tensors with numbers. It begins with the one
+// whose operands and result tell it most, and where it has guessed wrong it goes through all that there is:
+// in Swift's arithmetic there are three ways for each operator of two Doubles, so a wrong guess takes
+// seconds or minutes. The operators are declared so that there is hardly anything to guess:
 //
-// - An operator has one overload with a tensor on the left and one with a tensor on the right only. Every
-//   pair of types has one of them, so there is nothing to compare. With an overload of two tensors
-//   beside them `0.5 * q + 0.5 * Double(n) * log(2 * Double.pi)` takes minutes.
-// - The result is an associated type. Where a formula has to be a `Tensor`, the type checker would
-//   otherwise begin with its last operator, whose operands it does not know yet, guess one of the two
-//   overloads, and look through all the others before it takes that back. So it begins with the
-//   innermost ones, where it has nothing to guess.
+// - One overload takes a tensor on the left and anything on the right, the other anything on the left and a
+//   tensor on the right. Whichever operand is known to be a tensor first, one of them is right whatever
+//   the other turns out to be. With an overload of two tensors, `0.5 * q + 0.5 * Double(n) * log(2 *
+//   Double.pi)` takes minutes; with overloads that leave nothing to both, seconds.
+// - Two tensors fit both. `Form`, which the signature need not name, makes the first look a little less
+//   fitting, so that the type checker tries the second only; and it prefers members of types to those of
+//   protocols, so that neither is ambiguous.
+// - The results are tensors, not types that hang on the operands: those make closures over numbers, where
+//   nothing is known, take twice the time.
 // - `**` has no overloads. The type checker treats it as an operator that it has never heard of, and
-//   tries its overloads before it knows their operands.
+//   tries overloads before it knows their operands.
+//
+// `perf/type-check.sh` measures it.
 //
 // The entries behind them are neither generic nor inlined: `x + y` is one call.
 
@@ -43,14 +49,6 @@ public protocol HostOperand: TensorOperand where Partner == Tensor {}
 /// An operand of many elements: a tensor or an `NDArray`. A type of your own must not conform.
 public protocol ArrayOperand: TensorOperand where _Form == Tensor {}
 
-/// `Tensor`, as the operand that operations are recorded on. A type of your own must not conform.
-public protocol RecordedOperand: ArrayOperand {
-  /// The type of results: `Tensor`.
-  associatedtype Recorded
-  /// The tensor as a result.
-  static func _recorded(_ result: Tensor) -> Recorded
-}
-
 /// What an operand is to the recorder: a tensor or a number. No other type conforms.
 public protocol _OperandForm {
   /// Records an operation whose second operand this is.
@@ -79,6 +77,7 @@ public enum _BinaryOperation: UInt8, Sendable {
   case equal, notEqual, less, lessEqual, greater, greaterEqual
   case and, or
 
+  @inline(__always)
   var opcode: Opcode {
     switch self {
     case .add: .add
@@ -114,16 +113,12 @@ public enum _BinaryOperation: UInt8, Sendable {
 
 // MARK: - Tensors and arrays
 
-extension Tensor: RecordedOperand, _OperandForm {
-  /// The type of results.
-  public typealias Recorded = Tensor
+extension Tensor: ArrayOperand, _OperandForm {
   /// A tensor combines with everything.
   public typealias Partner = any TensorOperand
 
   /// The tensor itself.
   @inlinable public var _form: Tensor { self }
-  /// The tensor itself.
-  @inlinable public static func _recorded(_ result: Tensor) -> Tensor { result }
   /// The exponent says how.
   @inlinable public func _raised(to exponent: any TensorOperand) -> Tensor {
     exponent._power(of: self)
@@ -138,18 +133,9 @@ extension Tensor: RecordedOperand, _OperandForm {
   @inlinable public var _number: _Number? { nil }
 
   /// Records an operation on two tensors.
+  @inlinable
   public static func _record(_ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor) -> Tensor {
-    binary(operation.opcode, a, b)
-  }
-
-  /// Records an operation on a tensor and a number.
-  public static func _record(_ operation: _BinaryOperation, _ a: Tensor, _ b: _Number) -> Tensor {
-    binary(operation.opcode, a, b.weak)
-  }
-
-  /// Records an operation on a number and a tensor.
-  public static func _record(_ operation: _BinaryOperation, _ a: _Number, _ b: Tensor) -> Tensor {
-    binary(operation.opcode, b, a.weak, scalarFirst: true)
+    record(operation, a, b)
   }
 
   /// A power of two tensors.
@@ -187,6 +173,25 @@ extension NDArray: HostOperand, ArrayOperand {
   public func _raised(to exponent: Tensor) -> Tensor { Tensor._power(_form, exponent) }
   /// The array is a constant.
   public func _power(of base: Tensor) -> Tensor { Tensor._power(base, _form) }
+}
+
+// MARK: - Entries
+
+// What operators come down to. They are no members of a type, which would be one argument more.
+
+@usableFromInline
+func record(_ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor) -> Tensor {
+  .binary(operation.opcode, a, b)
+}
+
+@usableFromInline
+func record(_ operation: _BinaryOperation, _ a: Tensor, _ b: _Number) -> Tensor {
+  .binary(operation.opcode, a, b.weak)
+}
+
+@usableFromInline
+func record(_ operation: _BinaryOperation, _ a: _Number, _ b: Tensor) -> Tensor {
+  .binary(operation.opcode, b, a.weak, scalarFirst: true)
 }
 
 // MARK: - Numbers
@@ -227,12 +232,12 @@ public struct _Number: _OperandForm, Sendable {
   /// Records an operation on a tensor and a number.
   @inlinable
   public static func _record(_ operation: _BinaryOperation, _ a: Tensor, _ b: _Number) -> Tensor {
-    Tensor._record(operation, a, b)
+    record(operation, a, b)
   }
   /// Records an operation on a number and a tensor.
   @inlinable
   public static func _record(_ operation: _BinaryOperation, _ a: _Number, _ b: Tensor) -> Tensor {
-    Tensor._record(operation, a, b)
+    record(operation, a, b)
   }
   /// A tensor to the power of a number.
   @inlinable
