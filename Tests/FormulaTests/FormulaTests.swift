@@ -102,7 +102,9 @@ import Testing
   @Test func valuesAreThoseOfPlainArithmetic() {
     #expect(Self.pairs.count >= 60)
     for (name, formula, plain) in Self.pairs {
-      let result = noAutodiff { formula(formulas())() }
+      let formulas = formulas()
+      // A use with autodiff would end the gradient that some read.
+      let result = noAutodiff { formula(formulas)() }
       let values = (result.cast(to: .float64) + Tensor.zeros([3], dtype: .float64))
         .elements(as: Double.self)
       for (i, value) in values.enumerated() {
@@ -119,8 +121,14 @@ import Testing
     #expect(formulas().logOfNumbers().isFinite)
   }
 
+  /// In Swift a sign belongs to what follows it at once, unlike in Python.
+  @Test func signsComeBeforePowers() {
+    let x = formulas().x
+    #expect((-x ** 2).elements(as: Double.self) == (x ** 2).elements(as: Double.self))
+    #expect((-(x ** 2)).elements(as: Double.self) == (x ** 2).elements(as: Double.self).map { -$0 })
+  }
+
   @Test func recordedFormulasHaveGradients() {
-    // The first of them once more with autodiff, against differences.
     let f = formulas()
     f.springs().backward()
     for (i, gradient) in f.x.grad!.elements(as: Double.self).enumerated() {

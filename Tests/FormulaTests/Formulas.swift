@@ -60,7 +60,7 @@ extension Formulas {
     -0.5 * ((x - mu) / sigma) ** 2 - log(sigma) - 0.5 * log(2 * Double.pi)
   }
   func normalDensity() -> Tensor {
-    exp(-(x - mu) ** 2 / (2 * sigma ** 2)) / (sigma * sqrt(2 * Double.pi))
+    exp(-((x - mu) ** 2) / (2 * sigma ** 2)) / (sigma * sqrt(2 * Double.pi))
   }
   func crossEntropy() -> Tensor { -(p * log(q) + (1 - p) * log(1 - p)).mean() }
   func standardized() -> Tensor { (x - x.mean()) / sqrt(x.var() + eps) }

@@ -118,6 +118,8 @@ extension TensorOperand {
   /// respect to the exponent `x^y * log(x)`, and 0 where `x` is 0. The numbers 1 and 2 as exponents are a
   /// copy and a square.
   ///
+  /// In Swift a sign belongs to what follows it at once: `-x ** 2` is `(-x) ** 2`.
+  ///
   /// Integers to a negative power are not integers, so that is an error; make one of the two floats.
   /// - Complexity: records one node; of an integer to the power of int32 or int64 the exponents are
   ///   computed and looked at.
