@@ -37,8 +37,10 @@ struct RecordingMemoryTests {
       Entry("-x") { -x }, Entry("+x") { +x }, Entry("isNaN") { isNaN(x) },
       Entry("logicalNot") { logicalNot(flags) }, Entry("cast") { x.cast(to: .float64) },
       Entry("x + y") { x + y }, Entry("x ** y") { x ** y }, Entry("x + vector") { x + vector },
-      Entry("x * 2") { x * 2.0 }, Entry("x ** 3") { x ** 3.0 },
-      Entry("maximum") { maximum(x, y) }, Entry("x == y") { x .== y },
+      Entry("x * 2") { x * 2.0 }, Entry("2 - x") { 2 - x }, Entry("x ** 3") { x ** 3.0 },
+      Entry("2 ** x") { 2 ** x }, Entry("maximum") { maximum(x, y) },
+      Entry("maximum(0, x)") { maximum(0, x) }, Entry("x == y") { x .== y },
+      Entry("2 < x") { 2 .< x },
       Entry("logicalAnd") { logicalAnd(flags, flags) }, Entry("where") { `where`(flags, x, y) },
       Entry("matmul") { matmul(x, y) },
     ]

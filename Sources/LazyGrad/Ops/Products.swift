@@ -6,8 +6,14 @@ internal import LazyGradJIT
 ///
 /// Matrices are multiplied over the last two axes, with the axes before them broadcast. A vector on
 /// the left counts as a row, on the right as a column, and that axis is dropped again. Integers
-/// and bools are multiplied in their own type.
-public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
+/// and bools are multiplied in their own type. An array takes part as a constant, without a copy.
+@inlinable
+public func matmul(_ a: some ArrayOperand, _ b: some ArrayOperand) -> Tensor {
+  matrixProduct(a._form, b._form)
+}
+
+@usableFromInline
+func matrixProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
   Tensor.quick(a, b) {
     Tape.matrixProduct(a.slot, b.slot, limit: fewProducts, mode: $0)
   }

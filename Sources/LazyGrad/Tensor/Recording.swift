@@ -116,16 +116,6 @@ extension Tensor {
     }
   }
 
-  @inline(__always)
-  static func binary(_ opcode: Opcode, _ a: Tensor, _ b: some TensorScalar) -> Tensor {
-    binary(opcode, a, b.weak)
-  }
-
-  @inline(__always)
-  static func binary(_ opcode: Opcode, _ a: some TensorScalar, _ b: Tensor) -> Tensor {
-    binary(opcode, b, a.weak, scalarFirst: true)
-  }
-
   /// Records an operation of a tensor and a number.
   @inline(__always)
   static func binary(
