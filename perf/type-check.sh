@@ -3,12 +3,12 @@
 # perf/type-check.sh [build folder]. Needs LazyGrad built there (default: .build/release).
 #
 # Times are printed. What fails is counted, and so the same on a slow machine: a formula may take the type
-# checker at most as many steps (solver scopes) as it makes in half a second or so, and a file of
+# checker at most as many steps (solver scopes) as it makes in two thirds of a second, and a file of
 # numbers without tensors exactly as many as it takes without `import LazyGrad`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 modules=${1:-.build/release}/Modules
-limit=20000
+limit=100000
 formulas=Tests/FormulaTests/Formulas.swift
 numbers=Tests/FormulaTests/PlainFormulas.swift
 

@@ -3,12 +3,12 @@
 // The type checker has to find operators in formulas that mix tensors with numbers. It begins with the one
 // whose operands and result tell it most, and where it has guessed wrong it goes through all that there is:
 // in Swift's arithmetic there are three ways for each operator of two Doubles, so a wrong guess takes
-// seconds or minutes. The operators are declared so that there is hardly anything to guess:
+// seconds, or the compiler gives up. The operators are declared so that there is hardly anything to guess:
 //
 // - One overload takes a tensor on the left and anything on the right, the other anything on the left and a
 //   tensor on the right. Whichever operand is known to be a tensor first, one of them is right whatever
-//   the other turns out to be. With an overload of two tensors, `0.5 * q + 0.5 * Double(n) * log(2 *
-//   Double.pi)` takes minutes; with overloads that leave nothing to both, seconds.
+//   the other turns out to be. With an overload of two tensors the compiler gives up on `0.5 * q + 0.5 *
+//   Double(n) * log(2 * Double.pi)`; with two that have no pair in common, on others.
 // - Two tensors fit both. `Form`, which the signature need not name, makes the first look a little less
 //   fitting, so that the type checker tries the second only; and it prefers members of types to those of
 //   protocols, so that neither is ambiguous.
@@ -55,10 +55,6 @@ public protocol _OperandForm {
   static func _record(_ operation: _BinaryOperation, _ a: Tensor, _ b: Self) -> Tensor
   /// Records an operation whose first operand this is.
   static func _record(_ operation: _BinaryOperation, _ a: Self, _ b: Tensor) -> Tensor
-  /// Records a power whose exponent this is.
-  static func _power(_ a: Tensor, _ b: Self) -> Tensor
-  /// Records a power whose base this is.
-  static func _power(_ a: Self, _ b: Tensor) -> Tensor
   /// Updates a tensor in place by an operation whose second operand this is.
   static func _update(_ a: Tensor, _ operation: _BinaryOperation, _ b: Self)
   /// The operand as a tensor: a number has the type that it would have beside another operand.
@@ -239,12 +235,6 @@ public struct _Number: _OperandForm, Sendable {
   public static func _record(_ operation: _BinaryOperation, _ a: _Number, _ b: Tensor) -> Tensor {
     recordOperation(operation, a, b)
   }
-  /// A tensor to the power of a number.
-  @inlinable
-  public static func _power(_ a: Tensor, _ b: _Number) -> Tensor { Tensor._power(a, b) }
-  /// A number to the power of a tensor.
-  @inlinable
-  public static func _power(_ a: _Number, _ b: Tensor) -> Tensor { Tensor._power(a, b) }
 
   /// Updates a tensor in place by an operation with a number.
   @inlinable
