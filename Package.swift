@@ -16,6 +16,8 @@ let package = Package(
     ),
     .executableTarget(
       name: "CustomOperation", dependencies: ["LazyGrad"], path: "Examples/CustomOperation"),
+    .executableTarget(
+      name: "SharedWeights", dependencies: ["LazyGrad"], path: "Examples/SharedWeights"),
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(

@@ -27,7 +27,7 @@ import Testing
     let labels = NDArray([seed % 3, (seed + 1) % 3])
     var losses: [Float] = []
     for _ in 0..<steps {
-      var h = Tensor.zeros([2, 6], constant: true)
+      var h = Tensor.zeros([2, 6], dtype: .float32, constant: true)
       for x in inputs {
         let a = matmul(x, weights[0])
         await hop()

@@ -32,8 +32,10 @@ import Testing
     #expect(message { _ = w[0].gradient }.contains("no backward pass has reached the tensor"))
     #expect(
       message { _ = Tensor([1, 2]).gradient }
-        == "gradient: the tensor is a constant, which has none"
+        == "gradient: the tensor is a constant, as integers and bools are, got int64; gradients need floats"
     )
+    #expect(
+      message { _ = Tensor([1.0], constant: true).gradient }.contains("made with constant: true"))
     (w * w).backward()
     _ = w + 1
     #expect(message { _ = w.gradient }.contains("an operation has used the tensor since"))
@@ -45,7 +47,40 @@ import Testing
     let other = Tensor([3.0])
     (noAutodiff { other * 2 } * w).sum().backward()
     #expect(message { _ = other.gradient }.contains("only through noAutodiff"))
+    let inside = noAutodiff { other * 2 }
+    #expect(message { _ = inside.gradient }.contains("made inside noAutodiff"))
+    inside.backward()
+    #expect(inside.gradient.item() == 1)
+    (w * w).backward()
+    w *= 2
+    #expect(message { _ = w.gradient }.contains("an update in place or nullGradient()"))
+    (w * w).backward()
+    _ = w + 1
+    #expect(message { _ = w.gradient }.contains("an operation has used the tensor since"))
     #expect(other.grad == nil)
+  }
+
+  @Test("backward() on a constant does nothing, and the missing gradient says why")
+  func constantTarget() {
+    let w = Tensor([1.0, 2])
+    let loss = Tensor([3.0], constant: true)
+    #expect(message { loss.backward() } == "no error")
+    #expect(loss.grad == nil && w.grad == nil)
+    #expect(message { _ = loss.gradient }.contains("the tensor is a constant"))
+    Tensor([1, 2]).sum().backward()
+    #expect(message { _ = w.gradient }.contains("or is a constant"))
+  }
+
+  @Test("The gradient with respect to one tensor")
+  func single() {
+    let x = Tensor([1.0, 2, 3])
+    let y = (x * x * x).sum()
+    let slope = gradient(of: y, withRespectTo: x, createGraph: true)
+    #expect(slope.elements(as: Double.self) == [3, 12, 27])
+    #expect(gradient(of: slope, withRespectTo: x).elements(as: Double.self) == [6, 12, 18])
+    #expect(x.grad == nil)
+    #expect(gradient(of: y, withRespectTo: Tensor([1.0, 1])).elements(as: Double.self) == [0, 0])
+    #expect(gradient(of: Tensor(2.0) ** 2, withRespectTo: Tensor(1.0)).shape == [])
   }
 
   @Test("After a failed pass the update is poisoned, and the first error is thrown")

@@ -56,7 +56,7 @@ import Testing
     var marks: [(records: Int, live: Int)] = []
     let steps = isLong ? 100_000 : 2_000
     for k in 0..<steps {
-      var h = Tensor.zeros([1, 16], constant: true)
+      var h = Tensor.zeros([1, 16], dtype: .float32, constant: true)
       for _ in 0..<50 { h = tanh(matmul(x, weights[0]) + matmul(h, weights[1])) }
       let loss = softmaxCrossEntropy(matmul(h, weights[2]), NDArray([k % 4]))
       loss.backward()

@@ -207,7 +207,7 @@ struct ViewCacheTests {
 
   @Test("Updates through remembered parts reach what they name")
   func updates() {
-    let x = Tensor.zeros([4, 3])
+    let x = Tensor.zeros([4, 3], dtype: .float32)
     for row in 0..<4 {
       x[row] = Tensor([1.0, 2, 3], dtype: .float32) * Double(row)
       x[row, 1...] += 10

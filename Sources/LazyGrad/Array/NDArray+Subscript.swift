@@ -28,28 +28,64 @@ extension NDArray {
         }
       }
     }
+    set { setElements(index, newValue) }
+  }
+
+  /// Sets a part to one number: `n[0] = 3.0`, `n[mask] = 0`.
+  ///
+  /// As assigning an array with that number; a whole number that integers of the array's type can't hold
+  /// is an error. To read a number, take the part's `item()`.
+  // Of any type, as for tensors.
+  @_disfavoredOverload  // `n[0]` is an array wherever it can be one
+  public subscript(_ index: any TensorIndex...) -> any TensorScalar {
+    @available(*, unavailable, message: "a part of an array is an array; read one with `n[i].item()`")
+    get { Self.placeholder(dtype).item() }
     set {
-      do {
-        try newValue.checkIsMade()
-        switch try resolve(index) {
-        case .view(let selected):
-          let target = view(
-            dims: selected.dims, strides: selected.strides, offset: selected.offset)
-          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
-          try prepareForWriting()
-          try target.overwrite(with: source)
-        case .gather(let selected):
-          let source = try assignable(newValue, to: selected.dims, operation: "subscript")
-            .broadcast(to: selected.dims).converted(to: dtype, operation: "subscript")
-          let places = try selected.positions()
-          try prepareForWriting()
-          store(source, at: places)
-        }
-      } catch let error as TensorError {
-        report(error)
-      } catch {
-        stop("subscript", "\(error)")
+      if let message = newValue.weak.misfit(dtype) {
+        report(TensorError(operation: "subscript", message: message))
+      } else {
+        setElements(index, NDArray(newValue))
       }
+    }
+  }
+
+  /// Not Swift: an index list takes `.ellipsis`.
+  @available(*, unavailable, message: "write `.ellipsis` for `...`; one whole axis is `.all`")
+  public subscript(_ whole: UnboundedRange, _ others: any TensorIndex...) -> NDArray {
+    get { self }
+    set { setElements([IndexComponent.ellipsis], newValue) }
+  }
+
+  /// Not Swift: an index list takes `.ellipsis`.
+  @available(*, unavailable, message: "write `.ellipsis` for `...`; one whole axis is `.all`")
+  public subscript(
+    _ first: any TensorIndex, _ whole: UnboundedRange, _ others: any TensorIndex...
+  ) -> NDArray {
+    get { self }
+    set { setElements([first, IndexComponent.ellipsis], newValue) }
+  }
+
+  private func setElements(_ index: [any TensorIndex], _ newValue: NDArray) {
+    do {
+      try newValue.checkIsMade()
+      switch try resolve(index) {
+      case .view(let selected):
+        let target = view(
+          dims: selected.dims, strides: selected.strides, offset: selected.offset)
+        let source = try assignable(newValue, to: selected.dims, operation: "subscript")
+        try prepareForWriting()
+        try target.overwrite(with: source)
+      case .gather(let selected):
+        let source = try assignable(newValue, to: selected.dims, operation: "subscript")
+          .broadcast(to: selected.dims).converted(to: dtype, operation: "subscript")
+        let places = try selected.positions()
+        try prepareForWriting()
+        store(source, at: places)
+      }
+    } catch let error as TensorError {
+      report(error)
+    } catch {
+      stop("subscript", "\(error)")
     }
   }
 

@@ -31,6 +31,9 @@ extension NDArray {
     }
   }
 
+  /// The same with the lengths one after the other: `n.reshaped(2, -1)`.
+  public func reshaped(_ first: Int, _ others: Int...) -> NDArray { reshaped([first] + others) }
+
   /// Replaces a -1 in a shape and makes sure that it holds `count` elements.
   static func reshapedDims(
     _ newShape: [Int], count: Int, from shape: [Int], operation: String
@@ -73,6 +76,15 @@ extension NDArray {
         dims: order.map { shape[$0] }, strides: order.map { strides[$0] }, offset: offset)
     }
   }
+
+  /// The same with the axes one after the other: `n.transposed(0, 2, 1)`.
+  public func transposed(_ first: Int, _ others: Int...) -> NDArray {
+    transposed([first] + others)
+  }
+
+  /// The axes in reverse order: the transpose of a matrix; a view.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
+  public var T: NDArray { transposed() }
 
   /// A read-only view under a larger shape, in which axes of length 1 and new leading axes repeat.
   ///

@@ -150,11 +150,13 @@ extension NDArray {
   /// nothing to do with the locks of the memory guard.
   ///
   /// - Throws: `MemoryGuardError.readOnly` if the array shall become writeable but is a view of a
-  ///   read-only array, or shows one element in many places.
+  ///   read-only array, shows one element in many places, or shows the memory of a snapshot.
   public func setWriteable(_ writeable: Bool) throws {
     if writeable, !isNativelyWriteable {
       let repeats = zip(shape, strides).contains { $0 > 1 && $1 == 0 }
-      if repeats || base?.isNativelyWriteable == false { throw MemoryGuardError.readOnly }
+      if repeats || base?.isNativelyWriteable == false || storage.isLent {
+        throw MemoryGuardError.readOnly
+      }
     }
     isNativelyWriteable = writeable
   }
@@ -185,7 +187,8 @@ extension NDArray {
   }
 }
 
-extension NDArray: CustomStringConvertible, CustomDebugStringConvertible {
+// Not `CustomDebugStringConvertible`, as `Tensor` isn't: a list of arrays is printed by their elements.
+extension NDArray: CustomStringConvertible {
   /// The elements as NumPy prints them: `array([1. , 2.5])`.
   ///
   /// Eight digits at most; above a thousand elements only the corners.

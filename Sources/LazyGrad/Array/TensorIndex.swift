@@ -10,6 +10,8 @@
 ///     x[.newAxis]                     // an axis of length 1
 ///     x[[0, 2, 2]]                    // integer arrays gather
 ///     x[mask]                         // Boolean arrays select
+///     x[x .> 0], x[order]             // tensors do as arrays do
+///     x[-2..., 1..<-1]                // negative bounds without parentheses
 ///
 /// Ranges follow NumPy: negative bounds count from the end, and bounds outside of the axis are
 /// clamped. Integers and elements of integer arrays must name an element.
@@ -133,3 +135,39 @@ extension NDArray: TensorIndex {
   /// An index array: integers gather, Booleans select. Its elements are read when it is used.
   public var indexComponent: IndexComponent { IndexComponent(kind: .array(self)) }
 }
+
+extension Tensor: TensorIndex {
+  /// An index array: integers gather, Booleans select. No gradient goes to it.
+  ///
+  /// - Complexity: forces evaluation.
+  public var indexComponent: IndexComponent { IndexComponent(kind: .array(array)) }
+}
+
+// MARK: - Negative bounds
+
+// Swift reads `-2...` as the negative of `2...`, and `1..<-1` as one operator between two numbers. These
+// give both their meaning in an index list.
+
+infix operator ..<- : RangeFormationPrecedence
+infix operator ...- : RangeFormationPrecedence
+prefix operator ..<-
+prefix operator ...-
+
+/// `-2...`: the elements from the second last on.
+public prefix func - (range: PartialRangeFrom<Int>) -> IndexComponent {
+  .slice(0 &- range.lowerBound)
+}
+
+/// `1..<-1`: the elements from a bound on before one that counts from the end.
+public func ..<- (start: Int, distance: Int) -> IndexComponent { .slice(start, 0 &- distance) }
+
+/// `1...-2`: the elements from a bound on up to and including one that counts from the end.
+public func ...- (start: Int, distance: Int) -> IndexComponent {
+  .slice(start, through: 0 &- distance)
+}
+
+/// `..<-1`: the elements before one that counts from the end.
+public prefix func ..<- (distance: Int) -> IndexComponent { .slice(nil, 0 &- distance) }
+
+/// `...-2`: the elements up to and including one that counts from the end.
+public prefix func ...- (distance: Int) -> IndexComponent { .slice(nil, through: 0 &- distance) }

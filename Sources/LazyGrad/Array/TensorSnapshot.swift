@@ -12,13 +12,20 @@ internal import LazyGradJIT
 ///
 /// Its coded form has the keys `shape`, `dtype` (the raw value of `DType`) and `bytes` (coded as
 /// `Data` is: base64 in JSON). Decoding checks sizes and throws `SnapshotError`.
+///
+/// Copies of a snapshot share its memory, and so do tensors that are made with `Tensor(sharing:)`: one set
+/// of weights serves any number of tasks.
 public struct TensorSnapshot: Sendable, Codable, Equatable {
   /// The length of every axis.
   public let shape: [Int]
   /// The type of the elements.
   public let dtype: DType
+  fileprivate let memory: SnapshotMemory
+
   /// The elements in C order, little-endian; truth values are 0 or 1.
-  public let bytes: [UInt8]
+  ///
+  /// - Complexity: copies every element once.
+  public var bytes: [UInt8] { [UInt8](memory.bytes) }
 
   /// Copies the elements of an array.
   ///
@@ -31,10 +38,8 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
     }
     shape = array.shape
     dtype = array.dtype
-    let byteCount = array.count * array.dtype.size
-    bytes = [UInt8](unsafeUninitializedCapacity: byteCount) { buffer, initialized in
-      if let target = buffer.baseAddress { array.copyElements(to: target, as: array.dtype) }
-      initialized = byteCount
+    memory = SnapshotMemory(byteCount: array.count * array.dtype.size) {
+      array.copyElements(to: $0, as: array.dtype)
     }
   }
 
@@ -52,7 +57,17 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
     if dtype == .bool, bytes.contains(where: { $0 > 1 }) { throw .invalidBool }
     self.shape = shape
     self.dtype = dtype
-    self.bytes = bytes
+    memory = SnapshotMemory(byteCount: bytes.count) { target in
+      bytes.withUnsafeBytes { source in
+        UnsafeMutableRawBufferPointer(start: target, count: source.count).copyMemory(from: source)
+      }
+    }
+  }
+
+  /// Whether shape, element type and all bytes are equal.
+  public static func == (a: TensorSnapshot, b: TensorSnapshot) -> Bool {
+    a.shape == b.shape && a.dtype == b.dtype
+      && (a.memory === b.memory || a.memory.bytes.elementsEqual(b.memory.bytes))
   }
 
   private enum CodingKeys: String, CodingKey {
@@ -77,7 +92,7 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
     var container = encoder.container(keyedBy: CodingKeys.self)
     try container.encode(shape, forKey: .shape)
     try container.encode(dtype, forKey: .dtype)
-    try container.encode(Data(bytes), forKey: .bytes)
+    try container.encode(Data(memory.bytes), forKey: .bytes)
   }
 }
 
@@ -124,12 +139,60 @@ extension NDArray {
     do throws(TensorError) {
       try self.init(uninitialized: snapshot.shape, dtype: snapshot.dtype, operation: "snapshot")
     } catch {
-      throw .outOfMemory(byteCount: snapshot.bytes.count)
+      throw .outOfMemory(byteCount: snapshot.memory.bytes.count)
     }
-    snapshot.bytes.withUnsafeBytes { bytes in
-      if let source = bytes.baseAddress {
-        pointer.copyMemory(from: source, byteCount: bytes.count)
-      }
-    }
+    UnsafeMutableRawBufferPointer(start: pointer, count: snapshot.memory.bytes.count)
+      .copyMemory(from: snapshot.memory.bytes)
+    withExtendedLifetime(snapshot) {}
+  }
+}
+
+/// Memory that is written when it is made and never again, so any number of threads may read it.
+///
+/// Not of the pool: its limit is one of the arrays that programs compute with.
+private final class SnapshotMemory: @unchecked Sendable {
+  let bytes: UnsafeRawBufferPointer
+  private let pointer: UnsafeMutableRawPointer
+
+  /// - Parameter fill: Writes all bytes.
+  init(byteCount: Int, fill: (UnsafeMutableRawPointer) -> Void) {
+    // Kernels read up to the end of a vector.
+    pointer = .allocate(byteCount: byteCount + StoragePool.slack, alignment: 64)
+    fill(pointer)
+    bytes = UnsafeRawBufferPointer(start: pointer, count: byteCount)
+  }
+
+  deinit { pointer.deallocate() }
+
+  /// A storage for a reader of its own.
+  func lend() -> Storage { Storage(lent: pointer, byteCount: bytes.count, owner: self) }
+}
+
+extension Tensor {
+  /// A tensor over a snapshot's own memory: read-only, and nothing is copied.
+  ///
+  /// A snapshot is `Sendable`, a tensor belongs to one task; so every task makes tensors of its own over
+  /// one set of weights.
+  ///
+  ///     let weights: [TensorSnapshot] = ...                  // a global, an actor's state, an argument
+  ///     let w = Tensor(sharing: weights[0], constant: true)  // in each task
+  ///
+  /// An update in place is an error, and so is a write to its `array`; `Tensor(snapshot)` and `copy()`
+  /// have memory of their own. Gradients are the task's. The memory lives as long as a snapshot or a
+  /// tensor that shares it.
+  ///
+  /// - Parameter constant: Whether gradients stay away; nil: floats are variables, all else constants.
+  /// - Complexity: O(1).
+  public convenience init(sharing snapshot: TensorSnapshot, constant: Bool? = nil) {
+    self.init(NDArray(sharing: snapshot), constant: constant, copy: false)
+  }
+}
+
+extension NDArray {
+  /// A read-only array over a snapshot's memory.
+  fileprivate convenience init(sharing snapshot: TensorSnapshot) {
+    self.init(
+      storage: snapshot.memory.lend(), layout: LayoutTable.shared.intern(dims: snapshot.shape),
+      offset: 0, dtype: snapshot.dtype, isNativelyWriteable: false)
   }
 }

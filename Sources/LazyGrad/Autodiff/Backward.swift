@@ -55,7 +55,8 @@ extension Tensor {
   ///
   /// Stops the program, or throws in a `catchingTensorErrors` scope, with `InvalidBackprop`'s text
   /// where part of the graph was cleared before; nothing is changed then. Inside `noAutodiff`
-  /// nothing happens.
+  /// nothing happens. Nor for a constant, as in MyGrad, so that one program serves for training and for
+  /// frozen parameters; the `gradient` that is missing then says why.
   /// - Complexity: records a few nodes for each of the graph.
   public func backward(
     _ seed: Tensor? = nil, retainGraph: Bool = false, accumulate: Bool = false
@@ -98,25 +99,37 @@ extension Tensor {
   ///     loss.backward()
   ///     w -= 0.1 * w.gradient
   ///
-  /// Where there is none the program stops with the reason: the tensor is a constant, an operation has
-  /// used it since the backward pass, or no backward pass has reached it. Inside `catchingTensorErrors`
-  /// that is an error, and the gradient is poisoned.
+  /// Where there is none the program stops with the reason: the tensor is a constant (and whether that is
+  /// because integers and bools are), an operation has used it since the backward pass, an update in
+  /// place or `nullGradient()` has dropped the gradient, the tensor was made inside `noAutodiff`, no
+  /// backward pass has reached it, or none has been run yet. Inside `catchingTensorErrors` that is an
+  /// error, and the gradient is poisoned.
   public var gradient: Tensor {
     grad ?? fail("gradient", whyThereIsNoGradient, [self])
   }
 
   private var whyThereIsNoGradient: String {
     if let base = baseTensor { return base.whyThereIsNoGradient }
-    if isConstant { return "the tensor is a constant, which has none" }
-    if Tape.hasUsedUpGradient(slot) {
+    if isConstant {
+      return dtype.isFloating
+        ? "the tensor is a constant, which has none: it was made with constant: true, or is computed"
+          + " from constants only"
+        : "the tensor is a constant, as integers and bools are, got \(dtype); gradients need floats"
+    }
+    switch Tape.missingGradient(of: slot) {
+    case .usedUp:
       return "an operation has used the tensor since the backward pass, which ends its gradient;"
         + " read it before the next use"
+    case .dropped:
+      return "an update in place or nullGradient() has dropped the gradient, and no backward pass has"
+        + " reached the tensor since"
+    case .untracked where Differentiation.hasRun.load(ordering: .relaxed):
+      return "the tensor was made inside noAutodiff, and no backward pass has reached it since"
+    case .unreached where Differentiation.hasRun.load(ordering: .relaxed):
+      return "no backward pass has reached the tensor: what was differentiated does not depend on it,"
+        + " or only through noAutodiff or a cleared graph, or is a constant"
+    case .untracked, .unreached: return "no backward pass has been run yet"
     }
-    return Differentiation.hasRun.load(ordering: .relaxed)
-      ? "no backward pass has reached the tensor: what was differentiated does not depend on it, or"
-        + " only through noAutodiff or a cleared graph, or an update in place or nullGradient() has"
-        + " dropped the gradient"
-      : "no backward pass has been run yet"
   }
 
   /// The gradient, if a pass has left one.
@@ -134,10 +147,7 @@ extension Tensor {
   }
 
   /// Drops the gradient.
-  public func nullGradient() {
-    Tape.nullGradient(slot)
-    Tape.forgetUses(slot)
-  }
+  public func nullGradient() { Tape.nullGradient(slot) }
 
   /// Forgets how this tensor and everything that it depends on were computed.
   ///
@@ -177,6 +187,19 @@ public func gradients(
     let poison = fail("gradients", error.description)
     return variables.map { _ in poison }
   }
+}
+
+/// The gradient of a tensor with respect to another, without touching anybody's `grad`.
+///
+///     let slope = gradient(of: y, withRespectTo: x, createGraph: true)
+///     let curvature = gradient(of: slope, withRespectTo: x)
+///
+/// As `gradients(of:withRespectTo:createGraph:)` for one variable: zeros where the target does not depend
+/// on it.
+public func gradient(
+  of target: Tensor, withRespectTo variable: Tensor, createGraph: Bool = false
+) -> Tensor {
+  gradients(of: target, withRespectTo: [variable], createGraph: createGraph)[0]
 }
 
 /// One differentiation: seeds in, gradients out.

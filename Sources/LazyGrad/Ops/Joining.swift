@@ -8,6 +8,11 @@ public func concatenate(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
   tensors.withUnsafeBufferPointer { concatenate($0, axis) }
 }
 
+/// Puts tensors one behind the other: `concatenate(a, b, axis: 1)`.
+public func concatenate(_ first: Tensor, _ others: Tensor..., axis: Int = 0) -> Tensor {
+  concatenate([first] + others, axis: axis)
+}
+
 @usableFromInline
 func concatenate(_ tensors: TensorList, _ axis: Int) -> Tensor {
   guard let first = tensors.first else {
@@ -54,6 +59,11 @@ private func refusedJoin(_ tensors: [Tensor], _ axis: Int, _ position: Int) -> T
 @inlinable
 public func stack(_ tensors: [Tensor], axis: Int = 0) -> Tensor {
   tensors.withUnsafeBufferPointer { stack($0, axis) }
+}
+
+/// Puts tensors of one shape behind each other along a new axis: `stack(a, b)`.
+public func stack(_ first: Tensor, _ others: Tensor..., axis: Int = 0) -> Tensor {
+  stack([first] + others, axis: axis)
 }
 
 @usableFromInline

@@ -11,6 +11,10 @@ extension Tensor {
   }
   /// The sum over several axes.
   public func sum(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.sum, axes, keepDims) }
+  /// The same as `axes:`, the way NumPy writes it: `x.sum(axis: [0, 1])`.
+  public func sum(axis: [Int], keepDims: Bool = false) -> Tensor {
+    sum(axes: axis, keepDims: keepDims)
+  }
 
   /// The product over an axis, or over everything.
   ///
@@ -22,6 +26,10 @@ extension Tensor {
   }
   /// The product over several axes.
   public func prod(axes: [Int], keepDims: Bool = false) -> Tensor { reduced(.prod, axes, keepDims) }
+  /// The same as `axes:`, the way NumPy writes it: `x.prod(axis: [0, 1])`.
+  public func prod(axis: [Int], keepDims: Bool = false) -> Tensor {
+    prod(axes: axis, keepDims: keepDims)
+  }
 
   /// The mean over an axis, or over everything.
   public func mean(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
@@ -31,6 +39,10 @@ extension Tensor {
   public func mean(axes: [Int], keepDims: Bool = false) -> Tensor {
     along(axes, "mean") { mean($0, keepDims) }
   }
+  /// The same as `axes:`, the way NumPy writes it: `x.mean(axis: [0, 1])`.
+  public func mean(axis: [Int], keepDims: Bool = false) -> Tensor {
+    mean(axes: axis, keepDims: keepDims)
+  }
 
   /// The largest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func max(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
@@ -38,6 +50,10 @@ extension Tensor {
   }
   /// The largest element over several axes.
   public func max(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.max, axes, keepDims) }
+  /// The same as `axes:`, the way NumPy writes it: `x.max(axis: [0, 1])`.
+  public func max(axis: [Int], keepDims: Bool = false) -> Tensor {
+    max(axes: axis, keepDims: keepDims)
+  }
 
   /// The smallest element; not-a-number wins. The gradient goes to the first of equal ones.
   public func min(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
@@ -45,6 +61,10 @@ extension Tensor {
   }
   /// The smallest element over several axes.
   public func min(axes: [Int], keepDims: Bool = false) -> Tensor { picked(.min, axes, keepDims) }
+  /// The same as `axes:`, the way NumPy writes it: `x.min(axis: [0, 1])`.
+  public func min(axis: [Int], keepDims: Bool = false) -> Tensor {
+    min(axes: axis, keepDims: keepDims)
+  }
 
   /// Whether an element along an axis, or any at all, is true; numbers are true unless they are 0. False
   /// where there are no elements.

@@ -11,6 +11,9 @@ extension Tensor {
     return known(key) ?? reshaped(shape, key)
   }
 
+  /// The same with the lengths one after the other: `x.reshaped(2, -1)`.
+  public func reshaped(_ first: Int, _ others: Int...) -> Tensor { reshaped([first] + others) }
+
   @inline(never)
   private func reshaped(_ shape: [Int], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
@@ -71,6 +74,13 @@ extension Tensor {
     let key = axes.map { ViewKey(.permuted, $0) } ?? ViewKey(.reversed)
     return known(key) ?? transposed(axes, key)
   }
+
+  /// The same with the axes one after the other: `x.transposed(0, 2, 1)`.
+  public func transposed(_ first: Int, _ others: Int...) -> Tensor { transposed([first] + others) }
+
+  /// The axes in reverse order: the transpose of a matrix; a view.
+  // swift-format-ignore: AlwaysUseLowerCamelCase
+  public var T: Tensor { transposed() }
 
   @inline(never)
   private func transposed(_ axes: [Int]?, _ key: ViewKey) -> Tensor {
@@ -144,17 +154,53 @@ extension Tensor {
 
   // MARK: Indexing
 
-  /// A view for basic indices (integers, ranges, new axes), a copy for index arrays.
+  /// A view for basic indices (integers, ranges, new axes), a copy for index arrays and index tensors:
+  /// `x[x .> 0]`, `x[Tensor([0, 2])]`.
   ///
   /// The setter is an in-place update: `x[0..<2] += 10` works on a `let`. Where an index array names an
   /// element several times, the last value stays and has the gradient.
   ///
   /// - Complexity: records a node or a few; index arrays cost O(number of elements selected) in addition,
-  ///   and a mask O(its size).
+  ///   and a mask O(its size). An index tensor is evaluated.
   public subscript(_ indices: any TensorIndex...) -> Tensor {
     // Inlined, so that the list is not made on the heap.
     @inlinable get { indices.withUnsafeBufferPointer { selection($0) } }
     @inlinable set { indices.withUnsafeBufferPointer { setSelection($0, newValue) } }
+  }
+
+  /// Sets a part to one number, in place: `x[0] = 3.0`, `x[x .< 0] = 0`.
+  ///
+  /// The number is converted to the tensor's type as `cast(to:)` does, but a whole number that integers
+  /// of that type can't hold is an error. To read a number, take the part's `item()`.
+  // Of any type, not of one to be inferred: with that `x[0] += 1.0` could be an addition of numbers.
+  @_disfavoredOverload  // `x[0]` is a tensor wherever it can be one
+  public subscript(_ indices: any TensorIndex...) -> any TensorScalar {
+    @available(*, unavailable, message: "a part of a tensor is a tensor; read one with `x[i].item()`")
+    get { indices.withUnsafeBufferPointer { selection($0) }.item() }
+    set { indices.withUnsafeBufferPointer { setSelection($0, element(newValue)) } }
+  }
+
+  /// Not Swift: an index list takes `.ellipsis`.
+  @available(*, unavailable, message: "write `.ellipsis` for `...`; one whole axis is `.all`")
+  public subscript(_ whole: UnboundedRange, _ others: any TensorIndex...) -> Tensor {
+    get { self }
+    set { assign(newValue) }
+  }
+
+  /// Not Swift: an index list takes `.ellipsis`.
+  @available(*, unavailable, message: "write `.ellipsis` for `...`; one whole axis is `.all`")
+  public subscript(
+    _ first: any TensorIndex, _ whole: UnboundedRange, _ others: any TensorIndex...
+  ) -> Tensor {
+    get { self }
+    set { assign(newValue) }
+  }
+
+  /// A number that is to be stored here, in a type that is converted to this tensor's as it should be.
+  private func element<Number: TensorScalar>(_ number: Number) -> Tensor {
+    if let message = number.weak.misfit(dtype) { return fail("subscript", message, [self]) }
+    let isExact = dtype.isFloating || dtype != .bool && !Number.dtype.isFloating
+    return .full([], number, dtype: isExact ? dtype : Number.dtype, constant: true)
   }
 
   @usableFromInline

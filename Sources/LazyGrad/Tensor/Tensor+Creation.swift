@@ -49,6 +49,29 @@ extension Tensor {
     self.init(NDArray(values, dtype: dtype), constant: constant, copy: false)
   }
 
+  /// A tensor with elements in C order and a shape: `Tensor([1.0, 2, 3, 4], shape: [2, 2])`.
+  ///
+  /// The number of elements must be that of the shape, and `dtype` must be able to hold whole numbers.
+  ///
+  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// - Complexity: copies every element once.
+  public convenience init<Scalar: TensorScalar>(
+    _ elements: [Scalar], shape: [Int], dtype: DType? = nil, constant: Bool? = nil
+  ) {
+    self.init(NDArray(elements, shape: shape, dtype: dtype), constant: constant, copy: false)
+  }
+
+  /// A tensor with the value of a snapshot, in memory of its own.
+  ///
+  /// - Throws: `SnapshotError.outOfMemory`: snapshots often come from outside, so their size is not the
+  ///   program's error.
+  /// - Complexity: copies every element once.
+  public convenience init(
+    _ snapshot: TensorSnapshot, constant: Bool? = nil
+  ) throws(SnapshotError) {
+    self.init(try NDArray(snapshot), constant: constant, copy: false)
+  }
+
   /// A tensor over an array's own memory.
   convenience init(adopting array: NDArray, isVariable: Bool) {
     let tape = Tape.current
@@ -61,18 +84,19 @@ extension Tensor {
     if !array.isNativelyWriteable { slot.isReadOnly = true }
   }
 
-  /// Zeros. Nothing is stored for them until they are asked for.
+  /// Zeros, float64 unless `dtype` says otherwise, as all that is made without a type. Nothing is stored
+  /// for them until they are asked for.
   ///
   /// - Complexity: records one node.
   public static func zeros(
-    _ shape: [Int], dtype: DType = .float32, constant: Bool? = nil
+    _ shape: [Int], dtype: DType = .float64, constant: Bool? = nil
   ) -> Tensor { filled(shape, 0.0, dtype, constant, "zeros") }
 
-  /// Ones.
+  /// Ones, float64 unless `dtype` says otherwise.
   ///
   /// - Complexity: records one node.
   public static func ones(
-    _ shape: [Int], dtype: DType = .float32, constant: Bool? = nil
+    _ shape: [Int], dtype: DType = .float64, constant: Bool? = nil
   ) -> Tensor { filled(shape, 1.0, dtype, constant, "ones") }
 
   /// One number everywhere; the type is the number's where `dtype` is nil.
@@ -128,9 +152,45 @@ extension Tensor {
         isVariable: !(constant ?? !dtype.isFloating)))
   }
 
-  /// Whole numbers from 0, or from `start`, as int64.
-  public static func arange(_ start: Int, _ stop: Int? = nil) -> Tensor {
-    Tensor(stop.map { NDArray.arange(start, $0) } ?? NDArray.arange(start), copy: false)
+  /// The numbers 0, 1, 2, ... below `stop`; the type is the number's where `dtype` is nil.
+  public static func arange<Scalar: TensorScalar>(
+    _ stop: Scalar, dtype: DType? = nil, constant: Bool? = nil
+  ) -> Tensor {
+    Tensor(NDArray.arange(stop, dtype: dtype), constant: constant, copy: false)
+  }
+
+  /// The numbers `start`, `start + 1`, ... before `stop`.
+  public static func arange<Scalar: TensorScalar>(
+    _ start: Scalar, _ stop: Scalar, dtype: DType? = nil, constant: Bool? = nil
+  ) -> Tensor {
+    Tensor(NDArray.arange(start, stop, dtype: dtype), constant: constant, copy: false)
+  }
+
+  /// The numbers `start`, `start + step`, ... before `stop`, as `NDArray.arange` makes them:
+  /// `Tensor.arange(0.0, 1, 0.25)` is `[0., 0.25, 0.5, 0.75]`.
+  public static func arange<Scalar: TensorScalar>(
+    _ start: Scalar, _ stop: Scalar, _ step: Scalar, dtype: DType? = nil, constant: Bool? = nil
+  ) -> Tensor {
+    Tensor(NDArray.arange(start, stop, step, dtype: dtype), constant: constant, copy: false)
+  }
+
+  /// `count` numbers from `start` to `end`, evenly spaced, as `NDArray.linspace` makes them.
+  public static func linspace(
+    _ start: Double, _ end: Double, count: Int = 50, endpoint: Bool = true,
+    dtype: DType = .float64, constant: Bool? = nil
+  ) -> Tensor {
+    Tensor(
+      NDArray.linspace(start, end, count: count, endpoint: endpoint, dtype: dtype),
+      constant: constant, copy: false)
+  }
+
+  /// A matrix with ones on a diagonal and zeros elsewhere, as `NDArray.eye` makes it.
+  public static func eye(
+    _ rows: Int, _ columns: Int? = nil, diagonal: Int = 0, dtype: DType = .float64,
+    constant: Bool? = nil
+  ) -> Tensor {
+    Tensor(
+      NDArray.eye(rows, columns, diagonal: diagonal, dtype: dtype), constant: constant, copy: false)
   }
 
   /// A tensor with the same value, memory of its own and a copy of the gradient, cut off from the

@@ -165,8 +165,11 @@ extension Tensor {
   var viewLayout: LayoutID { slot.pointee.view }
 }
 
-extension Tensor: CustomStringConvertible, CustomDebugStringConvertible {
-  /// The values, as NumPy prints them.
+// `print` of an optional or of a list shows its elements' debug descriptions, and these shall be values, as
+// those of other numbers are. So there is no conformance to `CustomDebugStringConvertible`: without one they
+// are descriptions.
+extension Tensor: CustomStringConvertible {
+  /// The values, as NumPy prints them; also where a list of tensors, or an optional one, is printed.
   ///
   /// - Complexity: forces evaluation.
   public var description: String { ArrayPrinter.description(of: array, prefix: "Tensor") }

@@ -13,8 +13,9 @@ public final class Storage: @unchecked Sendable {
   package let pointer: UnsafeMutableRawPointer
   /// Bytes asked for. Changes only between two lives of the object (`SpareStorages`).
   @exclusivity(unchecked) package internal(set) var byteCount: Int
-  /// Which blocks of the pool this is one of.
+  /// Which blocks of the pool this is one of; `lent` where the memory is somebody else's.
   let sizeClass: Int
+  private static let lent = Int.max
 
   /// The tape that reads this memory most: its records are counted without an atomic
   /// read-modify-write, under that tape's lock. 0 while nobody has read it.
@@ -24,8 +25,8 @@ public final class Storage: @unchecked Sendable {
   /// Live leaf records of all other tapes.
   let foreignRecords = Atomic<Int>(0)
 
-  /// Something else that lives as long as what reads this memory: the rule of a custom operation.
-  /// Set before anybody else knows the storage.
+  /// Something else that lives as long as what reads this memory: the rule of a custom operation, or the
+  /// owner of lent memory. Set before anybody else knows the storage.
   @exclusivity(unchecked) package var attachment: AnyObject?
 
   /// The next one of those that nobody uses, between two lives of the object.
@@ -52,7 +53,23 @@ public final class Storage: @unchecked Sendable {
     self.byteCount = byteCount
   }
 
-  deinit { StoragePool.shared.give(pointer, sizeClass: sizeClass) }
+  /// Memory that somebody else owns: read here and by others, written by nobody. It has to be 64-byte
+  /// aligned and to have the slack of a block, which is read.
+  ///
+  /// Everybody who reads it has a storage of their own, so tasks that share weights share no counts.
+  ///
+  /// - Parameter owner: Keeps the memory.
+  package init(lent pointer: UnsafeMutableRawPointer, byteCount: Int, owner: AnyObject) {
+    self.pointer = pointer
+    sizeClass = Self.lent
+    self.byteCount = byteCount
+    attachment = owner
+  }
+
+  deinit { if !isLent { StoragePool.shared.give(pointer, sizeClass: sizeClass) } }
+
+  /// Whether the memory is somebody else's.
+  package var isLent: Bool { sizeClass == Self.lent }
 
   /// Whether any recorded operation that is still alive reads this memory.
   ///

@@ -37,6 +37,7 @@ public struct Slot {
     static var addsUpGradients: Facts { Facts(rawValue: 16) }
     static var hasUsedUpGradient: Facts { Facts(rawValue: 32) }
     static var hasUnitGradient: Facts { Facts(rawValue: 64) }
+    static var hasDroppedGradient: Facts { Facts(rawValue: 128) }
   }
 
   /// A handle for a node.
@@ -143,6 +144,11 @@ extension UnsafeMutablePointer<Slot> {
   var hasUsedUpGradient: Bool {
     get { has(.hasUsedUpGradient) }
     nonmutating set { set(.hasUsedUpGradient, newValue) }
+  }
+  /// The program has dropped the gradient, or an update in place has: for the same question.
+  var hasDroppedGradient: Bool {
+    get { has(.hasDroppedGradient) }
+    nonmutating set { set(.hasDroppedGradient, newValue) }
   }
 
   private func has(_ fact: Slot.Facts) -> Bool { pointee.facts.contains(fact) }

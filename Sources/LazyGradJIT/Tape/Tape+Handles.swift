@@ -55,18 +55,30 @@ extension Tape {
     return shared
   }
 
-  /// Whether a new use has ended the gradient of a handle that has none now.
-  package static func hasUsedUpGradient(_ slot: SlotRef) -> Bool {
-    let tape = hold(slot)
-    defer { tape.unlock() }
-    return slot.hasUsedUpGradient
+  /// Why a handle has no gradient.
+  package enum MissingGradient {
+    /// A new use has ended it.
+    case usedUp
+    /// The program has dropped it, or an update in place has.
+    case dropped
+    /// No pass has left one; the value was recorded of variables without backward information.
+    case untracked
+    /// No pass has left one.
+    case unreached
   }
 
-  /// Lets the gradient of a handle count as one that there never was.
-  package static func forgetUses(_ slot: SlotRef) {
+  /// Why a variable's handle, which has no gradient now, has none.
+  package static func missingGradient(of slot: SlotRef) -> MissingGradient {
     let tape = hold(slot)
     defer { tape.unlock() }
-    slot.hasUsedUpGradient = false
+    if slot.hasUsedUpGradient { return .usedUp }
+    if slot.hasDroppedGradient { return .dropped }
+    guard let id = slot.node, tape[id].state.isDisjoint(with: .tracked, .cleared) else {
+      return .unreached
+    }
+    let operands = [tape[id].a, tape[id].b, tape[id].c]
+    let isOfVariables = operands.contains { $0 != 0 && tape[id &- $0].traits.contains(.variable) }
+    return isOfVariables ? .untracked : .unreached
   }
 
   /// The node behind a handle in whatever window it is, or the leaf that stands for its value.

@@ -93,6 +93,10 @@ extension Tape {
   /// Drops the gradient that a handle carries, and the arena where that was the last thing in it.
   package static func nullGradient(_ slot: SlotRef) {
     let tape = hold(slot)
+    if slot.pointee.gradient != nil || slot.hasUnitGradient || slot.hasUsedUpGradient {
+      slot.hasDroppedGradient = true
+    }
+    slot.hasUsedUpGradient = false
     tape.dropGradient(slot)
     if tape.state.pointee.heldNodes == 0 { _ = tape.resetIfWorthwhile() }
     tape.unlock()
