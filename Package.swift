@@ -26,6 +26,7 @@ let package = Package(
       name: "LazyGradTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
     .testTarget(
       name: "LazyGradExitTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"]),
+    .testTarget(name: "FormulaTests", dependencies: ["LazyGrad"]),
     .testTarget(
       name: "ConformanceTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(

@@ -181,4 +181,27 @@ extension GuardTests {
       withExtendedLifetime((joined, rows)) {}
     }
   }
+
+  @Test("An operation that is refused locks nothing")
+  func refusedOperations() throws {
+    let array = NDArray.arange(6.0)
+    let x = Tensor(array, constant: false, copy: false)
+    let view = x[0..<2]
+    view.sum().backward()
+    #expect(array.isWriteable)
+    let (wrong, flags) = (Tensor([1.0, 2, 3]), Tensor([true, false]))
+    let operations: [(Tensor) -> Tensor] = [
+      { $0 + wrong }, { wrong - $0 }, { matmul($0, wrong) }, { `where`(flags, $0, wrong) },
+      { concatenate([$0, wrong.reshaped([3, 1])]) }, { stack([wrong, $0]) },
+      { softmaxCrossEntropy($0, NDArray([0, 1])) }, { $0.sum(axis: 1) },
+    ]
+    for operation in operations {
+      #expect(throws: TensorError.self) { try catchingTensorErrors { _ = operation(view) } }
+      #expect(array.isWriteable)
+    }
+    let sum = view + 1
+    #expect(!array.isWriteable)
+    sum.backward()
+    #expect(array.isWriteable)
+  }
 }

@@ -181,6 +181,21 @@ import Testing
     }
   }
 
+  /// What is seen of a part begins where the part does, also where a window has ended between the two.
+  @Test func aPartOfAPartOfAnEarlierWindow() {
+    ConcurrencyTests.onNewThread {
+      let x = Tensor([1.0, 2, 3, 4, 5, 6])
+      let y = x * 2
+      let part = y[2...]
+      eval(Tensor([1.0]) + 1)
+      let ones = Tensor([1.0, 1, 1, 1], constant: true)
+      let sum = matmul(part, ones)
+      #expect(sum.item() == 2 * (3 + 4 + 5 + 6))
+      (sum * 3).backward()
+      #expect(self.values(x.grad) == [0, 0, 6, 6, 6, 6])
+    }
+  }
+
   // MARK: Linear
 
   /// Records a leaf, measured where windows are full and where they are not.

@@ -4,7 +4,7 @@
 ///
 /// The conforming types are `Double`, `Float`, `Int`, `Int64`, `Int32`, `UInt8` and `Bool`; the
 /// library relies on their memory layout, so a type of your own must not conform.
-public protocol TensorScalar: NestedArray, Sendable {
+public protocol TensorScalar: NestedArray, HostOperand, Sendable where _Form == _Number {
   /// The element type that this Swift type stands for.
   static var dtype: DType { get }
   /// The nearest `Double`; what a floating-point tensor combines with when this value is used as a

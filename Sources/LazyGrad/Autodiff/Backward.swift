@@ -223,54 +223,48 @@ enum Differentiation {
     var all = heads + seeds.compactMap { $0 }
     if case .only(let variables) = collect { all += variables }
     let tape = Tape.hold(all: all.map(\.slot))
-    let givenUp = tape.settle()
-    defer {
-      tape.unlock()
-      givenUp?.release()
-    }
-    if case .only = collect {
-      for head in heads {
-        if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
-        if head.isConstant, head.slot.isGradient { throw .plainGradient }
+    return try tape.withSettled { () throws(InvalidBackprop) in
+      if case .only = collect {
+        for head in heads {
+          if !head.isConstant, tape.isCleared(head.slot) { throw .clearedTarget }
+          if head.isConstant, head.slot.isGradient { throw .plainGradient }
+        }
       }
-    }
-    let mode = createsGraph ? Scope.mode : RecordMode.plain
-    // A head that has no record yet gets one.
-    let adjoints = tape.makePassState(upTo: tape.count + UInt32(heads.count))
-    defer { tape.recycle(adjoints) }
-    let walk = GraphWalk(
-      pass: BackwardPass(
-        tape: tape, createsGraph: createsGraph, state: mode.state, adjoints: adjoints),
-      retainsGraph: retainsGraph, check: PassCheck(tape, heads))
-    if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
-      var results: [Tensor] = []
-      try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
-        try walk.record(heads, seeds, collect, &results)
+      let mode = createsGraph ? Scope.mode : RecordMode.plain
+      // A head that has no record yet gets one.
+      let adjoints = tape.makePassState(upTo: tape.count + UInt32(heads.count))
+      defer { tape.recycle(adjoints) }
+      let walk = GraphWalk(
+        pass: BackwardPass(
+          tape: tape, createsGraph: createsGraph, state: mode.state, adjoints: adjoints),
+        retainsGraph: retainsGraph, check: PassCheck(tape, heads))
+      if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
+        var results: [Tensor] = []
+        try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
+          try walk.record(heads, seeds, collect, &results)
+        }
+        walk.check?.verify()
+        return results
       }
+      let results = try walk.run(heads, seeds, collect)
+      if case .only = collect { return results }
       walk.check?.verify()
       return results
     }
-    let results = try walk.run(heads, seeds, collect)
-    if case .only = collect { return results }
-    walk.check?.verify()
-    return results
   }
 }
 
 extension Differentiation {
   static func clear(_ head: Tensor) {
     let tape = Tape.hold(head.slot)
-    let givenUp = tape.settle()
-    defer {
-      tape.unlock()
-      givenUp?.release()
+    tape.withSettled {
+      // A value in memory has no graph; asking for its record would be a new use.
+      if head.slot.node == nil { return }
+      let adjoints = tape.makePassState(upTo: 0)
+      defer { tape.recycle(adjoints) }
+      let pass = BackwardPass(
+        tape: tape, createsGraph: false, state: RecordMode.plain.state, adjoints: adjoints)
+      GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
     }
-    // A value in memory has no graph; asking for its record would be a new use.
-    if head.slot.node == nil { return }
-    let adjoints = tape.makePassState(upTo: 0)
-    defer { tape.recycle(adjoints) }
-    let pass = BackwardPass(
-      tape: tape, createsGraph: false, state: RecordMode.plain.state, adjoints: adjoints)
-    GraphWalk(pass: pass, retainsGraph: false).clear(below: tape.nodeOrLeaf(head.slot))
   }
 }

@@ -73,10 +73,4 @@ extension Tensor {
   func hasNothing(along axes: AxisSet) -> Bool {
     count == 0 && shape.indices.contains { axes.contains($0) && shape[$0] == 0 }
   }
-
-  /// Records what `body` makes of this tensor's node, which is certain to be possible.
-  @inline(__always)
-  func compose(_ body: (Recorder) -> UInt32) -> Tensor {
-    .made(Tape.compose(slot, mode: joined(), body))
-  }
 }

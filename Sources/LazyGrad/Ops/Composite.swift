@@ -61,8 +61,7 @@ final class Composite: Sendable {
   /// Records it elementwise.
   @inline(__always)
   func callAsFunction(_ x: Tensor) -> Tensor {
-    if let poison = poisoned(x) { return poison }
-    return x.compose { record($0, AxisSet()) }
+    x.compose { record($0, AxisSet()) }
   }
 
   /// Records it along an axis; a scalar has one of length 1, in a manner of speaking.

@@ -42,12 +42,13 @@ extension Tensor {
     // An alias shows memory in C order.
     var result = Composite.constant(Tape.isInOrder(value.slot) ? value : noAutodiff { +value })
     for (k, input) in inputs.enumerated() {
-      input.use()
-      result = Tensor(
-        Tape.general(
-          .attach, input.slot, result.slot, rule, type: value.slot.pointee.type,
-          shape: value.shapeID, attribute: Composite.custom.attribute(UInt32(k)),
-          mode: Scope.mode))
+      let value = result
+      result = record(input) {
+        Tensor(
+          Tape.general(
+            .attach, input.slot, value.slot, rule, type: value.slot.pointee.type,
+            shape: value.shapeID, attribute: Composite.custom.attribute(UInt32(k)), mode: $0))
+      }
     }
     return result
   }

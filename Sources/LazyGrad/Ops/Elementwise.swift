@@ -91,7 +91,7 @@ extension VJP { func square() { derivatives(a: .times(self(.mul, a, number(2))))
 /// 1 / x. Integers give integers, as in NumPy: cut off towards zero, so all but 1 and -1 give 0.
 public func reciprocal(_ x: Tensor) -> Tensor {
   if x.dtype.isFloating || x.dtype == .bool { return .unary(.reciprocal, x) }
-  return `where`(abs(x) .== 1, x, Tensor.zeros([], dtype: x.dtype, constant: true))
+  return `where`(abs(x) .== 1, x, 0)
 }
 extension VJP { func reciprocal() { derivatives(a: .minusTimes(self(.square, output))) } }
 /// The absolute value; the gradient at 0 is 0.
@@ -104,16 +104,34 @@ public func floor(_ x: Tensor) -> Tensor { .unary(.floor, x) }
 /// Where an element is not-a-number.
 public func isNaN(_ x: Tensor) -> Tensor { .unary(.isNaN, x) }
 /// The first to the power of the second. Error at most 1 ULP; in float64 that is the C library's.
-public func pow(_ a: Tensor, _ b: Tensor) -> Tensor { a ** b }
+///
+/// The second may be a number or an array as well, and so may be the first where the second is a tensor.
+@inlinable
+public func pow(_ a: Tensor, _ b: some TensorOperand) -> Tensor { b._power(of: a) }
+/// A number or an array to the power of a tensor.
+@inlinable
+public func pow(_ a: some HostOperand, _ b: Tensor) -> Tensor { a._raised(to: b) }
 
 /// The greater of two elements; where they are equal neither gets a gradient.
-public func maximum(_ a: Tensor, _ b: Tensor) -> Tensor { .binary(.maximum, a, b) }
-/// The greater of an element and a number.
-public func maximum(_ a: Tensor, _ b: some TensorScalar) -> Tensor { .binary(.maximum, a, b) }
+@inlinable
+public func maximum<B: TensorOperand>(_ a: Tensor, _ b: B) -> Tensor {
+  B._Form._record(.maximum, a, b._form)
+}
+/// The greater of a number or an array and a tensor.
+@inlinable
+public func maximum<A: HostOperand>(_ a: A, _ b: Tensor) -> Tensor {
+  A._Form._record(.maximum, a._form, b)
+}
 /// The smaller of two elements; where they are equal neither gets a gradient.
-public func minimum(_ a: Tensor, _ b: Tensor) -> Tensor { .binary(.minimum, a, b) }
-/// The smaller of an element and a number.
-public func minimum(_ a: Tensor, _ b: some TensorScalar) -> Tensor { .binary(.minimum, a, b) }
+@inlinable
+public func minimum<B: TensorOperand>(_ a: Tensor, _ b: B) -> Tensor {
+  B._Form._record(.minimum, a, b._form)
+}
+/// The smaller of a number or an array and a tensor.
+@inlinable
+public func minimum<A: HostOperand>(_ a: A, _ b: Tensor) -> Tensor {
+  A._Form._record(.minimum, a._form, b)
+}
 extension VJP {
   func maximum() { extreme(.greater) }
   func minimum() { extreme(.less) }
@@ -138,16 +156,29 @@ public func logicalNot(_ x: Tensor) -> Tensor { .unary(.logicalNot, x) }
 
 /// Takes from `x` where `condition` holds, else from `y`; all three broadcast.
 ///
-/// Gradients are routed to where the element was taken from; the other operand gets exactly 0,
-/// whatever its own derivative would be.
-public func `where`(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
-  if let poison = poisoned(condition, x, y) { return poison }
-  guard let shape = Tape.broadcast(condition.slot, x.slot, y.slot) else {
-    return Tensor.cannotBroadcast(.select, [condition, x, y])
+/// Each may be a tensor, an array or a number. A number beside a tensor takes its type; two numbers give
+/// float64 if one is a float, else int64, or bool. Gradients are routed to where the element was taken
+/// from; the other operand gets exactly 0, whatever its own derivative would be.
+@inlinable
+public func `where`(
+  _ condition: some TensorOperand, _ x: some TensorOperand, _ y: some TensorOperand
+) -> Tensor {
+  let (condition, x, y) = (condition._form, x._form, y._form)
+  return select(
+    condition._tensor(beside: condition), x._tensor(beside: y), y._tensor(beside: x))
+}
+
+@usableFromInline
+func select(_ condition: Tensor, _ x: Tensor, _ y: Tensor) -> Tensor {
+  Tensor.quick(condition, x, y) {
+    Tape.select(condition.slot, x.slot, y.slot, mode: $0)
   }
-  condition.rejoin()
-  x.rejoin()
-  return .made(Tape.select(condition.slot, x.slot, y.slot, shape: shape, mode: y.joined()))
+    ?? Tensor.record(condition, x, y) {
+      Tape.broadcast(condition.slot, x.slot, y.slot) == nil
+        ? Tensor.cannotBroadcast(.select, [condition, x, y]) : nil
+    } _: {
+      .made(Tape.select(condition.slot, x.slot, y.slot, mode: $0)!)
+    }
 }
 extension VJP {
   func select() {
@@ -194,8 +225,7 @@ extension Tensor {
   ///
   /// - Complexity: records one node.
   public func cast(to dtype: DType) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    return compose { $0.converted($0.x, to: dtype.scalarType) }
+    compose { $0.converted($0.x, to: dtype.scalarType) }
   }
 }
 extension VJP { func cast() { derivatives(a: .converted) } }

@@ -5,34 +5,29 @@ internal import LazyGradJIT
 
 extension Tensor {
   /// Adds in place; the tensor keeps its shape, type and constness, and all views see the result.
-  public static func += (a: inout Tensor, b: Tensor) { a.update("+=", b) { $0 + $1 } }
-  /// Adds a number in place.
-  public static func += (a: inout Tensor, b: some TensorScalar) {
-    a.update("+=", b) { $0 + $1 }
+  @inlinable
+  public static func += <B: TensorOperand>(a: inout Tensor, b: B) {
+    B._Form._update(a, .add, b._form)
   }
   /// Subtracts in place.
-  public static func -= (a: inout Tensor, b: Tensor) { a.update("-=", b) { $0 - $1 } }
-  /// Subtracts a number in place.
-  public static func -= (a: inout Tensor, b: some TensorScalar) {
-    a.update("-=", b) { $0 - $1 }
+  @inlinable
+  public static func -= <B: TensorOperand>(a: inout Tensor, b: B) {
+    B._Form._update(a, .sub, b._form)
   }
   /// Multiplies in place.
-  public static func *= (a: inout Tensor, b: Tensor) { a.update("*=", b) { $0 * $1 } }
-  /// Multiplies by a number in place.
-  public static func *= (a: inout Tensor, b: some TensorScalar) {
-    a.update("*=", b) { $0 * $1 }
+  @inlinable
+  public static func *= <B: TensorOperand>(a: inout Tensor, b: B) {
+    B._Form._update(a, .mul, b._form)
   }
   /// Divides in place.
-  public static func /= (a: inout Tensor, b: Tensor) { a.update("/=", b) { $0 / $1 } }
-  /// Divides by a number in place.
-  public static func /= (a: inout Tensor, b: some TensorScalar) {
-    a.update("/=", b) { $0 / $1 }
+  @inlinable
+  public static func /= <B: TensorOperand>(a: inout Tensor, b: B) {
+    B._Form._update(a, .div, b._form)
   }
   /// Raises to a power in place.
-  public static func **= (a: inout Tensor, b: Tensor) { a.update("**=", b) { $0 ** $1 } }
-  /// Raises to a power in place.
-  public static func **= (a: inout Tensor, b: some TensorScalar) {
-    a.update("**=", b) { $0 ** $1 }
+  @inlinable
+  public static func **= <B: TensorOperand>(a: inout Tensor, b: B) {
+    B._Form._update(a, .pow, b._form)
   }
 
   // The object changes, not the variable, so a `let` can be updated too. What can be assigned to
@@ -40,34 +35,34 @@ extension Tensor {
 
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func += (a: Tensor, b: Tensor) { a.update("+=", b) { $0 + $1 } }
+  @inlinable
+  public static func += <B: TensorOperand>(a: Tensor, b: B) {
+    B._Form._update(a, .add, b._form)
+  }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func += (a: Tensor, b: some TensorScalar) { a.update("+=", b) { $0 + $1 } }
+  @inlinable
+  public static func -= <B: TensorOperand>(a: Tensor, b: B) {
+    B._Form._update(a, .sub, b._form)
+  }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func -= (a: Tensor, b: Tensor) { a.update("-=", b) { $0 - $1 } }
+  @inlinable
+  public static func *= <B: TensorOperand>(a: Tensor, b: B) {
+    B._Form._update(a, .mul, b._form)
+  }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func -= (a: Tensor, b: some TensorScalar) { a.update("-=", b) { $0 - $1 } }
+  @inlinable
+  public static func /= <B: TensorOperand>(a: Tensor, b: B) {
+    B._Form._update(a, .div, b._form)
+  }
   /// The same on a constant reference.
   @_disfavoredOverload
-  public static func *= (a: Tensor, b: Tensor) { a.update("*=", b) { $0 * $1 } }
-  /// The same on a constant reference.
-  @_disfavoredOverload
-  public static func *= (a: Tensor, b: some TensorScalar) { a.update("*=", b) { $0 * $1 } }
-  /// The same on a constant reference.
-  @_disfavoredOverload
-  public static func /= (a: Tensor, b: Tensor) { a.update("/=", b) { $0 / $1 } }
-  /// The same on a constant reference.
-  @_disfavoredOverload
-  public static func /= (a: Tensor, b: some TensorScalar) { a.update("/=", b) { $0 / $1 } }
-  /// The same on a constant reference.
-  @_disfavoredOverload
-  public static func **= (a: Tensor, b: Tensor) { a.update("**=", b) { $0 ** $1 } }
-  /// The same on a constant reference.
-  @_disfavoredOverload
-  public static func **= (a: Tensor, b: some TensorScalar) { a.update("**=", b) { $0 ** $1 } }
+  @inlinable
+  public static func **= <B: TensorOperand>(a: Tensor, b: B) {
+    B._Form._update(a, .pow, b._form)
+  }
 
   /// Sets every element from a tensor that broadcasts to this one's shape, converted to its type by
   /// NumPy's casting rules.
@@ -78,26 +73,22 @@ extension Tensor {
 
   /// An in-place operation with a tensor. What can't be carried out is refused before anything is
   /// recorded, so that the operands keep their gradients.
-  private func update(
-    _ operation: String, _ other: Tensor, _ result: (Tensor, Tensor) -> Tensor
-  ) {
-    if other.kind == .poisoned || kind == .poisoned { return }
-    if canBeUpdated(operation, shape: other.shape),
-      canHold(DType.promoted(dtype, other.dtype), operation)
+  public static func _update(_ a: Tensor, _ operation: _BinaryOperation, _ b: Tensor) {
+    if b.kind == .poisoned || a.kind == .poisoned { return }
+    if a.canBeUpdated(operation.update, shape: b.shape),
+      a.canHold(DType.promoted(a.dtype, b.dtype), operation.update)
     {
-      update(result(self, other))
+      a.update(operation == .pow ? _power(a, b) : recordOperation(operation, a, b))
     }
   }
 
   /// An in-place operation with a number.
-  private func update<Scalar: TensorScalar>(
-    _ operation: String, _ number: Scalar, _ result: (Tensor, Scalar) -> Tensor
-  ) {
-    if kind == .poisoned { return }
-    if canBeUpdated(operation, shape: []),
-      canHold(DType(number.weak.promoted(with: dtype.scalarType)), operation)
+  public static func _update(_ a: Tensor, _ operation: _BinaryOperation, _ b: _Number) {
+    if a.kind == .poisoned { return }
+    if a.canBeUpdated(operation.update, shape: []),
+      a.canHold(DType(b.weak.promoted(with: a.dtype.scalarType)), operation.update)
     {
-      update(result(self, number))
+      a.update(operation == .pow ? _power(a, b) : recordOperation(operation, a, b))
     }
   }
 
@@ -142,11 +133,12 @@ extension Tensor {
       return
     }
     let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
-    part.use()
     renew { base in
-      Tape.general(
-        .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
-        attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: Scope.mode)
+      Tensor.prepared(part) {
+        Tape.general(
+          .setRegion, base.slot, part.slot, type: base.slot.pointee.type, shape: base.shapeID,
+          attribute: viewLayout, payload: UInt64(bitPattern: Int64(viewOffset)), mode: $0)
+      }
     }
   }
 
@@ -215,11 +207,12 @@ extension Tensor {
     if let picks {
       part = part.reshaped([-1, width]).taking(picks, dims: [picks.count, width])
     }
-    part.use()
     renew { base in
-      Tape.general(
-        .setRows, base.slot, part.slot, rows.slot, type: base.slot.pointee.type,
-        shape: base.shapeID, payload: UInt64(width), mode: Scope.mode)
+      Tensor.prepared(part) {
+        Tape.general(
+          .setRows, base.slot, part.slot, rows.slot, type: base.slot.pointee.type,
+          shape: base.shapeID, payload: UInt64(width), mode: $0)
+      }
     }
   }
 }

@@ -18,16 +18,15 @@ func concatenate(_ tensors: TensorList, _ axis: Int) -> Tensor {
   guard let first = tensors.first else {
     return fail("concatenate", "expected at least one tensor, got none")
   }
-  return withSlots(tensors) { slots, hasViews in
+  var position = 0
+  return Tensor.record(tensors) { slots in
     do throws(TensorError) {
-      let position = try position(of: axis, in: first, "concatenate")
-      if !Tape.canJoin(slots, axis: position),
-        let refusal = refusedJoin(Array(tensors), axis, position)
-      {
-        return refusal
-      }
-      return joined(tensors, slots, hasViews, axis: position, isNew: false)
+      position = try LazyGrad.position(of: axis, in: first, "concatenate")
+      if Tape.canJoin(slots, axis: position) { return nil }
+      return refusedJoin(Array(tensors), axis, position)
     } catch { return fail(error, Array(tensors)) }
+  } _: {
+    joined($0, axis: position, isNew: false, $1)
   }
 }
 
@@ -72,14 +71,14 @@ func stack(_ tensors: TensorList, _ axis: Int) -> Tensor {
   guard let first = tensors.first else {
     return fail("stack", "expected at least one tensor, got none")
   }
-  return withSlots(tensors) { slots, hasViews in
+  var position = 0
+  return Tensor.record(tensors) { slots in
     do throws(TensorError) {
-      let position = try position(of: axis, in: first, rank: first.rank + 1, "stack")
-      if !Tape.canStack(slots), let refusal = refusedStack(Array(tensors), position) {
-        return refusal
-      }
-      return joined(tensors, slots, hasViews, axis: position, isNew: true)
+      position = try LazyGrad.position(of: axis, in: first, rank: first.rank + 1, "stack")
+      return Tape.canStack(slots) ? nil : refusedStack(Array(tensors), position)
     } catch { return fail(error, Array(tensors)) }
+  } _: {
+    joined($0, axis: position, isNew: true, $1)
   }
 }
 
@@ -101,12 +100,10 @@ private func refusedStack(_ tensors: [Tensor], _ position: Int) -> Tensor? {
   return nil
 }
 
-/// Records tensors, which fit, one behind the other.
+/// Records tensors' handles, which fit, one behind the other.
 private func joined(
-  _ tensors: TensorList, _ slots: UnsafeBufferPointer<SlotRef>, _ hasViews: Bool, axis: Int,
-  isNew: Bool
+  _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool, _ mode: RecordMode
 ) -> Tensor {
-  if hasViews { for tensor in tensors { tensor.rejoin() } }
   // In turns: a window is to be run when it is full, not when all are recorded. The pairs are the same,
   // because their number is a power of two.
   if slots.count > mostAtATime {
@@ -114,39 +111,15 @@ private func joined(
       let part = start..<min(start + mostAtATime, slots.count)
       return Tensor.made(
         Tape.join(
-          UnsafeBufferPointer(rebasing: slots[part]), axis: axis, isNew: isNew, mode: Scope.mode))
+          UnsafeBufferPointer(rebasing: slots[part]), axis: axis, isNew: isNew, mode: mode))
     }
     return parts.withUnsafeBufferPointer { parts in
-      withSlots(parts) { joined(parts, $0, $1, axis: axis, isNew: false) }
+      Tensor.record(parts) { joined($0, axis: axis, isNew: false, $1) }
     }
   }
-  return .made(Tape.join(slots, axis: axis, isNew: isNew, mode: Scope.mode))
+  return .made(Tape.join(slots, axis: axis, isNew: isNew, mode: mode))
 }
 private let mostAtATime = 256
-
-/// Runs `body` with the tensors' handles, and with whether one is a view, unless one is poisoned.
-private func withSlots(
-  _ tensors: TensorList, _ body: (UnsafeBufferPointer<SlotRef>, Bool) -> Tensor
-) -> Tensor {
-  withUnsafeTemporaryAllocation(of: SlotRef.self, capacity: tensors.count) { slots in
-    let unretained = unretained(tensors)
-    var hasViews = false
-    for k in 0..<tensors.count {
-      let (slot, kind) = unretained[k]._withUnsafeGuaranteedRef { ($0.slot, $0.kind) }
-      if kind == .poisoned { return tensors[k] }
-      if kind == .view { hasViews = true }
-      slots.initializeElement(at: k, to: slot)
-    }
-    return body(UnsafeBufferPointer(slots), hasViews)
-  }
-}
-
-/// The tensors without references of their own: to retain and release one takes as long as to record it.
-private func unretained(
-  _ tensors: TensorList
-) -> UnsafeBufferPointer<Unmanaged<Tensor>> {
-  UnsafeRawBufferPointer(tensors).assumingMemoryBound(to: Unmanaged<Tensor>.self)
-}
 
 // MARK: - Derivative rules
 

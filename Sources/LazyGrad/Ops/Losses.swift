@@ -70,19 +70,25 @@ extension Composite {
 ///   - labels: For every row the number of its class.
 /// - Returns: A scalar.
 public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
-  if let poison = poisoned(logits) { return poison }
   if let poison = labels.poison { return Tensor(poison: poison) }
-  // A view may have to be joined to its base, which is done only if nothing else is wrong.
+  return Tensor.quick(logits) {
+    crossEntropy(logits, labels, $0)
+  }
+    ?? Tensor.record(logits) {
+      refusal(logits, labels)
+    } _: { mode in
+      // Where there is memory again, once more.
+      crossEntropy(logits, labels, mode).map(Tensor.made) ?? softmaxCrossEntropy(logits, labels)
+    }
+}
+
+/// Records the loss; nil where the labels don't fit or have no memory.
+private func crossEntropy(_ logits: Tensor, _ labels: NDArray, _ mode: RecordMode) -> NewHandle? {
   let (scores, numbers) = (logits.layout, labels.layout)
   let hasNumbers = numbers.rank == 1 && !labels.dtype.isFloating && labels.dtype != .bool
-  if scores.rank != 2 || !hasNumbers || logits.kind == .view,
-    let refusal = refusal(logits, labels)
-  {
-    return refusal
-  }
+  if scores.rank != 2 || !hasNumbers { return nil }
   let (rows, classes) = (numbers.count, Int64(scores.dims[1]))
-  let mode = logits.joined()
-  let handle = Tape.compose(logits.slot, count: rows, layout: numbers.shapeID, mode: mode) {
+  return Tape.compose(logits.slot, count: rows, layout: numbers.shapeID, mode: mode) {
     if rows != scores.dims[0] { return false }
     labels.copyElements(to: $0, as: .int64)
     for row in 0..<rows where $0[row] < 0 || $0[row] >= classes { return false }
@@ -95,9 +101,6 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
     let sum = r.reduce(.sum, picked, over: .all, keepDims: false)
     return r(.mul, sum, r.number(-1 / Double(rows), like: sum))
   }
-  if let handle { return .made(handle) }
-  // Where there is memory again, once more.
-  return refusal(logits, labels) ?? softmaxCrossEntropy(logits, labels)
 }
 
 /// What is wrong with labels; nil where nothing is.

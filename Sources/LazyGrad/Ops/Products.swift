@@ -6,58 +6,49 @@ internal import LazyGradJIT
 ///
 /// Matrices are multiplied over the last two axes, with the axes before them broadcast. A vector on
 /// the left counts as a row, on the right as a column, and that axis is dropped again. Integers
-/// and bools are multiplied in their own type.
-public func matmul(_ a: Tensor, _ b: Tensor) -> Tensor {
-  if let poison = poisoned(a, b) { return poison }
-  if (a.kind == .plain && b.kind == .plain) || Tape.canMultiply(a.slot, b.slot) {
-    let mode = Scope.mode
-    a.rejoin()
-    b.rejoin()
-    if let handle = Tape.matrixProduct(a.slot, b.slot, mode: mode) { return .made(handle) }
-  }
-  return generalProduct(a, b)
+/// and bools are multiplied in their own type. An array takes part as a constant, without a copy.
+@inlinable
+public func matmul(_ a: some ArrayOperand, _ b: some ArrayOperand) -> Tensor {
+  matrixProduct(a._form, b._form)
 }
 
-/// Vectors, batches, mixed types, and operands that don't fit.
-private func generalProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
+@usableFromInline
+func matrixProduct(_ a: Tensor, _ b: Tensor) -> Tensor {
+  Tensor.quick(a, b) {
+    Tape.matrixProduct(a.slot, b.slot, limit: fewProducts, mode: $0)
+  }
+    ?? Tensor.record(a, b) {
+      refusedProduct(a, b)
+    } _: {
+      .made(Tape.matrixProduct(a.slot, b.slot, mode: $0)!)
+    }
+}
+
+/// Batches of at most so many products are recorded without a look at the memory that they need.
+private let fewProducts = 4096
+
+/// What is wrong with the operands of a matrix product; nil where nothing is.
+@inline(never)
+private func refusedProduct(_ a: Tensor, _ b: Tensor) -> Tensor? {
+  if let products = Tape.countProducts(a.slot, b.slot) {
+    // Planning notes where the operands of every product of the batch begin, for both.
+    do throws(TensorError) {
+      try requireMemory(numbers: 8 * products, "matmul")
+      return nil
+    } catch { return fail(error, [a, b]) }
+  }
+  let what = "\(a.shape) x \(b.shape)"
   if a.rank == 0 || b.rank == 0 {
-    return fail("matmul", "expected at least one axis, got \(a.shape) x \(b.shape)", [a, b])
+    return fail("matmul", "expected at least one axis, got \(what)", [a, b])
   }
-  let (rows, columns) = (
-    a.rank == 1 ? [1, a.count] : a.shape, b.rank == 1 ? [b.count, 1] : b.shape
-  )
-  let (m, k) = (rows[rows.count - 2], rows[rows.count - 1])
-  let (k2, n) = (columns[columns.count - 2], columns[columns.count - 1])
+  let (k, k2) = (a.shape[a.rank - 1], b.shape[max(b.rank - 2, 0)])
   if k != k2 {
-    return fail(
-      "matmul", "inner dimensions differ: \(a.shape) x \(b.shape) (\(k) and \(k2))", [a, b])
+    return fail("matmul", "inner dimensions differ: \(what) (\(k) and \(k2))", [a, b])
   }
-  guard let batch = Layout.broadcast(Array(rows.dropLast(2)), Array(columns.dropLast(2)))
-  else {
-    return fail(
-      "matmul", "the axes before the last two don't broadcast: \(a.shape) x \(b.shape)", [a, b])
+  if Layout.broadcast(Array(a.shape.dropLast(2)), Array(b.shape.dropLast(2))) == nil {
+    return fail("matmul", "the axes before the last two don't broadcast: \(what)", [a, b])
   }
-  if !fitsMemory(batch + [m, n]) {
-    return fail("matmul", "the result of \(a.shape) x \(b.shape) has too many elements", [a, b])
-  }
-  // Planning notes where the operands of every product of the batch begin, for both.
-  do throws(TensorError) {
-    try requireMemory(numbers: 8 * batch.reduce(1, *), "matmul")
-  } catch { return fail(error, [a, b]) }
-  a.rejoin()
-  b.rejoin()
-  let left = a.rank == 1 ? a.reshaped(rows) : a
-  let right = b.rank == 1 ? b.reshaped(columns) : b
-  let type = DType.promoted(a.dtype, b.dtype)
-  let x = left.dtype == type ? left : left.cast(to: type)
-  let y = right.dtype == type ? right : right.cast(to: type)
-  for tensor in [a, b, x, y] { tensor.use() }
-  let product = Tensor(
-    Tape.general(
-      .matmul, x.slot, y.slot, type: type.scalarType,
-      shape: LayoutTable.shared.intern(dims: batch + [m, n]), mode: Scope.mode))
-  if a.rank > 1, b.rank > 1 { return product }
-  return product.turned(into: batch + (a.rank > 1 ? [m] : []) + (b.rank > 1 ? [n] : []))
+  return fail("matmul", "the result of \(what) has too many elements", [a, b])
 }
 
 enum ProductRules {

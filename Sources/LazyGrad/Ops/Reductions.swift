@@ -66,6 +66,30 @@ extension Tensor {
     min(axes: axis, keepDims: keepDims)
   }
 
+  /// Whether an element along an axis, or any at all, is true; numbers are true unless they are 0. False
+  /// where there are no elements.
+  ///
+  /// - Returns: Truth values. `x.any().item(as: Bool.self)` is one.
+  public func any(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+    along(axis, "any") { tested(.max, $0, keepDims) }
+  }
+  /// Whether an element over several axes is true.
+  public func any(axes: [Int], keepDims: Bool = false) -> Tensor {
+    along(axes, "any") { tested(.max, $0, keepDims) }
+  }
+
+  /// Whether all elements along an axis, or all there are, are true; numbers are true unless they are 0.
+  /// True where there are no elements.
+  ///
+  /// - Returns: Truth values. `x.all().item(as: Bool.self)` is one.
+  public func all(axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+    along(axis, "all") { tested(.min, $0, keepDims) }
+  }
+  /// Whether all elements over several axes are true.
+  public func all(axes: [Int], keepDims: Bool = false) -> Tensor {
+    along(axes, "all") { tested(.min, $0, keepDims) }
+  }
+
   /// The position of the first largest element along an axis, or in C order, as int64.
   public func argmax(axis: Int? = nil) -> Tensor { found(.argmax, axis) }
   /// The position of the first smallest element along an axis, or in C order, as int64.
@@ -105,7 +129,9 @@ extension Tensor {
 
   @inline(__always)
   private func reduced(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
-    .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: joined()))
+    Self.record(self) {
+      .made(Tape.reduction(opcode, slot, over: axes, keepDims: keepDims, mode: $0))
+    }
   }
 
   /// The same for those that pick an element: there must be one.
@@ -125,12 +151,33 @@ extension Tensor {
     return reduced(opcode, axes, keepDims)
   }
 
+  /// The greatest or least truth value, with an answer for none.
+  private func tested(_ opcode: Opcode, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+    let truth = dtype == .bool ? self : cast(to: .bool)
+    if !hasNothing(along: axes) { return truth.reduced(opcode, axes, keepDims) }
+    let count = truth.reduced(.sum, axes, keepDims)
+    return opcode == .max ? count .!= 0 : count .== 0
+  }
+
   /// The position of a picked element; over no axes each is its own.
   private func found(_ opcode: Opcode, _ axis: Int?) -> Tensor {
     along(axis, opcode.info.name) { axes in
       rank == 0 ? Tensor.zeros(shape, dtype: .int64) : picked(opcode, axes, false)
     }
   }
+}
+
+/// `x.sum(axis: axis, keepDims: keepDims)`, as a function.
+public func sum(_ x: Tensor, axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+  x.sum(axis: axis, keepDims: keepDims)
+}
+/// `x.prod(axis: axis, keepDims: keepDims)`, as a function.
+public func prod(_ x: Tensor, axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+  x.prod(axis: axis, keepDims: keepDims)
+}
+/// `x.mean(axis: axis, keepDims: keepDims)`, as a function.
+public func mean(_ x: Tensor, axis: Int? = nil, keepDims: Bool = false) -> Tensor {
+  x.mean(axis: axis, keepDims: keepDims)
 }
 
 // MARK: - Derivative rules

@@ -28,11 +28,9 @@ extension Tensor {
       }
       return true
     }
-    if let handle = Tape.rows(slot, key, count: n, mode: Scope.mode, numbers: write) {
-      return Tensor.made(handle)
-    }
-    return recordRows(
-      key, count: n, axes: 1, dims: indices.shape, asTable: operation == .rows, write)
+    return Tensor.quick(self) { Tape.rows(slot, key, count: n, mode: $0, numbers: write) }
+      ?? recordRows(
+        key, count: n, axes: 1, dims: indices.shape, asTable: operation == .rows, write)
   }
 
   private func masked(_ mask: NDArray) -> Tensor? {
@@ -46,9 +44,8 @@ extension Tensor {
       let target = UnsafeMutableBufferPointer(start: numbers, count: n)
       return IndexResolution.write(trueElementsOf: mask, to: target) == n
     }
-    if let handle = Tape.rows(slot, key, count: n, mode: Scope.mode, numbers: write) {
-      return Tensor.made(handle)
-    }
+    let rows = Tensor.quick(self) { Tape.rows(slot, key, count: n, mode: $0, numbers: write) }
+    if let rows { return rows }
     if !layout.dims.starts(with: mask.layout.dims) { return nil }
     return recordRows(key, count: n, axes: mask.rank, dims: [n], asTable: true, write)
   }
@@ -67,7 +64,9 @@ extension Tensor {
       slot, key, result: table.intern(dims: result),
       table: asTable ? table.intern(dims: [count / width, width]) : nil,
       numbers: table.intern(dims: [n]))
-    return Tape.rows(slot, key, count: n, mode: Scope.mode, numbers: write).map(Tensor.made)
+    return Tensor.prepared(self) {
+      Tape.rows(slot, key, count: n, mode: $0, numbers: write).map(Tensor.made)
+    }
   }
 
   /// Rows (entries along the first axis) by number; negative numbers count from the end.
@@ -101,10 +100,11 @@ extension Tensor {
 
   /// The rows with these numbers, which exist, as a tensor of a shape with as many elements.
   func taking(_ numbers: Tensor, dims: [Int]) -> Tensor {
-    use()
-    return Tensor(
-      Tape.general(
-        .gatherRows, slot, numbers.slot, type: slot.pointee.type,
-        shape: LayoutTable.shared.intern(dims: dims), mode: Scope.mode))
+    Tensor.record(self, numbers) {
+      Tensor(
+        Tape.general(
+          .gatherRows, slot, numbers.slot, type: slot.pointee.type,
+          shape: LayoutTable.shared.intern(dims: dims), mode: $0))
+    }
   }
 }

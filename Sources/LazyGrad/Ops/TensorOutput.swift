@@ -118,14 +118,18 @@ extension NDArray: TensorOutput {
     let memory = Tensor(adopting: whole, isVariable: false)
     let zeros = Tensor.zeros(whole.shape, dtype: dtype, constant: true)
     let first = -extent.lowerBound
-    let placed = Tensor(
-      Tape.general(
-        .setRegion, zeros.slot, value.slot, type: dtype.scalarType, shape: whole.layoutID,
-        attribute: layoutID, payload: UInt64(bitPattern: Int64(first)), mode: Scope.mode))
-    let alias = Tensor(
-      Tape.general(
-        .attach, placed.slot, memory.slot, type: dtype.scalarType, shape: whole.layoutID,
-        attribute: Composite.stored.attribute(), mode: Scope.mode))
+    let placed = Tensor.record(zeros, value) {
+      Tensor(
+        Tape.general(
+          .setRegion, zeros.slot, value.slot, type: dtype.scalarType, shape: whole.layoutID,
+          attribute: layoutID, payload: UInt64(bitPattern: Int64(first)), mode: $0))
+    }
+    let alias = Tensor.record(placed, memory) {
+      Tensor(
+        Tape.general(
+          .attach, placed.slot, memory.slot, type: dtype.scalarType, shape: whole.layoutID,
+          attribute: Composite.stored.attribute(), mode: $0))
+    }
     let result = Tensor(alias.recordView(layoutID, first))
     // The array is written: nothing is left to wait for.
     return result.eval()

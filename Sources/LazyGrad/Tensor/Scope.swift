@@ -221,6 +221,10 @@ extension Scope.Rules {
 
 // MARK: - Autodiff
 
+// Scopes are functions, not values of one type with `callAsFunction`: of such a type Swift 6.3 takes
+// the inner closure of `noAutodiff { _ = Task { await memGuardOff { await f() } } }` for the function of
+// `wrapping:`, disfavoured or not.
+
 /// Runs `body` without recording any backward information: nothing is saved for gradients, nothing
 /// is locked, and inputs can be freed as soon as their last reader has run.
 ///

@@ -236,12 +236,3 @@ extension DType {
     return "a number from \(range.lowerBound) to \(range.upperBound), as \(self) is"
   }
 }
-
-extension TensorScalar {
-  @inline(__always)
-  var weak: WeakScalar {
-    WeakScalar(
-      kind: Self.dtype.isFloating ? .float : Self.dtype == .bool ? .bool : .int,
-      double: _double, int: _int64)
-  }
-}

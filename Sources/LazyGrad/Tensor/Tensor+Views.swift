@@ -10,6 +10,65 @@ extension Tensor {
     kind == .view ? unsafeDowncast(relation.unsafelyUnwrapped, to: Tensor.self) : nil
   }
 
+  // MARK: Recording views
+
+  /// Records this tensor's value under a layout over its elements in C order; `parent`: the view of this
+  /// tensor that the new one was made of.
+  func recordView(
+    _ layout: LayoutID, _ offset: Int, _ mode: RecordMode = Scope.mode, of parent: SlotRef? = nil
+  ) -> SlotRef {
+    Tape.view(slot, of: parent, mode: mode, layout: layout, offset: offset)
+  }
+
+  /// The view of this tensor that `key` asks for, if the tape remembers its layout; `start`: how far from
+  /// this tensor's first element it begins.
+  @inline(__always)
+  func known(_ key: ViewKey, from start: Int = 0) -> Tensor? {
+    let mode = Scope.mode
+    switch kind {
+    case .plain:
+      return Tape.knownView(slot, key, offset: start, mode: mode).map {
+        Tensor($0, base: self, offset: start, mode)
+      }
+    case .view:
+      let base = baseTensor.unsafelyUnwrapped
+      let offset = viewOffset + start
+      return Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode).map {
+        Tensor($0, base: base, offset: offset, mode)
+      }
+    case .poisoned: return nil
+    }
+  }
+
+  /// A view of this tensor's base with a layout over the base's elements, which `key` has asked for.
+  func view(layout: LayoutID, offset: Int, _ key: ViewKey? = nil) -> Tensor {
+    let base = baseTensor
+    let mode = Scope.mode
+    if let key { Tape.remember(key, of: ownLayout.layout.id, as: layout, slot) }
+    return Tensor(
+      (base ?? self).recordView(layout, offset, mode, of: base == nil ? nil : slot),
+      base: base ?? self, offset: offset, mode)
+  }
+
+  /// The layout of this tensor over its base, or over itself.
+  var ownLayout: (layout: Layout, offset: Int) {
+    kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
+  }
+
+  /// Runs `body` with the layout of this tensor over its base, or over itself, which the handle names: it
+  /// takes no reference.
+  @inline(__always)
+  func withOwnLayout<R>(_ body: (Layout) -> R) -> R {
+    let id = kind == .view ? viewLayout : slot.pointee.shape
+    return Layout.unretained(id)._withUnsafeGuaranteedRef(body)
+  }
+
+  func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
+    view(
+      layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset, key
+    )
+  }
+
   // MARK: The views of a base
 
   // A base knows its live views, without keeping them alive: each names the next and the one before. They

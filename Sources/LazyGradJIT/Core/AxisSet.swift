@@ -1,7 +1,7 @@
 // Axes of a shape as one word, so that what is worked out for them can be looked up. Uses LayoutTable.
 
 /// Axes of a shape, counted from 0.
-public struct AxisSet: Sendable {
+public struct AxisSet: BitwiseCopyable, Sendable {
   /// A bit for each of them.
   public var bits: UInt64
 

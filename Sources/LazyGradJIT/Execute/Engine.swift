@@ -69,17 +69,17 @@ extension Engine {
   package static func explain(_ slots: [SlotRef]) -> String {
     var result = ""
     for slot in slots {
-      slot.unlockedTape.settleAlone()
       let tape = Tape.hold(slot)
-      defer { tape.unlock() }
-      let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
-        .filter { !tape.isGiven($0) }
-      if ids.isEmpty { continue }
-      let extraction = tape.extract(ids)
-      result += PlanCache.shared.plan(
-        for: extraction.graph, prepare: NativeCompiler.prepare
-      ).plan.explain(extraction.graph, details: true)
-      break
+      result = tape.withSettled {
+        let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
+          .filter { !tape.isGiven($0) }
+        if ids.isEmpty { return "" }
+        let extraction = tape.extract(ids)
+        return PlanCache.shared.plan(
+          for: extraction.graph, prepare: NativeCompiler.prepare
+        ).plan.explain(extraction.graph, details: true)
+      }
+      if !result.isEmpty { break }
     }
     return result.isEmpty ? "nothing to run\n" : result
   }
@@ -98,11 +98,11 @@ extension MemoryGuard {
   /// Runs what is recorded and not yet evaluated and would read a storage.
   package static func forceReaders(of storage: Storage) throws(StorageError) {
     for tape in tapesThatRead(storage) {
-      tape.settleAlone()
       tape.lock()
-      defer { tape.unlock() }
-      let ids = tape.pendingReaders(of: storage)
-      if !ids.isEmpty { try tape.force(ids) }
+      try tape.withSettled { () throws(StorageError) in
+        let ids = tape.pendingReaders(of: storage)
+        if !ids.isEmpty { try tape.force(ids) }
+      }
     }
   }
 }

@@ -22,23 +22,20 @@ package enum Engine {
     var rest = slots
     while let first = rest.last {
       let tape = Tape.hold(first)
-      let givenUp = tape.settle()
-      defer {
-        tape.unlock()
-        givenUp?.release()
-      }
-      var ids: [UInt32] = []
-      ids.reserveCapacity(rest.count)
-      var others: [SlotRef] = []
-      for slot in rest {
-        if slot.unlockedTape != tape {
-          others.append(slot)
-        } else if let node = slot.node, !tape.isGiven(node) {
-          ids.append(node)
+      try tape.withSettled { () throws(StorageError) in
+        var ids: [UInt32] = []
+        ids.reserveCapacity(rest.count)
+        var others: [SlotRef] = []
+        for slot in rest {
+          if slot.unlockedTape != tape {
+            others.append(slot)
+          } else if let node = slot.node, !tape.isGiven(node) {
+            ids.append(node)
+          }
         }
+        rest = others
+        if !ids.isEmpty { try tape.force(ids) }
       }
-      rest = others
-      if !ids.isEmpty { try tape.force(ids) }
     }
   }
 
@@ -47,12 +44,7 @@ package enum Engine {
   package static func forceHeld(with slot: SlotRef) throws(StorageError) {
     LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
-    let givenUp = tape.settle()
-    defer {
-      tape.unlock()
-      givenUp?.release()
-    }
-    try tape.forceHeld()
+    try tape.withSettled { () throws(StorageError) in try tape.forceHeld() }
   }
 
   /// Computes the value of one handle.
@@ -61,12 +53,7 @@ package enum Engine {
     LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
     guard let node = slot.node, !tape.isGiven(node) else { return tape.unlock() }
-    let givenUp = tape.settle()
-    defer {
-      tape.unlock()
-      givenUp?.release()
-    }
-    try tape.force([node])
+    try tape.withSettled { () throws(StorageError) in try tape.force([node]) }
   }
 }
 
@@ -142,7 +129,7 @@ extension Tape {
     }
     let start = state.pointee.windowStart
     let work = Work(
-      nodes: PlanNodes(plan, extraction, since: start), base: start, imports: extraction.imports)
+      nodes: extraction.nodes(of: plan, since: start), base: start, imports: extraction.imports)
     if let windowKey { remember(windowKey, ids, work.nodes) }
     try run(work, &kernelTime)
   }

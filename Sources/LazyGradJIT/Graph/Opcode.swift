@@ -111,36 +111,6 @@ extension Opcode {
     return UnsafePointer(rows)
   }()
 
-  /// What recording asks of a row, one byte each.
-  struct Recording: OptionSet {
-    let rawValue: UInt8
-    /// A gradient flows through it, where its type is a floating one.
-    static var differentiable: Recording { Recording(rawValue: 1) }
-    /// Integers become float64.
-    static var floating: Recording { Recording(rawValue: 2) }
-    /// The result is a bool.
-    static var bool: Recording { Recording(rawValue: 4) }
-    /// The result is an int64.
-    static var int64: Recording { Recording(rawValue: 8) }
-
-    /// Whether all of `other` hold; the generic operation is a call.
-    @inline(__always)
-    func contains(_ other: Recording) -> Bool { rawValue & other.rawValue != 0 }
-  }
-
-  static func makeRecordingTable() -> UnsafePointer<Recording> {
-    let table = UnsafeMutablePointer<Recording>.allocate(capacity: Opcode.allCases.count)
-    for opcode in Opcode.allCases {
-      let info = row(opcode)
-      var row: Recording = info.isDifferentiable ? .differentiable : []
-      if info.typeRule == .floating { row.insert(.floating) }
-      if info.typeRule == .bool { row.insert(.bool) }
-      if info.typeRule == .int64 { row.insert(.int64) }
-      (table + Int(opcode.rawValue)).initialize(to: row)
-    }
-    return UnsafePointer(table)
-  }
-
   private static func row(_ opcode: Opcode) -> OpInfo {
     func row(
       _ name: String, _ arity: Int, _ opClass: OpClass, _ rule: TypeRule = .same,

@@ -194,14 +194,15 @@ final class PlanNodes: Sendable {
   /// The nodes of the cone that are held.
   let held: [UInt32]
 
-  /// A node from before the window has an id that wraps around.
-  init(_ plan: Plan, _ extraction: Extraction, since start: UInt32) {
-    func relative(_ ids: [UInt32]) -> [UInt32] { ids.map { $0 &- start } }
+  init(
+    _ plan: Plan, leaves: [UInt32], scalars: [UInt32], roots: [UInt32], cone: [UInt32],
+    held: [UInt32]
+  ) {
     self.plan = plan
-    leaves = relative(extraction.leaves)
-    scalars = relative(extraction.scalars)
-    roots = relative(extraction.roots)
-    cone = relative(extraction.cone)
-    held = relative(extraction.held)
+    self.leaves = leaves
+    self.scalars = scalars
+    self.roots = roots
+    self.cone = cone
+    self.held = held
   }
 }

@@ -12,8 +12,8 @@ package enum MemoryGuard {
   ///   O(live records) of the tapes that read it.
   package static func lockHolders(of storage: Storage) -> [String] {
     tapesThatRead(storage).flatMap { tape in
-      tape.settleAlone()
-      return tape.locked { tape.lockHolders(of: storage) }
+      tape.lock()
+      return tape.withSettled { tape.lockHolders(of: storage) }
     }
   }
 

@@ -7,7 +7,7 @@
 ///     [2, 8] of      0    0    0    0    0    reshaped  2    8
 ///
 /// The operation is the first that is not 0, so where it stands says how many numbers there are.
-public struct ViewKey: Equatable, Sendable {
+public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
   /// What is done with the layout.
   @frozen public enum Operation: UInt32, Sendable {
     /// The axes in reverse order, or in the one that the numbers are.
@@ -83,35 +83,36 @@ public struct ViewKey: Equatable, Sendable {
   }
 }
 
-/// A direct-mapped memo of the layouts that views of layouts have.
+/// A view of a layout.
+private struct LayoutView: MemoKey {
+  let layout: LayoutID
+  let key: ViewKey
+
+  @inline(__always)
+  var hash: UInt64 { key.hash(layout) >> 32 }
+}
+
+/// A memo of the layouts that views of layouts have.
 struct ViewCache {
-  struct Entry {
-    fileprivate var key = ViewKey(.part)
-    fileprivate var of: LayoutID = .max
+  struct Entry: BitwiseCopyable {
     /// The layout of the view; `max`: there is none.
-    var layout: LayoutID = .max
+    var layout: LayoutID
     /// Where it begins, for a part.
     var offset = 0
     /// For rows: the layout of the table as a view, `max` for none, and that of their numbers.
     var table: LayoutID = .max
     var numbers: LayoutID = .max
   }
-  /// The most entries that a tape may use (`TapeLimits.viewEntries`).
+  /// The most entries that a tape may use (`TapeLimits.viewPlaces`).
   static var size: Int { 128 }
-  private let entries: UnsafeMutablePointer<Entry>
+  private let memo = Memo<LayoutView, Entry>(size: size)
 
-  init() {
-    entries = .allocate(capacity: Self.size)
-    entries.initialize(repeating: Entry(), count: Self.size)
-  }
-
-  func removeAll() { entries.update(repeating: Entry(), count: Self.size) }
+  func removeAll() { memo.removeAll() }
 
   /// What was remembered of a view of a layout.
   @inline(__always)
   func known(_ key: ViewKey, of layout: LayoutID, _ limits: TapeLimits) -> Entry? {
-    let entry = entry(key, layout, limits)
-    return entry.pointee.of == layout && entry.pointee.key == key ? entry.pointee : nil
+    memo.known(LayoutView(layout: layout, key: key), places: limits.viewPlaces)
   }
 
   func remember(
@@ -119,14 +120,9 @@ struct ViewCache {
     table: LayoutID = .max, numbers: LayoutID = .max, _ limits: TapeLimits
   ) {
     if !key.isWhole { return }
-    entry(key, layout, limits).pointee = Entry(
-      key: key, of: layout, layout: result, offset: offset, table: table, numbers: numbers)
-  }
-
-  @inline(__always)
-  private func entry(
-    _ key: ViewKey, _ layout: LayoutID, _ limits: TapeLimits
-  ) -> UnsafeMutablePointer<Entry> {
-    entries + Int(truncatingIfNeeded: key.hash(layout) >> 32 & UInt64(limits.viewEntries - 1))
+    memo.remember(
+      LayoutView(layout: layout, key: key),
+      Entry(layout: result, offset: offset, table: table, numbers: numbers),
+      places: limits.viewPlaces)
   }
 }

@@ -1,50 +1,25 @@
-// Remembers what two shapes give together (broadcast, summed back, multiplied), so that recording an
+// What two shapes give together (broadcast, summed back, multiplied), remembered so that recording an
 // operation on differently shaped operands costs one probe. Uses Core.
 
-/// A direct-mapped memo of a function of two shapes.
-struct ShapePairCache {
-  private struct Entry {
-    var a: LayoutID = .max
-    var b: LayoutID = .max
-    var result: UInt32 = 0
-  }
-  private static var size: Int { 64 }
-  private let entries: UnsafeMutablePointer<Entry>
-
-  init() {
-    entries = .allocate(capacity: Self.size)
-    entries.initialize(repeating: Entry(), count: Self.size)
-  }
-
-  func removeAll() { entries.update(repeating: Entry(), count: Self.size) }
-
-  /// What was remembered, or what `compute` says; nil, which is not remembered, where that is nil.
-  @inline(__always)
-  func callAsFunction(
-    _ a: LayoutID, _ b: LayoutID, _ compute: (LayoutID, LayoutID) -> UInt32?
-  ) -> UInt32? {
-    let entry = entries + Int((a &* 31 &+ b) & 63)
-    if entry.pointee.a == a, entry.pointee.b == b { return entry.pointee.result }
-    guard let result = compute(a, b) else { return nil }
-    entry.pointee = Entry(a: a, b: b, result: result)
-    return result
-  }
-}
-
-extension ShapePairCache {
+extension ShapeMemos {
   /// The shape that both broadcast to; nil where they don't fit or the count would overflow.
   @inline(__always)
-  func broadcast(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
-    a == b ? a : self(a, b, Self.broadcastShape)
+  func broadcast(_ a: LayoutID, _ b: LayoutID, places: Int) -> LayoutID? {
+    a == b ? a : broadcasts(ShapePair(a, b), places: places) { Self.broadcastShape(a, b) }
   }
 
   /// The attribute of the one sum that takes a value of shape `from` down to the shape that was
   /// broadcast to its own; nil where it takes none or several.
-  func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? { self(from, to, Self.oneSum) }
-
-  /// The shape of a matrix product; nil where the operands are no matrices or don't fit.
   @inline(__always)
-  func product(_ a: LayoutID, _ b: LayoutID) -> LayoutID? { self(a, b, Self.productShape) }
+  func unbroadcast(from: LayoutID, to: LayoutID, places: Int) -> UInt32? {
+    unbroadcasts(ShapePair(from, to), places: places) { Self.oneSum(from, to) }
+  }
+
+  /// The shapes of a matrix product; nil where the operands don't fit.
+  @inline(__always)
+  func product(_ a: LayoutID, _ b: LayoutID, places: Int) -> ProductShapes? {
+    products(ShapePair(a, b), places: places) { ProductShapes(a, b) }
+  }
 
   @inline(never)
   private static func broadcastShape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
@@ -62,18 +37,44 @@ extension ShapePairCache {
     return runs.count == 1 ? Layout.reduction(of: large.dims, over: runs[0]) : nil
   }
 
-  @inline(never)
-  private static func productShape(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
-    let left = LayoutTable.shared[a].dims
-    let right = LayoutTable.shared[b].dims
-    guard left.count == 2, right.count == 2, left[1] == right[0] else { return nil }
-    return checked([left[0], right[1]])
-  }
-
   /// The identity of a shape whose values can be computed.
-  private static func checked(_ dims: [Int]) -> LayoutID? {
+  fileprivate static func checked(_ dims: [Int]) -> LayoutID? {
     if !LayoutTable.isComputable(dims) { return nil }
     return LayoutTable.shared.intern(dims: dims)
+  }
+}
+
+/// The shapes of a matrix product as NumPy has it: a vector on the left is a row, on the right a column,
+/// and that axis is dropped again; the axes before the last two broadcast.
+struct ProductShapes: BitwiseCopyable {
+  /// The operands' as matrices, the product's, and that without the axes that are dropped.
+  let left: LayoutID
+  let right: LayoutID
+  let product: LayoutID
+  let result: LayoutID
+  /// The number of products of two matrices.
+  let batch: Int
+
+  /// Nil where an operand has no axis, they don't fit, or the result can't be computed.
+  @inline(never)
+  init?(_ a: LayoutID, _ b: LayoutID) {
+    let table = LayoutTable.shared
+    let (x, y) = (table[a].dims, table[b].dims)
+    if x.isEmpty || y.isEmpty { return nil }
+    let rows = x.count == 1 ? [1] + x : x
+    let columns = y.count == 1 ? y + [1] : y
+    let (m, n) = (rows[rows.count - 2], columns[columns.count - 1])
+    guard rows[rows.count - 1] == columns[columns.count - 2],
+      let batch = Layout.broadcast(Array(rows.dropLast(2)), Array(columns.dropLast(2))),
+      let product = ShapeMemos.checked(batch + [m, n])
+    else { return nil }
+    left = x.count == 1 ? table.intern(dims: rows) : a
+    right = y.count == 1 ? table.intern(dims: columns) : b
+    self.product = product
+    self.batch = batch.reduce(1, *)
+    result =
+      x.count > 1 && y.count > 1
+      ? product : table.intern(dims: batch + (x.count > 1 ? [m] : []) + (y.count > 1 ? [n] : []))
   }
 }
 
@@ -103,6 +104,18 @@ extension Layout {
 }
 
 extension Tape {
+  /// The shape that two shapes broadcast to; nil where they don't fit.
+  @inline(__always)
+  func broadcast(_ a: LayoutID, _ b: LayoutID) -> LayoutID? {
+    state.pointee.memos.broadcast(a, b, places: state.pointee.limits.memoPlaces)
+  }
+
+  /// The shapes of a matrix product; nil where the operands don't fit.
+  @inline(__always)
+  func productShapes(_ a: LayoutID, _ b: LayoutID) -> ProductShapes? {
+    state.pointee.memos.product(a, b, places: state.pointee.limits.memoPlaces)
+  }
+
   /// The shape that two recorded values broadcast to; they are known to fit.
   @inlinable @inline(__always)
   public func broadcastShape(_ x: UInt32, _ y: UInt32) -> LayoutID {
@@ -113,7 +126,7 @@ extension Tape {
 
   /// The shape that a shape and a recorded value broadcast to; they are known to fit.
   public func broadcastShape(shape: LayoutID, _ y: UInt32) -> LayoutID {
-    state.pointee.broadcasts.broadcast(shape, nodes[Int(y)].shape).unsafelyUnwrapped
+    broadcast(shape, nodes[Int(y)].shape).unsafelyUnwrapped
   }
 
   /// What is known of a layout.
@@ -128,7 +141,8 @@ extension Tape {
 
   /// The attribute of the sum that takes a value of one shape down to another.
   package func unbroadcast(from: LayoutID, to: LayoutID) -> UInt32? {
-    state.pointee.unbroadcasts.unbroadcast(from: from, to: to)
+    state.pointee.memos.unbroadcast(
+      from: from, to: to, places: state.pointee.limits.memoPlaces)
   }
 
   /// A view of a contiguous value with its last two axes swapped. The products of a recurrence ask

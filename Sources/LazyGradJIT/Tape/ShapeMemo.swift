@@ -1,44 +1,39 @@
-// Remembers what a shape becomes when it is reduced over axes or joined with another one, so that
+// What a shape becomes when it is reduced over axes or joined with another one, remembered so that
 // recording builds no arrays for it. Uses Core.
 
-/// A direct-mapped memo of a function of a shape and a word.
-struct ShapeMemo<Value> {
-  private struct Entry {
-    var shape: LayoutID
-    var word: UInt64
-    var value: Value
-  }
-  private static var size: Int { 64 }
-  private let entries: UnsafeMutablePointer<Entry>
-  private let unused: Entry
+/// A shape and a word.
+struct ShapeKey: MemoKey {
+  let layout: LayoutID
+  let word: UInt64
 
-  /// - Parameter unused: Any value, for the places that are not in use.
-  init(unused value: Value) {
-    unused = Entry(shape: .max, word: 0, value: value)
-    entries = .allocate(capacity: Self.size)
-    entries.initialize(repeating: unused, count: Self.size)
-  }
-
-  func removeAll() { entries.update(repeating: unused, count: Self.size) }
-
-  /// What was remembered, or what `compute` says; nil, which is not remembered, where that is nil.
-  ///
-  /// - Parameter places: How many are in use, a power of two.
   @inline(__always)
-  func callAsFunction(
-    _ shape: LayoutID, _ word: UInt64, places: Int, _ compute: () -> Value?
-  ) -> Value? {
-    let hash = (UInt64(shape) &* 31 &+ word) &* 0x9E37_79B9_7F4A_7C15
-    let entry = entries + (Int(hash >> 58) & (places &- 1))
-    if entry.pointee.shape == shape, entry.pointee.word == word { return entry.pointee.value }
-    guard let value = compute() else { return nil }
-    entry.pointee = Entry(shape: shape, word: word, value: value)
-    return value
+  init(_ shape: LayoutID, _ word: UInt64) {
+    layout = shape
+    self.word = word
   }
+
+  @inline(__always)
+  var hash: UInt64 { (UInt64(layout) &* 31 &+ word) &* 0x9E37_79B9_7F4A_7C15 >> 56 }
+}
+
+/// Two shapes.
+struct ShapePair: MemoKey {
+  let layout: LayoutID
+  let other: LayoutID
+
+  @inline(__always)
+  init(_ a: LayoutID, _ b: LayoutID) {
+    layout = a
+    other = b
+  }
+
+  // Programs use a few shapes that follow each other: these are in different sets.
+  @inline(__always)
+  var hash: UInt64 { UInt64(layout &* 31 &+ other) << 2 }
 }
 
 /// The first node of a reduction: that of the last run of neighbouring axes.
-package struct Reduction {
+package struct Reduction: BitwiseCopyable {
   /// The shape `[outer, reduced, inner]`.
   package let attribute: LayoutID
   /// The shape of its value.
@@ -47,10 +42,6 @@ package struct Reduction {
   let rest: AxisSet
   /// The number of elements that one element of the result of all nodes comes from.
   let count: Int
-
-  static var unused: Reduction {
-    Reduction(attribute: 0, shape: 0, rest: AxisSet(), count: 0)
-  }
 
   @inline(never)
   fileprivate init(of shape: LayoutID, over axes: AxisSet, keepDims: Bool) {
@@ -64,27 +55,30 @@ package struct Reduction {
     self.rest = rest
     count = dims.indices.reduce(1) { axes.contains($1) ? $0 * dims[$1] : $0 }
   }
-
-  private init(attribute: LayoutID, shape: LayoutID, rest: AxisSet, count: Int) {
-    self.attribute = attribute
-    self.shape = shape
-    self.rest = rest
-    self.count = count
-  }
 }
 
-/// What a tape remembers of shapes by axes.
+/// What a tape remembers of shapes.
 struct ShapeMemos {
-  private let kept = ShapeMemo(unused: Reduction.unused)
-  private let dropped = ShapeMemo(unused: Reduction.unused)
-  private let joined = ShapeMemo(unused: LayoutTable.scalar)
-  private let expanded = ShapeMemo(unused: LayoutTable.scalar)
+  /// The most places that one may use (`TapeLimits.memoPlaces`).
+  static var size: Int { 64 }
+
+  private let kept = Memo<ShapeKey, Reduction>(size: size)
+  private let dropped = Memo<ShapeKey, Reduction>(size: size)
+  private let joined = Memo<ShapeKey, LayoutID>(size: size)
+  private let expanded = Memo<ShapeKey, LayoutID>(size: size)
+  /// What pairs broadcast to, the sums that take one back to the other, and matrix products.
+  let broadcasts = Memo<ShapePair, LayoutID>(size: size)
+  let unbroadcasts = Memo<ShapePair, LayoutID>(size: size)
+  let products = Memo<ShapePair, ProductShapes>(size: size)
 
   func removeAll() {
     kept.removeAll()
     dropped.removeAll()
     joined.removeAll()
     expanded.removeAll()
+    broadcasts.removeAll()
+    unbroadcasts.removeAll()
+    products.removeAll()
   }
 
   /// The first node of a reduction over axes of which there is one.
@@ -92,7 +86,7 @@ struct ShapeMemos {
   func reduction(
     of shape: LayoutID, over axes: AxisSet, keepDims: Bool, places: Int
   ) -> Reduction {
-    (keepDims ? kept : dropped)(shape, axes.bits, places: places) {
+    (keepDims ? kept : dropped)(ShapeKey(shape, axes.bits), places: places) {
       Reduction(of: shape, over: axes, keepDims: keepDims)
     }.unsafelyUnwrapped
   }
@@ -101,15 +95,15 @@ struct ShapeMemos {
   /// can't be computed.
   @inline(__always)
   func joined(_ a: LayoutID, _ b: LayoutID, axis: Int, places: Int) -> LayoutID? {
-    joined(a, UInt64(b) | UInt64(axis) << 32, places: places) { Self.join(a, b, axis) }
+    joined(ShapeKey(a, UInt64(b) | UInt64(axis) << 32), places: places) { Self.join(a, b, axis) }
   }
 
   /// A shape with a new axis of some length, for which there is room.
   @inline(__always)
   func expanded(_ shape: LayoutID, by length: Int, at axis: Int, places: Int) -> LayoutID {
-    let word = UInt64(axis) | UInt64(length) << 6
-    return expanded(shape, word, places: places) { Self.expand(shape, length, axis) }
-      .unsafelyUnwrapped
+    expanded(ShapeKey(shape, UInt64(axis) | UInt64(length) << 6), places: places) {
+      Self.expand(shape, length, axis)
+    }.unsafelyUnwrapped
   }
 
   @inline(never)

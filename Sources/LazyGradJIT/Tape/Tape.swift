@@ -102,9 +102,6 @@ public struct TapeState: ~Copyable {
   var idlePasses = RawList<PassState>()
   /// Per node: how often a cut reads it. Zeros between two cuts.
   var marks = ZeroedWords()
-  var broadcasts = ShapePairCache()
-  var unbroadcasts = ShapePairCache()
-  var products = ShapePairCache()
   let views = ViewCache()
   let memos = ShapeMemos()
   package var counters = TapeCounters()
@@ -189,8 +186,10 @@ extension Tape {
     }
     // No other thread records on an idle tape, but what lies there may be read or let go of.
     let free = idle.firstIndex { tape in
-      tape.settleAlone()
-      return tape.locked { tape.state.pointee.live == 0 && tape.state.pointee.heldNodes == 0 }
+      tape.lock()
+      return tape.withSettled {
+        tape.state.pointee.live == 0 && tape.state.pointee.heldNodes == 0
+      }
     }
     let tape = free.map { idle.remove(at: $0) } ?? make()
     registry.withLock { registry in

@@ -16,12 +16,12 @@ public struct TapeLimits: Sendable {
   /// ones wait for the end of the window, so that a lone operation that is dropped at once does not
   /// pay for new leaf records every time.
   package var resetRecords: UInt32
-  /// How many shapes of results are remembered by axes, a power of two of at most 64.
+  /// How many shapes of results each memo of these remembers, a power of two of at most 64.
   package var memoPlaces: Int
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
-  var viewEntries = UInt32(ViewCache.size)
+  var viewPlaces = ViewCache.size
 
   /// What programs run with, whatever the environment says: for tests of how often something is done.
   package static var usual: TapeLimits {
@@ -37,7 +37,7 @@ public struct TapeLimits: Sendable {
     lateRecords = 1 << 16
     compactedRecords = 1 << 14
     resetRecords = 128
-    memoPlaces = 64
+    memoPlaces = ShapeMemos.size
     checksPasses = Settings.checksPasses
   }
 
@@ -52,7 +52,7 @@ public struct TapeLimits: Sendable {
     resetRecords = windowRecords / 2
     memoPlaces = 2
     checksPasses = true
-    viewEntries = 1
+    viewPlaces = 1
   }
 }
 

@@ -33,9 +33,6 @@ extension Tape {
           marks.mark(tape.nodes[id].shape)
           marks.mark(tape.nodes[id].attributeBits)
         }
-        tape.state.pointee.broadcasts.removeAll()
-        tape.state.pointee.unbroadcasts.removeAll()
-        tape.state.pointee.products.removeAll()
         tape.state.pointee.views.removeAll()
         tape.state.pointee.memos.removeAll()
       }

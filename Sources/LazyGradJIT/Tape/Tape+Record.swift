@@ -47,25 +47,22 @@ extension Tape {
 
   /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
   ///
-  /// - Returns: nil where the shapes don't fit, or where truth values are to be subtracted, which have no
-  ///   difference; nothing has been recorded then.
+  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
   package static func elementwise(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
   ) -> NewHandle? {
     let tape = hold(x, y)
     defer { tape.unlock() }
-    guard let shape = tape.state.pointee.broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
+    guard let shape = tape.broadcast(x.pointee.shape, y.pointee.shape)
     else { return nil }
-    let type = x.pointee.type
-    let isUsual = y.pointee.type == type && type.isFloating
-    if !isUsual, opcode == .sub, type == .bool, y.pointee.type == .bool { return nil }
     tape.dropOldGradient(x, mode)
     tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
     let row = tape.recording(opcode)
-    if isUsual {
+    let type = x.pointee.type
+    if y.pointee.type == type, type.isFloating {
       return tape.finish(
         opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
     }
@@ -77,20 +74,22 @@ extension Tape {
   package static func broadcast(_ x: SlotRef, _ y: SlotRef, _ z: SlotRef? = nil) -> LayoutID? {
     let tape = hold(x)
     defer { tape.unlock() }
-    let broadcasts = tape.state.pointee.broadcasts
-    guard let both = broadcasts.broadcast(x.pointee.shape, y.pointee.shape), let z else {
-      return broadcasts.broadcast(x.pointee.shape, y.pointee.shape)
-    }
-    return broadcasts.broadcast(both, z.pointee.shape)
+    let both = tape.broadcast(x.pointee.shape, y.pointee.shape)
+    guard let z, let both else { return both }
+    return tape.broadcast(both, z.pointee.shape)
   }
 
-  /// Records `select`: a condition and two handles that are promoted to one type; all broadcast to
-  /// `shape`.
+  /// Records `select`: a condition and two handles, which broadcast and are promoted to one type.
+  ///
+  /// - Returns: nil where the shapes don't fit; nothing has been recorded then.
   package static func select(
-    _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, shape: LayoutID, mode: RecordMode
-  ) -> NewHandle {
+    _ condition: SlotRef, _ x: SlotRef, _ y: SlotRef, mode: RecordMode
+  ) -> NewHandle? {
     let tape = hold(condition, x, y)
     defer { tape.unlock() }
+    guard let both = tape.broadcast(condition.pointee.shape, x.pointee.shape),
+      let shape = tape.broadcast(both, y.pointee.shape)
+    else { return nil }
     tape.dropOldGradient(condition, mode)
     tape.dropOldGradient(x, mode)
     tape.dropOldGradient(y, mode)
@@ -175,9 +174,9 @@ extension Tape {
     var traits = nodes[Int(a)].traits
     if b != Tape.none { traits.formUnion(nodes[Int(b)].traits) }
     if c != Tape.none { traits.formUnion(nodes[Int(c)].traits) }
-    traits =
-      type.isFloating && recording(opcode).contains(.differentiable)
-      ? traits.intersection(inherited) : .none
+    // No operand has any where the result is no floating type, but that of a cast.
+    traits = traits.intersection(inherited).intersection(recording(opcode).inherited)
+    assert(type.isFloating || traits.rawValue == 0)
     state.pointee.pendingBytes &+= facts(shape).pointee.count &* type.size
     return append(
       opcode, type, shape: shape, a: a, b: b, c: c, attribute: attribute, payload: payload,
@@ -186,41 +185,65 @@ extension Tape {
 
   // MARK: Everything else
 
-  /// Whether `matrixProduct` would record one.
-  package static func canMultiply(_ x: SlotRef, _ y: SlotRef) -> Bool {
+  /// The number of products of two matrices that a matrix product consists of; nil where the operands
+  /// don't fit. For who has to know before anything is done with them.
+  package static func countProducts(_ x: SlotRef, _ y: SlotRef) -> Int? {
     let tape = hold(x)
     defer { tape.unlock() }
-    return x.pointee.type == y.pointee.type
-      && tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) != nil
+    return tape.productShapes(x.pointee.shape, y.pointee.shape)?.batch
   }
 
-  /// Records the product of two matrices of one type: the case that must be quick.
+  /// Records a matrix product of at most `limit` products of two matrices.
   ///
-  /// - Returns: nil where the operands are anything else, or don't fit.
+  /// - Returns: nil where it has more, and where the operands don't fit; nothing has been recorded then.
   package static func matrixProduct(
-    _ x: SlotRef, _ y: SlotRef, mode: RecordMode
+    _ x: SlotRef, _ y: SlotRef, limit: Int = .max, mode: RecordMode
   ) -> NewHandle? {
-    if x.pointee.type != y.pointee.type { return nil }
     let tape = hold(x, y)
     defer { tape.unlock() }
-    guard let shape = tape.state.pointee.products.product(x.pointee.shape, y.pointee.shape) else {
-      return nil
-    }
+    guard let shapes = tape.productShapes(x.pointee.shape, y.pointee.shape), shapes.batch <= limit
+    else { return nil }
     tape.dropOldGradient(x, mode)
     tape.dropOldGradient(y, mode)
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = tape.operand(y)
-    return tape.finish(.matmul, x.pointee.type, shape, a, b, mode, recent)
+    let type = x.pointee.type
+    if type == y.pointee.type, shapes.left == x.pointee.shape, shapes.right == y.pointee.shape {
+      return tape.finish(.matmul, type, shapes.product, a, b, mode, recent)
+    }
+    return tape.matrixProduct(
+      a, b, shapes, ScalarType.promoted(type, y.pointee.type), mode, recent)
   }
 
-  /// Records an operation whose result the caller has worked out and checked.
+  /// The same for vectors, and for operands of two types.
+  @inline(never)
+  private func matrixProduct(
+    _ a: UInt32, _ b: UInt32, _ shapes: ProductShapes, _ type: ScalarType, _ mode: RecordMode,
+    _ recent: RecentObjects.Place?
+  ) -> NewHandle {
+    func matrix(_ value: UInt32, _ shape: LayoutID) -> UInt32 {
+      converted(
+        self[value].shape == shape ? value : part(of: value, shape, 0, mode), to: type, mode)
+    }
+    let product = write(
+      .matmul, type, shapes.product, matrix(a, shapes.left), matrix(b, shapes.right), Tape.none,
+      mode)
+    return makeHandle(
+      shapes.result == shapes.product ? product : part(of: product, shapes.result, 0, mode), recent)
+  }
+
+  /// Records an operation whose result the caller has worked out and checked; the operands' old gradients
+  /// end.
   package static func general(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, type: ScalarType,
     shape: LayoutID, attribute: UInt32 = 0, payload: UInt64 = 0, mode: RecordMode
   ) -> SlotRef {
     let tape = hold(x, y, z)
     defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
+    if let y { tape.dropOldGradient(y, mode) }
+    if let z { tape.dropOldGradient(z, mode) }
     let a = tape.operand(x)
     let b = y.map { tape.operand($0) } ?? Tape.none
     let c = z.map { tape.operand($0) } ?? Tape.none

@@ -123,10 +123,15 @@ extension Tape {
   @inline(__always)
   func dropOldGradient(_ slot: SlotRef, _ mode: RecordMode) {
     if mode.isTracking, slot.pointee.gradient != nil || slot.hasUnitGradient {
-      if slot.addsUpGradients { return }
-      dropGradient(slot)
-      slot.hasUsedUpGradient = true
+      useUpGradient(slot)
     }
+  }
+
+  @inline(never)
+  private func useUpGradient(_ slot: SlotRef) {
+    if slot.addsUpGradients { return }
+    dropGradient(slot)
+    slot.hasUsedUpGradient = true
   }
 
   /// The same for a tape that is not locked.

@@ -58,7 +58,9 @@ package struct Recorder {
 
   /// The value in a type, as a new node also where it has that type.
   package func converted(_ a: UInt32, to type: ScalarType) -> UInt32 {
-    write(.cast, type, tape[a].shape, a)
+    tape.write(
+      .cast, type, tape[a].shape, a, Tape.none, Tape.none, mode,
+      inherited: type.isFloating ? inherited : .none)
   }
 
   /// The value as float64 where it has no floating type.

@@ -88,38 +88,37 @@ extension Tape {
       first.lock()
       second.lock()
       // What is kept on one tape must not name records of the other.
-      let (kept, others) = (a.settle(), b.settle())
-      var isDone = false
-      if x.pointee.tape == a, y.pointee.tape == b {
-        isDone = true
-        if a.isFree(x) {
-          b.adopt(x)
-        } else if isPair || b.state.pointee.heldNodes == 0, b.isFree(y) {
-          a.adopt(y)
-        } else if a.state.pointee.inFlight == 0 {
-          b.absorb(a)
-        } else if b.state.pointee.inFlight == 0 {
-          a.absorb(b)
-        } else {
-          // Records can't move while a pass or kernels refer to them; that ends, unless it waits for this.
-          let me = Tape.current
-          if a.state.pointee.suspendingThread == me, b.state.pointee.suspendingThread == me {
-            fatalError(
-              "LazyGrad: custom: a rule differentiates a graph of another thread, whose rule combines "
-                + "tensors of both graphs; make both on one thread")
-          }
-          isDone = false
-        }
+      let isDone = withSettled(a, b) {
+        x.pointee.tape == a && y.pointee.tape == b && merge(a, b, x, y, isPair: isPair)
       }
-      let leftovers = a.takeLeftovers() + b.takeLeftovers()
-      second.unlock()
-      first.unlock()
-      kept?.release()
-      others?.release()
-      Leftovers.release(leftovers)
       if isDone { return }
       yieldThread()
     }
+  }
+
+  /// Brings `x` of a tape and `y` of another onto one, if records may be moved now.
+  private static func merge(
+    _ a: Tape, _ b: Tape, _ x: SlotRef, _ y: SlotRef, isPair: Bool
+  ) -> Bool {
+    if a.isFree(x) {
+      b.adopt(x)
+    } else if isPair || b.state.pointee.heldNodes == 0, b.isFree(y) {
+      a.adopt(y)
+    } else if a.state.pointee.inFlight == 0 {
+      b.absorb(a)
+    } else if b.state.pointee.inFlight == 0 {
+      a.absorb(b)
+    } else {
+      // Records can't move while a pass or kernels refer to them; that ends, unless it waits for this.
+      let me = Tape.current
+      if a.state.pointee.suspendingThread == me, b.state.pointee.suspendingThread == me {
+        fatalError(
+          "LazyGrad: custom: a rule differentiates a graph of another thread, whose rule combines "
+            + "tensors of both graphs; make both on one thread")
+      }
+      return false
+    }
+    return true
   }
 
   /// Whether a handle, with the gradients that hang on it, holds plain values that nothing recorded

@@ -234,3 +234,14 @@ extension Tape {
     }
   }
 }
+
+extension Extraction {
+  /// A plan with the nodes that it reads and computes; one from before the window has an id that wraps
+  /// around.
+  func nodes(of plan: Plan, since start: UInt32) -> PlanNodes {
+    func relative(_ ids: [UInt32]) -> [UInt32] { ids.map { $0 &- start } }
+    return PlanNodes(
+      plan, leaves: relative(leaves), scalars: relative(scalars), roots: relative(roots),
+      cone: relative(cone), held: relative(held))
+  }
+}

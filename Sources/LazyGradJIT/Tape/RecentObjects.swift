@@ -24,7 +24,7 @@ package struct NewHandle {
 /// The objects that a tape keeps.
 ///
 /// That one was dropped is seen when its place comes up, or when somebody asks for something that
-/// depends on it: everything but recording calls `Tape.settle()` first, after which only objects are
+/// depends on it: everything but recording goes through `Tape.withSettled`, in which only objects are
 /// kept whose handle has no value. So nothing is computed, locked or held in memory for a tensor that is
 /// gone; but as long as a thread does nothing at all, what its last few operations read stays.
 struct RecentObjects {
@@ -90,7 +90,7 @@ struct RecentObjects {
 
 /// References that a tape has given up, to be released when it is no longer locked: the last one takes
 /// its handle along.
-package struct GivenUp {
+private struct GivenUp {
   private var objects = SIMD8<UInt>()
   private var count = 0
 
@@ -99,7 +99,7 @@ package struct GivenUp {
     count += 1
   }
 
-  package func release() {
+  func release() {
     for i in 0..<count {
       Unmanaged<AnyObject>.fromOpaque(UnsafeRawPointer(bitPattern: objects[i])!).release()
     }
@@ -195,12 +195,35 @@ extension Tape {
     old.release()
   }
 
-  /// Drops the handles whose tensors are gone, and gives up the objects of the others: whoever drops
-  /// those drops their values with them.
+  /// Runs `body`, which asks what the program still has, on a tape that is locked, and unlocks it.
   ///
-  /// The caller holds the lock, and releases what is returned when it does not any more.
+  /// Handles whose tensors are gone are dropped before, and the objects of the others given up: whoever
+  /// drops those drops their values with them.
   @inline(__always)
-  package func settle() -> GivenUp? {
+  package func withSettled<R, E>(_ body: () throws(E) -> R) throws(E) -> R {
+    let givenUp = settle()
+    defer {
+      unlock()
+      givenUp?.release()
+    }
+    return try body()
+  }
+
+  /// The same on two tapes.
+  static func withSettled<R>(_ a: Tape, _ b: Tape, _ body: () -> R) -> R {
+    let givenUp = (a.settle(), b.settle())
+    let result = body()
+    let leftovers = a.takeLeftovers() + b.takeLeftovers()
+    a.unlock()
+    b.unlock()
+    Leftovers.release(leftovers)
+    givenUp.0?.release()
+    givenUp.1?.release()
+    return result
+  }
+
+  @inline(__always)
+  private func settle() -> GivenUp? {
     state.pointee.recent.count == 0 ? nil : settleObjects()
   }
 
@@ -223,9 +246,12 @@ extension Tape {
     return others
   }
 
-  /// Settles a tape that is not locked.
-  package func settleAlone() { locked { settle() }?.release() }
+  /// Lets go of what the program does not have any more on a tape that is not locked.
+  package func settleAlone() {
+    lock()
+    withSettled {}
+  }
 
-  /// Settles all tapes, for questions about the process.
+  /// The same on all tapes, for questions about the process.
   package static func settleAll() { all.forEach { $0.settleAlone() } }
 }
