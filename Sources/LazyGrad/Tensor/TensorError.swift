@@ -57,12 +57,10 @@ public struct TensorError: Error, Sendable, Equatable {
   }
 }
 
-extension TensorError: CustomStringConvertible, CustomDebugStringConvertible {
-  /// The whole message: `operation: expected, got`.
+extension TensorError: CustomStringConvertible {
+  /// The whole message: `operation: expected, got`. Without `location`, which takes too long to find for
+  /// whoever prints many errors, or is a test that looks at them.
   public var description: String { "\(operation): \(message)" }
-
-  /// The whole message and `location`: what Swift prints of an error that nobody catches.
-  public var debugDescription: String { description + LazyGrad.text(of: site) }
 }
 
 /// The place of a call at the end of a message; nothing where it is not known.

@@ -46,8 +46,12 @@ package enum Settings {
   /// Says that a value can't be used.
   package static func complain(_ problem: Problem) {
     found.withLock { $0.append(problem) }
-    let line = "LazyGrad: \(problem.name): \(problem.text); the default is used\n"
-    try? FileHandle.standardError.write(contentsOf: Data(line.utf8))
+    say("\(problem.name): \(problem.text); the default is used")
+  }
+
+  /// One line on standard error.
+  package static func say(_ line: String) {
+    try? FileHandle.standardError.write(contentsOf: Data("LazyGrad: \(line)\n".utf8))
   }
 
   /// Reads all variables but those that only who knows the machine understands.

@@ -80,6 +80,10 @@ extension Tape {
     _ body: (_ kernelTime: inout Int) throws(StorageError) -> Void
   ) throws(StorageError) {
     var kernelTime = 0
+    #if DEBUG
+      let began = Engine.nanoseconds()
+      defer { DebugBuild.note(Engine.nanoseconds() - began) }
+    #endif
     if !Engine.measuresOverhead { return try body(&kernelTime) }
     let started = Engine.nanoseconds()
     try body(&kernelTime)
