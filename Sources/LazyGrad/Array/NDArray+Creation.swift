@@ -13,7 +13,7 @@ extension NDArray {
   /// The arrays of one level must have equal lengths, and `dtype` must be able to hold whole numbers that
   /// are given: 300 is no `uint8`. (`astype(_:)` wraps them around.)
   ///
-  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// The element type is that of the Swift type unless `dtype` says otherwise.
   /// - Complexity: copies every element once.
   public convenience init<Values: NestedArray>(_ values: Values, dtype: DType? = nil) {
     let type = dtype ?? Values.Scalar.dtype
@@ -38,7 +38,7 @@ extension NDArray {
   ///
   /// The number of elements must be that of the shape, and `dtype` must be able to hold whole numbers.
   ///
-  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// The element type is that of the Swift type unless `dtype` says otherwise.
   /// - Complexity: copies every element once.
   public convenience init<Scalar: TensorScalar>(
     _ elements: [Scalar], shape: [Int], dtype: DType? = nil
@@ -110,7 +110,7 @@ extension NDArray {
 
   /// An array with one value everywhere.
   ///
-  /// - Parameter dtype: the element type; by default that of the value.
+  /// The element type is that of the value unless `dtype` says otherwise.
   public static func full<Scalar: TensorScalar>(
     _ shape: [Int], _ value: Scalar, dtype: DType? = nil
   ) -> NDArray {
@@ -129,7 +129,7 @@ extension NDArray {
 
   /// The numbers 0, 1, 2, ... below `stop`: `arange(3.0)` is `[0., 1., 2.]`.
   ///
-  /// - Parameter dtype: the element type; by default that of `stop`.
+  /// The element type is that of `stop` unless `dtype` says otherwise.
   public static func arange<Scalar: TensorScalar>(_ stop: Scalar, dtype: DType? = nil) -> NDArray {
     range(from: 0.0, 0, to: stop, by: 1.0, 1, dtype: dtype ?? Scalar.dtype)
   }
@@ -140,7 +140,7 @@ extension NDArray {
   /// type is `start + i * delta`, where `delta` is what the rounded second element is away from
   /// the first; so the last one can reach `stop` by rounding. `linspace` names its end exactly.
   ///
-  /// - Parameter dtype: the element type; by default that of the arguments.
+  /// The element type is that of the arguments unless `dtype` says otherwise.
   public static func arange<Scalar: TensorScalar>(
     _ start: Scalar, _ stop: Scalar, _ step: Scalar, dtype: DType? = nil
   ) -> NDArray {
@@ -218,6 +218,9 @@ extension NDArray {
   /// itself if `endpoint` is true.
   ///
   /// - Parameters:
+  ///   - start: the first number.
+  ///   - end: the last one, or the one after it.
+  ///   - count: how many there are.
   ///   - endpoint: whether `end` is the last element; if not, it would be the next one.
   ///   - dtype: the element type; integers are rounded down.
   public static func linspace(
@@ -247,7 +250,9 @@ extension NDArray {
   /// A matrix with ones on a diagonal and zeros elsewhere.
   ///
   /// - Parameters:
+  ///   - rows: the number of rows.
   ///   - columns: the number of columns; by default that of the rows.
+  ///   - dtype: the element type.
   ///   - diagonal: which diagonal: 0 is the main one, 1 the one above, -1 the one below.
   public static func eye(
     _ rows: Int, _ columns: Int? = nil, diagonal: Int = 0, dtype: DType = .float64

@@ -181,7 +181,9 @@ extension Tensor {
   /// have memory of their own. Gradients are the task's. The memory lives as long as a snapshot or a
   /// tensor that shares it.
   ///
-  /// - Parameter constant: Whether gradients stay away; nil: floats are variables, all else constants.
+  /// - Parameters:
+  ///   - snapshot: The value.
+  ///   - constant: Whether gradients stay away; nil: floats are variables, all else constants.
   /// - Complexity: O(1).
   public convenience init(sharing snapshot: TensorSnapshot, constant: Bool? = nil) {
     self.init(NDArray(sharing: snapshot), constant: constant, copy: false)

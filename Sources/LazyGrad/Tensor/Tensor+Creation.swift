@@ -53,7 +53,7 @@ extension Tensor {
   ///
   /// The number of elements must be that of the shape, and `dtype` must be able to hold whole numbers.
   ///
-  /// - Parameter dtype: the element type; by default that of the Swift type.
+  /// The element type is that of the Swift type unless `dtype` says otherwise.
   /// - Complexity: copies every element once.
   public convenience init<Scalar: TensorScalar>(
     _ elements: [Scalar], shape: [Int], dtype: DType? = nil, constant: Bool? = nil

@@ -13,7 +13,8 @@
       let (before, after) = spent.add(nanoseconds, ordering: .relaxed)
       if before < patience, after >= patience {
         Settings.say(
-          "this is a debug build, whose kernels take 8 to 280 times as long: swift build -c release")
+          "this is a debug build, whose kernels take 8 to 280 times as long: swift build -c release"
+        )
       }
     }
   }
