@@ -28,7 +28,7 @@ struct PlainFormulas {
   var p: Double { Values.p[i] }
   var data: Double { Values.data[i] }
   var mask: Double { Values.mask[i] }
-  var gradient: Double { Values.gradient[i] }
+  var slope: Double { Values.gradient[i] }
   let k = Values.k, m = Values.m, g = Values.g, s = Values.s, r = Values.r, c = Values.c
   let lr = Values.lr, eps = Values.eps, beta = Values.beta, dt = Values.dt
   let f = 0.25
@@ -135,10 +135,10 @@ extension PlainFormulas {
 // MARK: - Networks
 
 extension PlainFormulas {
-  func cosineDecay() -> Double { w - lr * (0.5 + 0.5 * cos(pi * Double(step) / 100)) * gradient }
+  func cosineDecay() -> Double { w - lr * (0.5 + 0.5 * cos(pi * Double(step) / 100)) * slope }
   func adaptive() -> Double { w - lr * mu / (sqrt(v) + eps) }
-  func momentum() -> Double { beta * mu + (1 - beta) * gradient }
-  func secondMoment() -> Double { beta * v + (1 - beta) * gradient * gradient }
+  func momentum() -> Double { beta * mu + (1 - beta) * slope }
+  func secondMoment() -> Double { beta * v + (1 - beta) * slope * slope }
   func adam() -> Double {
     let rate = lr * sqrt(1 - power(0.999, Double(step))) / (1 - power(0.9, Double(step)))
     return w - rate * mu / (sqrt(v) + 1e-8)
@@ -153,12 +153,12 @@ extension PlainFormulas {
   func regularized() -> Double {
     -total { $0.p * log($0.q + 1e-9) } + 0.5 * lr * total { $0.w * $0.w }
   }
-  func decoupled() -> Double { w * (1 - lr * 0.01) - lr * gradient / (1e-8 + sqrt(v / (1 - 0.99))) }
+  func decoupled() -> Double { w * (1 - lr * 0.01) - lr * slope / (1e-8 + sqrt(v / (1 - 0.99))) }
   func agreement() -> Double { (x > 0.5 && y > 0.5) || !(z < 0.5) ? 1 : 0 }
   func floats() -> Double { 2 * x * f + f * y - f }
   func squaredError() -> Double { squared(product - y) + 0.1 * total { abs($0.w) } }
   func masked() -> Double { x * mask + mask * y * (1 - x) }
-  func warmUp() -> Double { lr * Double(step) / Double(n) * gradient + 0.9 * v - 0.1 * lr * w }
+  func warmUp() -> Double { lr * Double(step) / Double(n) * slope + 0.9 * v - 0.1 * lr * w }
   func logSum() -> Double {
     let top = largest
     return log(total { exp($0.x - top) }) + top - Values.x[0]
@@ -170,7 +170,7 @@ extension PlainFormulas {
     0.5 * squared(y - x) * Double(n) + s * (x - 1) * (x - 1) / 2 + 3 * (x * y - 1) / 4
   }
   func corrected() -> Double {
-    w - lr * (beta * mu + (1 - beta) * gradient) / (1 - power(beta, Double(step + 1)))
+    w - lr * (beta * mu + (1 - beta) * slope) / (1 - power(beta, Double(step + 1)))
   }
   func weightedSquares() -> Double {
     1.0 / Double(n) * (x - y) * (x - y) + lr / 2.0 * w * w + eps / 2.0 * b * b

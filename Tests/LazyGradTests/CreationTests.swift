@@ -100,6 +100,8 @@ import Testing
     #expect(
       x.max(axis: [1, 2]).elements == [11, 23] && x.min(axis: [-1, -2]).elements == [0, 12])
     #expect((x * 0 + 1).prod(axis: [0, 1, 2]).item() == 1)
+    #expect((x .> 5).any(axis: [0, 2]).elements == [1, 1, 1])
+    #expect((x .> 5).all(axis: [0, 1]).elements == [0, 0, 0, 0])
     #expect(x.sum(axis: []).shape == [2, 3, 4] && x.sum(axis: nil).shape == [])
     #expect(
       message { _ = x.sum(axis: [0, 3]) } == "sum: axis 3 is out of range for shape [2, 3, 4]")
@@ -134,6 +136,7 @@ import Testing
       Tensor([Float(0.1)]).allClose(to: 0.1) && Tensor([1, 2]).allClose(to: Tensor([1.0, 2])))
     #expect(Tensor([[1.0], [2]]).isClose(to: Tensor([1.0, 2])).elements == [1, 0, 0, 1])
     #expect(Tensor([1.0]).isClose(to: 1).dtype == .bool)
+    #expect(Tensor([1.0, 2]).allClose(to: NDArray([1.0, 2])))
     #expect(
       message { _ = x.isClose(to: Tensor([1.0, 2])) }
         == "isClose: expected shapes that broadcast together, got [6] and [2]")

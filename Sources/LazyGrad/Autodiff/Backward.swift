@@ -37,7 +37,7 @@ extension Tensor {
   ///
   ///     let x = Tensor([1.0, 2, 3])
   ///     (x * x).backward()        // no seed: as if the sum were differentiated
-  ///     x.grad                    // Tensor([2., 4., 6.])
+  ///     x.gradient                // Tensor([2., 4., 6.])
   ///
   /// - Parameters:
   ///   - seed: The gradient with respect to this tensor; ones where nil. Must broadcast to its shape.
@@ -47,7 +47,7 @@ extension Tensor {
   ///     forward and backward passes: those of a batch that does not fit into memory at once add up,
   ///
   ///         for part in parts { loss(w, part).backward(accumulate: true) }
-  ///         noAutodiff { w -= rate * w.grad! }       // the update drops the gradient
+  ///         noAutodiff { w -= rate * w.gradient }       // the update drops the gradient
   ///
   ///     A gradient that such a pass has left stays when the tensor is used again, until a pass without
   ///     `accumulate` replaces it, an update in place gives the tensor another value, or

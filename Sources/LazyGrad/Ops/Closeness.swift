@@ -3,7 +3,8 @@
 internal import LazyGradJIT
 
 extension Tensor {
-  /// Where two tensors are equal within a tolerance: |x - y| <= absolute + relative |y|, as bools.
+  /// Where the elements are equal to those of a tensor or an array, or to a number, within a tolerance:
+  /// |x - y| <= absolute + relative |y|, as bools.
   ///
   /// NumPy's `isclose`, defaults included: infinities are close to themselves only, and not-a-number to
   /// nothing unless `equalNaN` is true. Integers and bools are compared as float64. The shapes broadcast;
@@ -11,8 +12,10 @@ extension Tensor {
   ///
   /// - Complexity: records some nodes.
   public func isClose(
-    to other: Tensor, relative: Double = 1e-5, absolute: Double = 1e-8, equalNaN: Bool = false
+    to other: some TensorOperand, relative: Double = 1e-5, absolute: Double = 1e-8,
+    equalNaN: Bool = false
   ) -> Tensor {
+    let other = other._form._tensor(beside: self)
     if let poison = poisoned(self, other) { return poison }
     if Layout.broadcast(shape, other.shape) == nil {
       return fail(
@@ -23,42 +26,21 @@ extension Tensor {
       let x = dtype.isFloating ? self : cast(to: .float64)
       let y = other.dtype.isFloating ? other : other.cast(to: .float64)
       let size = abs(y)
-      let isNear = abs(x - y) .<= size * relative + absolute
-      let isClose = logicalOr(logicalAnd(isNear, size .< Double.infinity), x .== y)
-      return equalNaN ? logicalOr(isClose, logicalAnd(isNaN(x), isNaN(y))) : isClose
+      let isNear = (abs(x - y) .<= size * relative + absolute) .& (size .< Double.infinity)
+      let isClose = isNear .| (x .== y)
+      return equalNaN ? isClose .| (isNaN(x) .& isNaN(y)) : isClose
     }
   }
 
-  /// Where the elements are close to a number.
-  ///
-  /// - Complexity: records some nodes.
-  public func isClose(
-    to number: some TensorScalar, relative: Double = 1e-5, absolute: Double = 1e-8,
-    equalNaN: Bool = false
-  ) -> Tensor {
-    isClose(
-      to: .full([], number, dtype: dtype.isFloating ? dtype : .float64, constant: true),
-      relative: relative, absolute: absolute, equalNaN: equalNaN)
-  }
-
-  /// Whether all elements are close, as NumPy's `allclose`; those of an empty tensor are.
+  /// Whether all elements are close, as `isClose` says it; those of an empty tensor are. NumPy's
+  /// `allclose`.
   ///
   /// - Complexity: forces evaluation.
   public func allClose(
-    to other: Tensor, relative: Double = 1e-5, absolute: Double = 1e-8, equalNaN: Bool = false
-  ) -> Bool {
-    isClose(to: other, relative: relative, absolute: absolute, equalNaN: equalNaN).holdsEverywhere
-  }
-
-  /// Whether all elements are close to a number.
-  ///
-  /// - Complexity: forces evaluation.
-  public func allClose(
-    to number: some TensorScalar, relative: Double = 1e-5, absolute: Double = 1e-8,
+    to other: some TensorOperand, relative: Double = 1e-5, absolute: Double = 1e-8,
     equalNaN: Bool = false
   ) -> Bool {
-    isClose(to: number, relative: relative, absolute: absolute, equalNaN: equalNaN).holdsEverywhere
+    isClose(to: other, relative: relative, absolute: absolute, equalNaN: equalNaN)
+      .all().item(as: Bool.self)
   }
-
-  private var holdsEverywhere: Bool { logicalNot(self).sum().item(as: Int.self) == 0 }
 }

@@ -77,6 +77,10 @@ extension Tensor {
   public func any(axes: [Int], keepDims: Bool = false) -> Tensor {
     along(axes, "any") { tested(.max, $0, keepDims) }
   }
+  /// The same as `axes:`, the way NumPy writes it: `x.any(axis: [0, 1])`.
+  public func any(axis: [Int], keepDims: Bool = false) -> Tensor {
+    any(axes: axis, keepDims: keepDims)
+  }
 
   /// Whether all elements along an axis, or all there are, are true; numbers are true unless they are 0.
   /// True where there are no elements.
@@ -88,6 +92,10 @@ extension Tensor {
   /// Whether all elements over several axes are true.
   public func all(axes: [Int], keepDims: Bool = false) -> Tensor {
     along(axes, "all") { tested(.min, $0, keepDims) }
+  }
+  /// The same as `axes:`, the way NumPy writes it: `x.all(axis: [0, 1])`.
+  public func all(axis: [Int], keepDims: Bool = false) -> Tensor {
+    all(axes: axis, keepDims: keepDims)
   }
 
   /// The position of the first largest element along an axis, or in C order, as int64.

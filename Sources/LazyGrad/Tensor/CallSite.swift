@@ -47,17 +47,14 @@ final class CallSite: Sendable {
     var location: TensorError.Location? {
       // What has been loaded since is asked for as well.
       guard let symbols = backtrace?.symbolicated(with: .capture()) else { return nil }
-      var library: String?
+      var sources = "Sources"
       for frame in symbols.frames {
         // What the compiler has made itself is on line 0.
         guard let place = frame.symbol?.sourceLocation, place.line > 0 else { continue }
-        if library == nil, place.path.hasSuffix(Self.ownPath) {
-          library = String(place.path.dropLast(Self.ownPath.count))
+        if place.path.hasSuffix(Self.ownPath) {
+          sources = String(place.path.dropLast(Self.ownPath.count))
         }
-        let isOwn = library.map { root in
-          Self.modules.contains { place.path.hasPrefix(root + $0) }
-        }
-        if isOwn == true { continue }
+        if Self.isLibrary(place.path, sources) { continue }
         return TensorError.Location(file: place.path, line: place.line)
       }
       return nil
@@ -65,7 +62,17 @@ final class CallSite: Sendable {
 
     /// The end of this file's path, by which the library's sources are found wherever they were compiled.
     private static let ownPath = "/LazyGrad/Tensor/CallSite.swift"
-    private static let modules = ["/LazyGrad/", "/LazyGradJIT/"]
+
+    /// Whether a file is one of the library, whose modules are in the folder `sources`. Of functions that
+    /// were inlined the debug information may say the path from the package's folder only.
+    static func isLibrary(_ path: String, _ sources: String) -> Bool {
+      let parts = path.split(separator: "/")
+      let known = sources.split(separator: "/")
+      guard let module = parts.lastIndex(where: { $0 == "LazyGrad" || $0 == "LazyGradJIT" }) else {
+        return false
+      }
+      return zip(parts[..<module].reversed(), known.reversed()).allSatisfy { $0 == $1 }
+    }
   #else
     var location: TensorError.Location? { nil }
   #endif

@@ -13,7 +13,7 @@ import Synchronization
 ///     let x = Tensor([1.0, 2, 3])
 ///     let loss = (x * x).sum()      // two nodes are recorded
 ///     loss.backward()               // more nodes are recorded
-///     x.grad!.elements(as: Double.self)   // all of it is fused and run: [2, 4, 6]
+///     x.gradient.elements            // all of it is fused and run: [2, 4, 6]
 ///
 /// A tensor of a floating type is a *variable* unless it is made with `constant: true`; integers
 /// and bools are always constants. Gradients belong to variables.
