@@ -57,12 +57,20 @@ public struct TensorError: Error, Sendable, Equatable {
   }
 }
 
-extension TensorError: CustomStringConvertible, CustomDebugStringConvertible {
-  /// The whole message: `operation: expected, got`.
+extension TensorError: CustomStringConvertible {
+  /// The whole message, `operation: expected, got`, without `location`: that takes its time, and errors are
+  /// printed, compared and logged often.
   public var description: String { "\(operation): \(message)" }
+}
 
-  /// The whole message and `location`: what Swift prints of an error that nobody catches.
-  public var debugDescription: String { description + LazyGrad.text(of: site) }
+extension TensorError: CustomReflectable {
+  /// What the error says; not the way to the call, to read which takes long.
+  public var customMirror: Mirror {
+    Mirror(
+      self,
+      children: ["operation": operation, "message": message, "shapes": shapes, "cause": cause],
+      displayStyle: .struct)
+  }
 }
 
 /// The place of a call at the end of a message; nothing where it is not known.
