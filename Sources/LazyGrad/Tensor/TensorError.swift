@@ -7,8 +7,6 @@ import Synchronization
 
 /// What was wrong with a call: the operation, what it got and what it wants; or that there was no
 /// memory for its result.
-///
-/// Errors are equal if what they say is, wherever they happened.
 public struct TensorError: Error, Sendable, Equatable {
   /// Whose fault it is.
   public enum Cause: Sendable {
@@ -27,64 +25,29 @@ public struct TensorError: Error, Sendable, Equatable {
   public let message: String
   /// The shapes of the operands, where there were any.
   public internal(set) var shapes: [[Int]]
-  /// nil where there is no memory: to find the place would take some.
-  fileprivate let site: CallSite?
 
-  /// Made where the call fails, while the program's call is on the stack.
-  @inline(never)
   init(operation: String, message: String, shapes: [[Int]] = [], cause: Cause = .misuse) {
     self.cause = cause
     self.operation = operation
     self.message = message
     self.shapes = shapes
-    site = cause == .outOfMemory ? nil : CallSite()
-  }
-
-  /// The program's line that made the call; of a value that is poisoned, the one that poisoned it.
-  ///
-  /// Found by the debug information of the program, which SwiftPM makes in debug and release builds, on
-  /// Linux with a toolchain from Swift 6.2 on. nil without these, in a stripped program, and for a lack of
-  /// memory. Where an optimised program ended a function by the call, the line is that of the function's
-  /// caller.
-  /// - Complexity: some milliseconds the first time, fractions of one later; nothing before it is asked
-  ///   for.
-  public var location: Location? { site?.location }
-
-  /// Compares what the errors say, not where they happened.
-  public static func == (a: TensorError, b: TensorError) -> Bool {
-    a.cause == b.cause && a.operation == b.operation && a.message == b.message
-      && a.shapes == b.shapes
   }
 }
 
 extension TensorError: CustomStringConvertible {
-  /// The whole message, `operation: expected, got`, without `location`: that takes its time, and errors are
-  /// printed, compared and logged often.
+  /// The whole message: `operation: expected, got`.
   public var description: String { "\(operation): \(message)" }
 }
-
-extension TensorError: CustomReflectable {
-  /// What the error says; not the way to the call, to read which takes long.
-  public var customMirror: Mirror {
-    Mirror(
-      self,
-      children: ["operation": operation, "message": message, "shapes": shapes, "cause": cause],
-      displayStyle: .struct)
-  }
-}
-
-/// The place of a call at the end of a message; nothing where it is not known.
-private func text(of site: CallSite?) -> String { site?.location.map { ", at \($0)" } ?? "" }
 
 /// Ends the program with a message on standard error.
 @inline(never)
 func stop(_ operation: String, _ message: @autoclosure () -> String) -> Never {
-  fatalError("LazyGrad: \(operation): \(message())\(text(of: CallSite()))")
+  fatalError("LazyGrad: \(operation): \(message())")
 }
 
 /// Ends the program with an error's message on standard error.
 private func stop(_ error: TensorError) -> Never {
-  fatalError("LazyGrad: \(error)\(text(of: error.site))")
+  fatalError("LazyGrad: \(error)")
 }
 
 /// Where a `catchingTensorErrors` scope keeps the first error.
@@ -225,7 +188,7 @@ func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
 ///
 /// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
 /// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
-/// before is changed by them. `TensorError.location` is the line of that call. Where there is no memory for a value, reading it gives not-a-number, or
+/// before is changed by them. Where there is no memory for a value, reading it gives not-a-number, or
 /// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error.
 ///
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
