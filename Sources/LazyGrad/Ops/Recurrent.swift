@@ -42,9 +42,14 @@ public func gru(
       "expected a weight, bias or state of shape \(shape) for inputs of \(x.shape), got "
         + "\(operand.shape)", operands)
   }
-  let forUpdate = matmul(x, uz) + bz
-  let forReset = matmul(x, ur) + br
-  let forState = matmul(x, uh) + bh
+  // One product for all steps, whose gradient is one as well.
+  x.use()
+  let rows = x.reshaped([steps * samples, features])
+  func forAllSteps(_ u: Tensor, _ b: Tensor) -> Tensor {
+    (matmul(rows, u) + b).reshaped([steps, samples, width])
+  }
+  let (forUpdate, forReset, forState) =
+    (forAllSteps(uz, bz), forAllSteps(ur, br), forAllSteps(uh, bh))
   var state = s0 ?? Tensor.zeros([samples, width], dtype: forUpdate.dtype, constant: true)
   var states = [state]
   for t in 0..<steps {
