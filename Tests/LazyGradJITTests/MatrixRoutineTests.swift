@@ -48,12 +48,15 @@ struct MatrixRoutineTests {
     let result = FencedMemory(byteCount: count * type.size + 64, flush: flush)
     let guardWord = result.pointer + count * type.size
     guardWord.storeBytes(of: 0x5A5A_5A5A_5A5A_5A5A, as: UInt64.self)
-    call.run(
-      type: type, a: memory[0].pointer, b: memory.dropFirst().first.map { $0.pointer },
-      to: result.pointer)
-    #expect(guardWord.loadUnaligned(as: UInt64.self) == 0x5A5A_5A5A_5A5A_5A5A)
-    let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: [count])]
-    return ReferenceArray(type, layout, at: result.pointer)
+    // Memory is not kept by its address.
+    return withExtendedLifetime((memory, result)) {
+      call.run(
+        type: type, a: memory[0].pointer, b: memory.dropFirst().first.map { $0.pointer },
+        to: result.pointer)
+      #expect(guardWord.loadUnaligned(as: UInt64.self) == 0x5A5A_5A5A_5A5A_5A5A)
+      let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: [count])]
+      return ReferenceArray(type, layout, at: result.pointer)
+    }
   }
 
   private func compare(
