@@ -5,7 +5,8 @@ import LazyGrad
 import LazyGradJIT
 
 extension GradientCase {
-  static let families: [GradientCase] = trigonometric + logarithmic + activations + statistics
+  static let families: [GradientCase] =
+    trigonometric + logarithmic + activations + statistics
     + scans + arrangements
 
   private static let both: ClosedRange<Double> = -1.5...1.5
@@ -47,7 +48,9 @@ extension GradientCase {
     },
     .init(.attach, "logaddexp2", [[2, 3], [3]], in: both) { logaddexp2($0[0], $0[1]) },
     .init(.sqrt, "hypot", [[2, 3], [3]], in: both) { hypot($0[0], $0[1]) },
-    .init(.sqrt, "hypot of large numbers", [[3], []]) { hypot($0[0] * 1e200, $0[1] * 1e200) / 1e200 },
+    .init(.sqrt, "hypot of large numbers", [[3], []]) {
+      hypot($0[0] * 1e200, $0[1] * 1e200) / 1e200
+    },
   ]
 
   private static let activations: [GradientCase] = [
@@ -159,7 +162,9 @@ extension GradientCase {
       return parts[0] * parts[1] * square(parts[2])
     },
     .init(.gatherRows, "take", [[3, 4]]) { square($0[0].take(NDArray([3, 0, 3]), axis: 1)) },
-    .init(.gatherRows, "take of all", [[3, 4]]) { square($0[0].take(NDArray([[5, -1], [5, 0]]))) },
+    .init(.gatherRows, "take of all", [[3, 4]]) {
+      square($0[0].take(NDArray([[5, -1], [5, 0]])))
+    },
     .init(.gatherRows, "takeAlong", [[2, 3]]) {
       square($0[0].takeAlong(NDArray([[2, 0], [1, 1]])))
     },
@@ -167,6 +172,14 @@ extension GradientCase {
     .init(.gatherRows, "sorted, axis 0, descending", [[4, 2]], in: both) {
       square($0[0].sorted(axis: 0, descending: true)) * $0[0]
     },
+    .init(.view, "slidingWindows", [[6]]) { square($0[0].slidingWindows([3])) * 0.5 },
+    .init(.view, "slidingWindows of images", [[2, 4, 5]]) {
+      exp($0[0].slidingWindows([2, 3], step: [2, 1]))
+    },
+    .init(.view, "slidingWindows, dilated, of a transposed tensor", [[5, 6]]) {
+      square($0[0].transposed().slidingWindows([2, 2], step: [1, 2], dilation: [2, 3]))
+    },
+    .init(.view, "slidingWindows, few of them", [[8]]) { square($0[0].slidingWindows([7])) },
     .init(.view, "atLeast3D", [[3]]) { square(atLeast3D($0[0])) },
     .init(.view, "several axes of length 1", [[2, 1, 3, 1]]) {
       square($0[0].squeezed(axes: [1, 3]).expandedDims(at: [0, -1]))

@@ -99,7 +99,9 @@ private func inPairs(
   var parts = tensors
   while parts.count > 1 {
     var next: [Tensor] = []
-    for k in stride(from: 0, to: parts.count - 1, by: 2) { next.append(combine(parts[k], parts[k + 1])) }
+    for k in stride(from: 0, to: parts.count - 1, by: 2) {
+      next.append(combine(parts[k], parts[k + 1]))
+    }
     if parts.count % 2 == 1 { next.append(parts[parts.count - 1]) }
     parts = next
   }

@@ -124,7 +124,8 @@ public func split(_ x: Tensor, _ parts: Int, axis: Int = 0) -> [Tensor] {
   if let poison = poisoned(x) { return Array(repeating: poison, count: max(parts, 0)) }
   guard let place = position(of: axis, rank: x.rank), parts > 0, x.shape[place] % parts == 0 else {
     let failure = fail(
-      "split", "expected a length along axis \(axis) that \(parts) divides, got shape \(x.shape)", [x])
+      "split", "expected a length along axis \(axis) that \(parts) divides, got shape \(x.shape)",
+      [x])
     return Array(repeating: failure, count: min(max(parts, 0), 1 << 16))
   }
   let length = x.shape[place] / parts
@@ -189,7 +190,9 @@ extension Tensor {
       return fail("repeated", "axis \(axis) is out of range for shape \(shape)", [self])
     }
     if times < 0 { return fail("repeated", "expected no negative number, got \(times)", [self]) }
-    if rank == LayoutTable.maxRank { return repeated(Array(repeating: times, count: shape[place]), axis: place) }
+    if rank == LayoutTable.maxRank {
+      return repeated(Array(repeating: times, count: shape[place]), axis: place)
+    }
     var dims = shape
     dims.insert(times, at: place + 1)
     var result = shape
@@ -210,7 +213,8 @@ extension Tensor {
     }
     if times.count != shape[place] || times.contains(where: { $0 < 0 }) {
       return fail(
-        "repeated", "expected a number for each of \(shape[place]) entries, none negative, got \(times)",
+        "repeated",
+        "expected a number for each of \(shape[place]) entries, none negative, got \(times)",
         [self])
     }
     var numbers: [Int] = []

@@ -61,7 +61,8 @@ public func marginRankingLoss(
   if let poison = poisoned(first, second, y) { return poison }
   if first.shape != second.shape {
     return fail(
-      name, "expected tensors of one shape, got \(first.shape) and \(second.shape)", [first, second])
+      name, "expected tensors of one shape, got \(first.shape) and \(second.shape)",
+      [first, second])
   }
   if !(margin._double >= 0) {
     return fail(name, "expected a margin that is not negative, got \(margin)", [first])
@@ -120,7 +121,9 @@ private func focal(
   // Powers of 0 would have infinite slopes where the logarithm is 0.
   let one = Tensor.full([], 1.0, dtype: missing.dtype, constant: true)
   let isSure = missing .== 0
-  let share = `where`(isSure, Tensor.zeros([], dtype: missing.dtype, constant: true), `where`(isSure, one, missing) ** gamma)
+  let share = `where`(
+    isSure, Tensor.zeros([], dtype: missing.dtype, constant: true),
+    `where`(isSure, one, missing) ** gamma)
   return share * logarithm * -alpha
 }
 

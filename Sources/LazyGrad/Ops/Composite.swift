@@ -55,7 +55,9 @@ final class Composite: Sendable {
     UnsafeMutablePointer<Composite>.allocate(capacity: Int(mostDefinitions))
 
   /// The composite that an alias belongs to.
-  static func of(_ node: Node) -> Composite { definitions[Int(node.composite & (mostDefinitions - 1))] }
+  static func of(_ node: Node) -> Composite {
+    definitions[Int(node.composite & (mostDefinitions - 1))]
+  }
 
   /// Bits of an alias's attribute that are the composite's own.
   static func extra(_ node: Node) -> UInt32 { node.composite >> 8 }

@@ -60,7 +60,9 @@ extension Recorder {
 
 extension Composite {
   /// e^x, 2^x; and what `log` and `log2` give of a sum, whose value is known more exactly than the sum.
-  fileprivate static let shareOfSum = Composite("logaddexp") { $0.derivatives(a: .times($0.output)) }
+  fileprivate static let shareOfSum = Composite("logaddexp") {
+    $0.derivatives(a: .times($0.output))
+  }
   fileprivate static let logOfShares = Composite("logaddexp") {
     $0.derivatives(a: .times($0(.exp, $0(.neg, $0.output))))
   }
@@ -89,7 +91,8 @@ public func hypot(_ a: Tensor, _ b: Tensor) -> Tensor {
     let unit = plain.select(isOrdinary, top, one)
     let squares = r(.add, r(.square, r(.div, x, unit)), r(.square, r(.div, y, unit)))
     let length = r(.mul, r(.sqrt, squares), unit)
-    let isInfinite = plain(.logicalOr, plain(.equal, first, infinity), plain(.equal, second, infinity))
+    let isInfinite = plain(
+      .logicalOr, plain(.equal, first, infinity), plain(.equal, second, infinity))
     return r.select(isInfinite, infinity, length)
   }
 }

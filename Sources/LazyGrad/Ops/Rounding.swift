@@ -158,7 +158,8 @@ extension Tensor {
   /// A number as a tensor that promotes with this one as the number would.
   fileprivate func alike(_ number: some TensorScalar) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    return .full([], number, dtype: DType(number.weak.promoted(with: dtype.scalarType)), constant: true)
+    return .full(
+      [], number, dtype: DType(number.weak.promoted(with: dtype.scalarType)), constant: true)
   }
 }
 
@@ -210,7 +211,8 @@ extension Recorder {
       let left = rest(result)
       let isBelow = needsStep(left, divisor)
       let isAbove = select(
-        self(.less, zero, divisor), self(.lessEqual, divisor, left), self(.lessEqual, left, divisor))
+        self(.less, zero, divisor), self(.lessEqual, divisor, left), self(.lessEqual, left, divisor)
+      )
       result = self(.sub, result, cast(isBelow, to: .int64))
       let isTooSmall = self(.logicalAnd, isAbove, self(.logicalNot, isBelow))
       result = self(.add, result, cast(isTooSmall, to: .int64))

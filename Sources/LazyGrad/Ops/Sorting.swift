@@ -67,7 +67,8 @@ extension Tensor {
     let last = noAutodiff { detached().movedAxis(from: place, to: -1) }
     let length = shape[place]
     do throws(TensorError) {
-      let positions = try last.sortedPositions(rows: length == 0 ? 0 : count / length, length, descending)
+      let positions = try last.sortedPositions(
+        rows: length == 0 ? 0 : count / length, length, descending)
       let table = Tensor(adopting: try NDArray.make(positions, dtype: .int64), isVariable: false)
       return noAutodiff { table.reshaped(last.shape).movedAxis(from: -1, to: place) }
     } catch { return fail(error, [self]) }
