@@ -65,7 +65,9 @@ struct OverheadTable {
       Entry(name: "logicalOr") { logicalOr(flags, flags) },
       Entry(name: "where") { `where`(flags, x, y) }, Entry(name: "clip") { x.clip(0.2, 0.8) },
       Entry(name: "matmul") { matmul(x, y) },
-      Entry(name: "matmul, vector") { matmul(x, vector) },
+      Entry(name: "matmul, vector") { matmul(x, vector) }, Entry(name: "dot") { dot(x, y) },
+      Entry(name: "outer") { outer(vector, vector) },
+      Entry(name: "einsum(\"ij,kj->ik\")") { einsum("ij,kj->ik", x, y) },
       Entry(name: "copy()") { x.copy() }, Entry(name: "detached") { x.detached() },
     ]
   }
@@ -118,6 +120,7 @@ struct OverheadTable {
       Entry(name: "norm(axis: 1)") { x.norm(axis: 1) },
       Entry(name: "cumsum(axis: 1)") { x.cumsum(axis: 1) },
       Entry(name: "cumprod(axis: 1)") { x.cumprod(axis: 1) },
+      Entry(name: "trace") { x.trace() },
       Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
       Entry(name: "logSumExp") { logSumExp(x) },
       Entry(name: "softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },
@@ -145,6 +148,7 @@ struct OverheadTable {
       Entry(name: "squeezed") { thin.squeezed() },
       Entry(name: "squeezed(axis: 1)") { thin.squeezed(axis: 1) },
       Entry(name: "broadcast") { x.broadcast(to: [3, 4, 4]) },
+      Entry(name: "diagonal") { x.diagonal() },
       Entry(name: "x[1...].transposed()") { x[1...].transposed() },
       Entry(name: "x[1]") { x[1] }, Entry(name: "x[1..<3]") { x[1..<3] },
       Entry(name: "x[1, 2]") { x[1, 2] }, Entry(name: "x[.all, 1]") { x[.all, 1] },

@@ -154,6 +154,12 @@ enum OperationTable {
     "divide": binary { $0 / $1 }, "power": binary { $0 ** $1 },
     "maximum": binary { maximum($0, $1) }, "minimum": binary { minimum($0, $1) },
     "matmul": binary { matmul($0, $1) },
+    "multi_matmul": { multiMatmul($0.inputs) },
+    "einsum": { call in
+      // One operand that is given twice.
+      let operands = call.options["same"].bool == true ? [call.x, call.x] : call.inputs
+      return call.options["subscripts"].string.map { einsum($0, operands) }
+    },
     "sum": reduction { $0.sum(axes: $1, keepDims: $2) },
     "prod": reduction { $0.prod(axes: $1, keepDims: $2) },
     "mean": reduction { $0.mean(axes: $1, keepDims: $2) },
