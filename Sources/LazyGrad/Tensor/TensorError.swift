@@ -58,9 +58,19 @@ public struct TensorError: Error, Sendable, Equatable {
 }
 
 extension TensorError: CustomStringConvertible {
-  /// The whole message: `operation: expected, got`. Without `location`, which takes too long to find for
-  /// whoever prints many errors, or is a test that looks at them.
+  /// The whole message, `operation: expected, got`, without `location`: that takes its time, and errors are
+  /// printed, compared and logged often.
   public var description: String { "\(operation): \(message)" }
+}
+
+extension TensorError: CustomReflectable {
+  /// What the error says; not the way to the call, to read which takes long.
+  public var customMirror: Mirror {
+    Mirror(
+      self,
+      children: ["operation": operation, "message": message, "shapes": shapes, "cause": cause],
+      displayStyle: .struct)
+  }
 }
 
 /// The place of a call at the end of a message; nothing where it is not known.
