@@ -43,6 +43,7 @@ struct OverheadTable {
   private static func elementwise(_ x: Tensor) -> [Entry] {
     let y = values()
     let vector = values([4])
+    let (image, kernel) = (values([1, 1, 4]), values([1, 1, 2]))
     let flags = Tensor(NDArray((0..<16).map { $0 > 7 }, shape: [4, 4]))
     return [
       Entry(name: "-x") { -x }, Entry(name: "+x") { +x }, Entry(name: "abs") { abs(x) },
@@ -68,6 +69,12 @@ struct OverheadTable {
       Entry(name: "matmul, vector") { matmul(x, vector) }, Entry(name: "dot") { dot(x, y) },
       Entry(name: "outer") { outer(vector, vector) },
       Entry(name: "einsum(\"ij,kj->ik\")") { einsum("ij,kj->ik", x, y) },
+      Entry(name: "solve") { solve(x, vector) }, Entry(name: "inverse") { inverse(x) },
+      Entry(name: "cholesky") { cholesky(x) }, Entry(name: "determinant") { determinant(x) },
+      Entry(name: "eigh") { eigh(x).values }, Entry(name: "svd") { svd(x).s },
+      Entry(name: "batchNorm") { batchNorm(x, eps: 1e-3) },
+      Entry(name: "maxPool") { maxPool(x, [2], stride: 2) },
+      Entry(name: "convND") { convND(image, kernel, stride: 1) },
       Entry(name: "copy()") { x.copy() }, Entry(name: "detached") { x.detached() },
     ]
   }

@@ -42,6 +42,9 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case arctan2, fmod
   // Scans along one axis, which the attribute names.
   case cumsum, cumprod
+  /// A routine on matrices, which the attribute names; all of its results in one value. Derivatives are
+  /// those of the composites that record it.
+  case matrix
 }
 
 /// How the planner treats an operation.
@@ -222,6 +225,8 @@ extension Opcode {
     case .cumsum: return row("cumsum", 1, .move, rounding: .ordered)
     case .cumprod: return row("cumprod", 1, .move, a: .a, rounding: .ordered)
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
+    case .matrix:
+      return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)
     }
   }
 }

@@ -378,7 +378,7 @@ package final class LoopKernel: @unchecked Sendable {
 package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
     case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
-    case cumsum, cumprod
+    case cumsum, cumprod, matrix
   }
   package var kind: Kind
   package var type: ScalarType
@@ -407,6 +407,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var blocks = 0
   /// Scans: how many runs one behind the other, their length, and how many lie side by side.
   package var scan = (outer: 0, length: 0, inner: 0)
+  /// `matrix`: what is done.
+  package var call: MatrixCall?
 
   /// Elements that are read and written: those of a region or of rows, and of what they change unless
   /// that is in place.
@@ -415,7 +417,7 @@ package struct MoveKernel: @unchecked Sendable {
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
-      case .copy, .gatherRows, .concat, .cumsum, .cumprod: nil
+      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix: nil
       }
     guard let changed else { return count }
     return changed + (isInPlace ? 0 : count)

@@ -53,6 +53,7 @@ package enum Reference {
     case .cumsum, .cumprod:
       result = scan(operands[0], axis: Int(node.attribute), isSum: node.opcode == .cumsum)
     case .attach: result = operands[operands.count - 1]
+    case .matrix: result = matrix(node.attribute, operands, dims: dims)
     default:
       result = elementwise(node.opcode, node.type, operands.map { $0.broadcast(to: dims) })
     }
