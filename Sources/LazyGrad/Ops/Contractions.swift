@@ -41,9 +41,9 @@ public func outer(_ a: Tensor, _ b: Tensor) -> Tensor {
 
 /// The sum of products over axes of `a` and as many of `b`, as NumPy's `tensordot`.
 ///
-/// - Parameters:
-///   - axes: The axes of `a`, and those of `b` that are summed with them, in the same order. They have
-///     the same lengths in pairs.
+/// Options:
+/// - `axes`: The axes of `a`, and those of `b` that are summed with them, in the same order. They have
+///   the same lengths in pairs.
 /// - Returns: A tensor with the axes of `a` that are left, then those of `b`.
 /// - Complexity: records one matrix product and views; an operand is copied where the axes of a group
 ///   don't follow each other in memory.
@@ -190,11 +190,11 @@ extension Tensor {
   /// The diagonal over two axes, as NumPy's `diagonal`: a view, with the diagonal as its last axis behind
   /// the axes that are left.
   ///
-  /// - Parameters:
-  ///   - offset: How far above the main diagonal it lies; below where it is negative. Its length is 0
-  ///     where it lies outside.
-  ///   - axis1: The axis of rows.
-  ///   - axis2: The axis of columns, another one.
+  /// Options:
+  /// - `offset`: How far above the main diagonal it lies; below where it is negative. Its length is 0
+  ///   where it lies outside.
+  /// - `axis1`: The axis of rows.
+  /// - `axis2`: The axis of columns, another one.
   ///
   /// An update of the view in place changes the diagonal of this tensor. The gradient of everything
   /// beside it is 0.

@@ -5,10 +5,10 @@ internal import LazyGradJIT
 extension Tensor {
   /// Numbers from 0 up to and without 1, evenly distributed, with 53 random bits, or 24 in float32.
   ///
-  /// - Parameters:
-  ///   - dtype: A floating type.
-  ///   - key: What the numbers depend on; nil: the next of the default stream.
-  ///   - constant: Whether gradients stay away.
+  /// Options:
+  /// - `dtype`: A floating type.
+  /// - `key`: What the numbers depend on; nil: the next of the default stream.
+  /// - `constant`: Whether gradients stay away.
   /// - Complexity: draws at once.
   public static func random(
     _ shape: [Int], dtype: DType = .float64, key: RandomKey? = nil, constant: Bool = false
@@ -18,8 +18,8 @@ extension Tensor {
 
   /// Numbers from `low` up to and without `high`, evenly distributed.
   ///
-  /// - Parameters: As for `random(_:dtype:key:constant:)`. The bounds are finite, `high` is no less than
-  ///   `low`, and their difference is finite; where they are equal, so are all numbers.
+  /// Options as for `random(_:dtype:key:constant:)`. The bounds are finite, `high` is no less than
+  /// `low`, and their difference is finite; where they are equal, so are all numbers.
   public static func uniform(
     _ shape: [Int], _ low: Double = 0, _ high: Double = 1, dtype: DType = .float64,
     key: RandomKey? = nil, constant: Bool = false
@@ -37,9 +37,9 @@ extension Tensor {
   /// Normally distributed numbers, by the method of Box and Muller (A Note on the Generation of Random
   /// Normal Deviates, 1958).
   ///
-  /// - Parameters: As for `random(_:dtype:key:constant:)`.
-  ///   - mean: Their mean.
-  ///   - std: Their standard deviation, no less than 0.
+  /// Options, as for `random(_:dtype:key:constant:)`:
+  /// - `mean`: Their mean.
+  /// - `std`: Their standard deviation, no less than 0.
   ///
   /// The bits of equal keys are equal everywhere; last digits may depend on the instruction set, as those of
   /// logarithms do.
@@ -74,9 +74,9 @@ extension Tensor {
 
   /// Whole numbers from `low` up to and without `high`, all as likely to within a 2⁻⁶⁴ of their number.
   ///
-  /// - Parameters:
-  ///   - dtype: An integer type that holds them.
-  ///   - key: What the numbers depend on; nil: the next of the default stream.
+  /// Options:
+  /// - `dtype`: An integer type that holds them.
+  /// - `key`: What the numbers depend on; nil: the next of the default stream.
   /// - Returns: A constant.
   /// - Complexity: draws at once.
   public static func randint(
@@ -99,7 +99,7 @@ extension Tensor {
 
   /// True with a probability, as a constant.
   ///
-  /// - Parameter key: What the values depend on; nil: the next of the default stream.
+  /// - Note: `key`: what the values depend on; nil: the next of the default stream.
   public static func bernoulli(_ shape: [Int], _ p: Double, key: RandomKey? = nil) -> Tensor {
     if !(p >= 0 && p <= 1) {
       return fail("bernoulli", "expected a probability from 0 to 1, got \(p)")
@@ -138,12 +138,12 @@ extension Tensor {
 
   /// Numbers from 0 up to and without `count`, chosen at random, as int64.
   ///
-  /// - Parameters:
-  ///   - replace: Whether a number may be chosen again.
-  ///   - p: How likely each number is, in proportion; nil: all the same. Without replacement numbers are
-  ///     chosen one after the other, in proportion to what is left (Efraimidis and Spirakis, Weighted Random
-  ///     Sampling with a Reservoir, 2006).
-  ///   - key: What is chosen depends on it; nil: the next of the default stream.
+  /// Options:
+  /// - `replace`: Whether a number may be chosen again.
+  /// - `p`: How likely each number is, in proportion; nil: all the same. Without replacement numbers are
+  ///   chosen one after the other, in proportion to what is left (Efraimidis and Spirakis, Weighted Random
+  ///   Sampling with a Reservoir, 2006).
+  /// - `key`: What is chosen depends on it; nil: the next of the default stream.
   /// - Complexity: draws at once.
   public static func choice(
     _ count: Int, _ shape: [Int], replace: Bool = true, p: [Double]? = nil, key: RandomKey? = nil
@@ -180,9 +180,9 @@ extension Tensor {
 /// Sets elements to zero with a probability and divides the others by what is left, so that the mean stays:
 /// for training.
 ///
-/// - Parameters:
-///   - p: The probability, from 0 up to and without 1.
-///   - key: Which elements; nil: the next of the default stream.
+/// Options:
+/// - `p`: The probability, from 0 up to and without 1.
+/// - `key`: Which elements; nil: the next of the default stream.
 /// - Returns: A new tensor; the gradient passes where the element was kept.
 /// - Complexity: draws at once; records three nodes.
 public func dropout(_ x: Tensor, _ p: Double = 0.5, key: RandomKey? = nil) -> Tensor {

@@ -10,13 +10,13 @@ internal import LazyGradJIT
 ///     h = tanh(x Uh + (r * s) Wh + bh)
 ///     s = (1 - z) * h + z * s
 ///
-/// - Parameters:
-///   - x: The inputs, of shape `[T, N, C]`: steps, samples, features.
-///   - uz: What inputs are multiplied by for the update gate, `[C, D]`; `ur` for the reset gate and `uh` for
-///     the new state likewise.
-///   - wz: What states are multiplied by for the update gate, `[D, D]`; `wr` and `wh` likewise.
-///   - bz: What is added for the update gate, `[D]`; `br` and `bh` likewise.
-///   - s0: The state before the first step, `[N, D]`; nil: zeros.
+/// Options:
+/// - `x`: The inputs, of shape `[T, N, C]`: steps, samples, features.
+/// - `uz`: What inputs are multiplied by for the update gate, `[C, D]`; `ur` for the reset gate and `uh` for
+///   the new state likewise.
+/// - `wz`: What states are multiplied by for the update gate, `[D, D]`; `wr` and `wh` likewise.
+/// - `bz`: What is added for the update gate, `[D]`; `br` and `bh` likewise.
+/// - `s0`: The state before the first step, `[N, D]`; nil: zeros.
 /// - Returns: The states, of shape `[T + 1, N, D]`, with that before the first step. Gradients reach all
 ///   operands, `s0` too.
 /// - Complexity: records three products for all steps, and three products and seven operations on elements
