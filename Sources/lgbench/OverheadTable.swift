@@ -37,7 +37,7 @@ struct OverheadTable {
 
   private static func entries() -> [Entry] {
     let x = values()
-    return elementwise(x) + reductions(x) + views(x) + selections(x)
+    return elementwise(x) + functions(x) + reductions(x) + views(x) + selections(x)
   }
 
   private static func elementwise(_ x: Tensor) -> [Entry] {
@@ -79,6 +79,37 @@ struct OverheadTable {
     ]
   }
 
+  private static func functions(_ x: Tensor) -> [Entry] {
+    let y = values()
+    let half = Tensor(NDArray((1...16).map { Float($0) / 32 }, shape: [4, 4]))
+    return [
+      Entry(name: "exp2") { exp2(x) }, Entry(name: "log2") { log2(x) },
+      Entry(name: "log10") { log10(x) }, Entry(name: "tan") { tan(x) },
+      Entry(name: "arcsin") { arcsin(half) }, Entry(name: "arccos") { arccos(half) },
+      Entry(name: "arctan") { arctan(x) }, Entry(name: "sinh") { sinh(x) },
+      Entry(name: "cosh") { cosh(x) }, Entry(name: "arctan2") { arctan2(x, y) },
+      Entry(name: "arcsinh") { arcsinh(x) }, Entry(name: "arccosh") { arccosh(x) },
+      Entry(name: "arctanh") { arctanh(half) }, Entry(name: "sec") { sec(x) },
+      Entry(name: "csc") { csc(x) }, Entry(name: "cot") { cot(x) }, Entry(name: "sech") { sech(x) },
+      Entry(name: "csch") { csch(x) }, Entry(name: "coth") { coth(x) },
+      Entry(name: "arcsec") { arcsec(x) }, Entry(name: "arccsc") { arccsc(x) },
+      Entry(name: "arccot") { arccot(x) }, Entry(name: "arccsch") { arccsch(x) },
+      Entry(name: "arccoth") { arccoth(x) }, Entry(name: "sinc") { sinc(x) },
+      Entry(name: "hypot") { hypot(x, y) }, Entry(name: "logaddexp") { logaddexp(x, y) },
+      Entry(name: "logaddexp2") { logaddexp2(x, y) }, Entry(name: "ceil") { ceil(x) },
+      Entry(name: "trunc") { trunc(x) }, Entry(name: "rint") { rint(x) },
+      Entry(name: "isFinite") { isFinite(x) }, Entry(name: "isInf") { isInf(x) },
+      Entry(name: "signBit") { signBit(x) }, Entry(name: "copysign") { copysign(x, y) },
+      Entry(name: "logicalXor") { logicalXor(x, y) }, Entry(name: "fmod") { fmod(x, y) },
+      Entry(name: "remainder") { remainder(x, y) },
+      Entry(name: "floorDivide") { floorDivide(x, y) }, Entry(name: "elu") { elu(x) },
+      Entry(name: "selu") { selu(x) }, Entry(name: "leakyRelu") { leakyRelu(x) },
+      Entry(name: "softSign") { softSign(x) }, Entry(name: "logSigmoid") { logSigmoid(x) },
+      Entry(name: "glu") { glu(x) }, Entry(name: "addSequence") { addSequence(x, y, x) },
+      Entry(name: "multiplySequence") { multiplySequence(x, y, x) },
+    ]
+  }
+
   private static func reductions(_ x: Tensor) -> [Entry] {
     let labels = NDArray([0, 1, 2, 3])
     return [
@@ -92,11 +123,18 @@ struct OverheadTable {
       Entry(name: "argmax(axis: 1)") { x.argmax(axis: 1) },
       Entry(name: "argmin(axis: 1)") { x.argmin(axis: 1) },
       Entry(name: "var(axis: 1)") { x.var(axis: 1) },
-      Entry(name: "sqrt(var(axis: 1))") { sqrt(x.var(axis: 1)) },
+      Entry(name: "std(axis: 1)") { x.std(axis: 1) },
+      Entry(name: "norm(axis: 1)") { x.norm(axis: 1) },
+      Entry(name: "cumsum(axis: 1)") { x.cumsum(axis: 1) },
+      Entry(name: "cumprod(axis: 1)") { x.cumprod(axis: 1) },
       Entry(name: "trace") { x.trace() },
       Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
       Entry(name: "logSumExp") { logSumExp(x) },
       Entry(name: "softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },
+      Entry(name: "negativeLogLikelihood") { negativeLogLikelihood(x, labels) },
+      Entry(name: "multiclassHinge") { multiclassHinge(x, labels) },
+      Entry(name: "focalLoss") { focalLoss(x, labels, gamma: 2) },
+      Entry(name: "softmaxFocalLoss") { softmaxFocalLoss(x, labels, gamma: 2) },
     ]
   }
 
@@ -109,6 +147,11 @@ struct OverheadTable {
       Entry(name: "reshaped([-1])") { x.reshaped([-1]) },
       Entry(name: "flattened") { x.flattened() },
       Entry(name: "expandedDims") { x.expandedDims(at: 1) },
+      Entry(name: "swappedAxes") { x.swappedAxes(0, 1) },
+      Entry(name: "movedAxis") { x.movedAxis(from: 0, to: 1) },
+      Entry(name: "flipped(axis: 0)") { x.flipped(axis: 0) },
+      Entry(name: "slidingWindows([2, 2])") { x.slidingWindows([2, 2]) },
+      Entry(name: "split") { split(x, 2)[0] },
       Entry(name: "squeezed") { thin.squeezed() },
       Entry(name: "squeezed(axis: 1)") { thin.squeezed(axis: 1) },
       Entry(name: "broadcast") { x.broadcast(to: [3, 4, 4]) },
@@ -135,6 +178,11 @@ struct OverheadTable {
       Entry(name: "concatenate") { concatenate([x, y]) },
       Entry(name: "concatenate(axis: 1)") { concatenate([x, y], axis: 1) },
       Entry(name: "stack") { stack([x, y]) },
+      Entry(name: "take(axis: 1)") { x.take(numbers, axis: 1) },
+      Entry(name: "rolled(by: 1, axis: 1)") { x.rolled(by: 1, axis: 1) },
+      Entry(name: "repeated(2, axis: 1)") { x.repeated(2, axis: 1) },
+      Entry(name: "tiled([1, 2])") { x.tiled([1, 2]) },
+      Entry(name: "padded") { x.padded([(1, 1), (0, 2)]) },
     ]
   }
 }

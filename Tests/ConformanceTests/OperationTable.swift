@@ -15,6 +15,9 @@ struct OperationCall {
 
   func array(_ option: String) -> NDArray? { corpus.array(options[option]["arr"]) }
 
+  /// The axes that are named, or all.
+  var axes: [Int] { integers("axis") ?? Array(0..<x.rank) }
+
   func integers(_ option: String) -> [Int]? {
     options[option].list.map { $0.compactMap(\.int) } ?? options[option].int.map { [$0] }
   }
@@ -35,16 +38,15 @@ enum OperationTable {
   /// Over one axis, several or all.
   private static func reduction(_ f: @escaping @Sendable (Tensor, [Int], Bool) -> Tensor) -> Call {
     { call in
-      let axes = call.integers("axis") ?? Array(0..<call.x.rank)
-      return f(call.x, axes, call.options["keepdims"].bool ?? false)
+      return f(call.x, call.axes, call.options["keepdims"].bool ?? false)
     }
   }
 
-  private static func alongAxis(_ f: @escaping @Sendable (Tensor, Int) -> Tensor) -> Call {
+  /// Over the last axis where none is named.
+  private static func alongAxes(_ f: @escaping @Sendable (Tensor, [Int]) -> Tensor) -> Call {
     { call in
-      if call.options["axis"].isNull, call.options.keys.contains("axis") { return nil }
-      if call.options["axis"].list != nil { return nil }
-      return f(call.x, call.options["axis"].int ?? -1)
+      let isNamed = call.options.keys.contains("axis")
+      return f(call.x, isNamed ? call.axes : call.x.rank == 0 ? [] : [-1])
     }
   }
 
@@ -53,11 +55,99 @@ enum OperationTable {
       (function.name, unary { function.call($0) })
     })
 
-  static let calls: [String: Call] = functions.merging(others) { function, _ in function }
+  static let calls: [String: Call] =
+    functions.merging(others) { function, _ in function }
+    .merging(arrangements) { function, _ in function }
+
+  private static let arrangements: [String: Call] = [
+    "swapaxes": { call in
+      guard let a = call.options["axis1"].int, let b = call.options["axis2"].int else { return nil }
+      return call.x.swappedAxes(a, b)
+    },
+    "moveaxis": { call in
+      guard let from = call.integers("source"), let to = call.integers("destination") else {
+        return nil
+      }
+      return call.x.movedAxes(from: from, to: to)
+    },
+    "roll": { call in
+      guard let shifts = call.integers("shift") else { return nil }
+      guard let axes = call.integers("axis") else { return call.x.rolled(by: shifts[0]) }
+      return call.x.rolled(by: shifts, axes: axes)
+    },
+    "repeat": { call in
+      let axis = call.options["axis"].int
+      return call.options["repeats"].int.map { call.x.repeated($0, axis: axis) }
+        ?? call.integers("repeats").map { call.x.repeated($0, axis: axis) }
+    },
+    "atleast_1d": unary { atLeast1D($0) }, "atleast_2d": unary { atLeast2D($0) },
+    "atleast_3d": unary { atLeast3D($0) },
+    "cumsum": scan { $0.cumsum(axis: $1) }, "cumprod": scan { $0.cumprod(axis: $1) },
+    "add_sequence": { $0.inputs.count == 3 ? addSequence($0.x, $0.y, $0.inputs[2]) : nil },
+    "multiply_sequence": { call in
+      switch call.inputs.count {
+      case 2: multiplySequence(call.x, call.y)
+      case 3: multiplySequence(call.x, call.y, call.inputs[2])
+      case 4: multiplySequence(call.x, call.y, call.inputs[2], call.inputs[3])
+      default: nil
+      }
+    },
+    "elu": { call in call.options["alpha"].double.map { elu(call.x, alpha: $0) } },
+    "selu": unary { selu($0) }, "soft_sign": unary { softSign($0) },
+    "leaky_relu": { call in call.options["slope"].double.map { leakyRelu(call.x, slope: $0) } },
+    "hard_tanh": { call in
+      guard let low = call.options["lower_bound"].double,
+        let high = call.options["upper_bound"].double
+      else { return nil }
+      return hardTanh(call.x, lowerBound: low, upperBound: high)
+    },
+    "glu": { glu($0.x, axis: $0.options["axis"].int ?? -1) },
+    "negative_log_likelihood": { call in
+      call.array("y").map {
+        negativeLogLikelihood(
+          call.x, $0, weights: call.array("weights").map { Tensor($0, constant: true) })
+      }
+    },
+    "multiclass_hinge": { call in call.array("y").map { multiclassHinge(call.x, $0) } },
+    "margin_ranking_loss": { call in
+      guard let margin = call.options["margin"].double else { return nil }
+      let signs = call.array("y") ?? call.options["y"].int.map { NDArray([$0], shape: []) }
+      return signs.map {
+        marginRankingLoss(call.x, call.y, Tensor($0, constant: true), margin: margin)
+      }
+    },
+    "focal_loss": { call in
+      call.array("y").map {
+        focalLoss(
+          call.x, $0, alpha: call.options["alpha"].double ?? 1,
+          gamma: call.options["gamma"].double ?? 0)
+      }
+    },
+    "softmax_focal_loss": { call in
+      call.array("y").map {
+        softmaxFocalLoss(
+          call.x, $0, alpha: call.options["alpha"].double ?? 1,
+          gamma: call.options["gamma"].double ?? 0)
+      }
+    },
+  ]
+
+  private static func scan(_ f: @escaping @Sendable (Tensor, Int?) -> Tensor) -> Call {
+    { f($0.x, $0.options["axis"].int) }
+  }
 
   private static let others: [String: Call] = [
     "abs": unary { abs($0) }, "nnet.tanh": unary { tanh($0) }, "relu": unary { relu($0) },
     "sqrt": unary { sqrt($0) },
+    "arcsinh": unary { arcsinh($0) }, "arccosh": unary { arccosh($0) },
+    "arctanh": unary { arctanh($0) }, "sec": unary { sec($0) }, "csc": unary { csc($0) },
+    "cot": unary { cot($0) }, "sech": unary { sech($0) }, "csch": unary { csch($0) },
+    "coth": unary { coth($0) }, "arcsec": unary { arcsec($0) }, "arccsc": unary { arccsc($0) },
+    "arccot": unary { arccot($0) }, "arccsch": unary { arccsch($0) },
+    "arccoth": unary { arccoth($0) }, "sinc": unary { sinc($0) },
+    "absolute_rigorous": unary { abs($0) },
+    "arctan2": binary { arctan2($0, $1) }, "logaddexp": binary { logaddexp($0, $1) },
+    "logaddexp2": binary { logaddexp2($0, $1) },
     "square": unary { square($0) }, "reciprocal": unary { reciprocal($0) },
     "negative": unary { -$0 }, "positive": unary { +$0 },
     "add": binary { $0 + $1 }, "subtract": binary { $0 - $1 }, "multiply": binary { $0 * $1 },
@@ -90,13 +180,22 @@ enum OperationTable {
     "max": reduction { $0.max(axes: $1, keepDims: $2) },
     "min": reduction { $0.min(axes: $1, keepDims: $2) },
     "var": { call in
-      if call.options["axis"].list != nil { return nil }
-      return call.x.var(
-        axis: call.options["axis"].int, ddof: call.options["ddof"].int ?? 0,
+      call.x.var(
+        axes: call.axes, ddof: call.options["ddof"].int ?? 0,
         keepDims: call.options["keepdims"].bool ?? false)
     },
-    "softmax": alongAxis { softmax($0, axis: $1) },
-    "logsoftmax": alongAxis { logSoftmax($0, axis: $1) },
+    "std": { call in
+      call.x.std(
+        axes: call.axes, ddof: call.options["ddof"].int ?? 0,
+        keepDims: call.options["keepdims"].bool ?? false)
+    },
+    "linalg.norm": { call in
+      call.x.norm(
+        ord: call.options["ord"].double ?? 2, axes: call.axes,
+        keepDims: call.options["keepdims"].bool ?? false)
+    },
+    "softmax": alongAxes { softmax($0, axes: $1) },
+    "logsoftmax": alongAxes { logSoftmax($0, axes: $1) },
     "softmax_crossentropy": { call in call.array("y").map { softmaxCrossEntropy(call.x, $0) } },
     "clip": { $0.x.clip($0.options["a_min"].double, $0.options["a_max"].double) },
     "where": { call in
@@ -118,13 +217,15 @@ enum OperationTable {
     "reshape": { call in call.integers("newshape").map { call.x.reshaped($0) } },
     "ravel": unary { $0.reshaped([-1]) }, "flatten": unary { $0.flattened() },
     "squeeze": { call in
-      call.options["axis"].list == nil ? call.x.squeezed(axis: call.options["axis"].int) : nil
+      call.options["axis"].list != nil
+        ? call.x.squeezed(axes: call.axes) : call.x.squeezed(axis: call.options["axis"].int)
     },
     "expand_dims": { call in call.options["axis"].int.map { call.x.expandedDims(at: $0) } },
     "transpose": { $0.x.transposed($0.integers("axes")) }, "T": unary { $0.transposed() },
     "broadcast_to": { call in call.integers("shape").map { call.x.broadcast(to: $0) } },
     "concatenate": { call in
       call.options["axis"].int.map { concatenate(call.inputs, axis: $0) }
+        ?? concatenate(call.inputs.map { $0.reshaped([-1]) })
     },
     "stack": { call in call.options["axis"].int.map { stack(call.inputs, axis: $0) } },
   ]

@@ -82,7 +82,17 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
       (.tanh, -0.0, -0.0), (.tanh, inf, 1), (.tanh, -inf, -1), (.tanh, -0x1p-133, -0x1p-133),
       (.sigmoid, inf, 1), (.sigmoid, -inf, 0), (.sigmoid, 0, 0.5), (.sigmoid, -1e9, 0),
       (.erf, -0.0, -0.0), (.erf, inf, 1), (.erf, -inf, -1), (.sqrt, -0.0, -0.0),
-      (.sqrt, -1, .nan), (.sqrt, inf, inf), (.reciprocal, -0.0, -inf), (.reciprocal, -inf, -0.0),
+      (.sqrt, -1, .nan), (.sqrt, inf, inf),
+      (.exp2, inf, inf), (.exp2, -inf, 0), (.exp2, 10, 1024), (.exp2, -149, 0x1p-149),
+      (.exp2, 1e9, inf), (.exp2, -1e9, 0), (.log2, 0, -inf), (.log2, -0.0, -inf), (.log2, -1, .nan),
+      (.log2, inf, inf), (.log2, 0x1p-149, -149), (.log2, 1024, 10), (.log10, 0, -inf),
+      (.log10, -inf, .nan), (.log10, inf, inf), (.log10, 1000, 3), (.tan, -0.0, -0.0),
+      (.tan, inf, .nan), (.tan, -0x1p-133, -0x1p-133), (.arcsin, -0.0, -0.0), (.arcsin, 1.5, .nan),
+      (.arcsin, -inf, .nan), (.arccos, 1, 0), (.arccos, -1.5, .nan), (.arccos, inf, .nan),
+      (.arctan, -0.0, -0.0), (.arctan, inf, 1.5707964), (.arctan, -inf, -1.5707964),
+      (.arctan, 0x1p-133, 0x1p-133), (.sinh, -0.0, -0.0), (.sinh, inf, inf), (.sinh, -inf, -inf),
+      (.sinh, -0x1p-133, -0x1p-133), (.cosh, 0, 1), (.cosh, inf, inf), (.cosh, -inf, inf),
+      (.reciprocal, -0.0, -inf), (.reciprocal, -inf, -0.0),
       (.neg, 0, -0.0), (.neg, -inf, inf), (.abs, -0.0, 0), (.abs, -inf, inf),
       (.sign, -0.0, 0), (.sign, -inf, -1), (.sign, 3, 1), (.relu, -inf, 0), (.relu, inf, inf),
       (.relu, -0.0, 0),
@@ -92,7 +102,8 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
       (.floor, -0x1p-133, -1), (.square, -3, 9),
     ]
     let withSignOfZero: Set<Opcode> = [
-      .expm1, .log1p, .sin, .tanh, .erf, .sqrt, .neg, .abs, .floor, .reciprocal, .sign,
+      .expm1, .log1p, .sin, .tan, .tanh, .arcsin, .arctan, .sinh, .erf, .sqrt, .neg, .abs, .floor,
+      .reciprocal, .sign,
       .relu,
     ]
     for (op, x, expected) in table {

@@ -98,7 +98,7 @@ struct LogSumExpTests {
   func axes() {
     let values = (0..<24).map { sin(Double($0) * 1.7) }
     for axis in [0, 1, 2] {
-      for form in [softmax, logSoftmax] {
+      for form in [softmax, logSoftmax] as [(Tensor, Int) -> Tensor] {
         let x = Tensor(NDArray(values, shape: [2, 3, 4]))
         let turned = Tensor(NDArray(values, shape: [2, 3, 4]))
         var order = [0, 1, 2]

@@ -11,27 +11,35 @@ internal import LazyGradJIT
 final class Composite: Sendable {
   /// What gives the value: records it for a value of a floating type, and axes of it where it has any.
   typealias Body = @Sendable (_ r: Recorder, _ x: UInt32, _ axes: AxisSet) -> UInt32
-  /// What gives the gradient. It reads the result only, as the row of the alias declares.
+  /// What gives the gradient. It reads the result only, or the operand only: what its definition says.
   typealias Rule = @Sendable (VJP) -> Void
+  /// What a rule reads.
+  enum Reads { case result, operand }
 
   private let name: String
   private let body: Body
   private let rule: Rule
-  /// The lowest byte of the attribute of its aliases. What is above it belongs to the composite.
+  /// The lowest byte of the attribute of its aliases: a number, and what the rule reads. What is above it
+  /// belongs to the composite.
   let number: UInt32
 
-  /// - Parameter name: For messages.
-  init(_ name: String, _ body: @escaping Body, rule: @escaping Rule) {
+  /// - Parameters:
+  ///   - name: For messages.
+  ///   - reads: What the rule is a function of.
+  init(
+    _ name: String, of reads: Reads = .result, _ body: @escaping Body, rule: @escaping Rule
+  ) {
     self.name = name
     self.body = body
     self.rule = rule
-    number = Composite.count.withLock { count in
+    let count = Composite.count.withLock { count in
       precondition(count < Composite.mostDefinitions, "LazyGrad: too many composites")
       count += 1
       return count - 1
     }
+    number = reads == .operand ? count | Node.ruleReadsOperand : count
     // Whoever reads it has the number from a record that was written later.
-    (Composite.definitions + Int(number)).initialize(to: self)
+    (Composite.definitions + Int(count)).initialize(to: self)
   }
 
   /// One whose aliases are put on values that something else gives.
@@ -41,13 +49,15 @@ final class Composite: Sendable {
 
   // MARK: The table
 
-  private static let mostDefinitions: UInt32 = 256
+  private static let mostDefinitions: UInt32 = 128
   private static let count = Lock<UInt32>(0)
   private nonisolated(unsafe) static let definitions =
     UnsafeMutablePointer<Composite>.allocate(capacity: Int(mostDefinitions))
 
   /// The composite that an alias belongs to.
-  static func of(_ node: Node) -> Composite { definitions[Int(node.composite & 0xFF)] }
+  static func of(_ node: Node) -> Composite {
+    definitions[Int(node.composite & (mostDefinitions - 1))]
+  }
 
   /// Bits of an alias's attribute that are the composite's own.
   static func extra(_ node: Node) -> UInt32 { node.composite >> 8 }

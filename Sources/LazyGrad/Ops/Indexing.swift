@@ -103,6 +103,10 @@ extension Tensor {
       _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return false
     }
+    if kind == .view || part != nil, !target.isContiguous, target.mayOverlap {
+      _ = fail(operation, "windows that overlap can't be updated in place", [self])
+      return false
+    }
     if (baseTensor ?? self).slot.isReadOnly {
       _ = fail(operation, "the tensor shows the memory of a read-only array", [self])
       return false

@@ -19,6 +19,13 @@ extension Composite {
   }
 }
 
+/// `softmax` over several axes as if they were one.
+///
+/// - Complexity: neighbouring axes of a tensor in C order take no copy.
+public func softmax(_ x: Tensor, axes: [Int]) -> Tensor {
+  x.asOneAxis(axes, "softmax") { softmax($0, axis: $1) }
+}
+
 /// The logarithm of `softmax`, accurate where that is tiny.
 public func logSoftmax(_ x: Tensor, axis: Int = -1) -> Tensor {
   Composite.logSoftmax(x, axis: axis)
@@ -30,6 +37,39 @@ extension Composite {
   } rule: { vjp in
     let g = vjp.g
     vjp.gradient(a: vjp(.sub, g, vjp(.mul, vjp(.exp, vjp.output), vjp.sumAlongAxis(g))))
+  }
+}
+
+/// `logSoftmax` over several axes as if they were one.
+///
+/// - Complexity: neighbouring axes of a tensor in C order take no copy.
+public func logSoftmax(_ x: Tensor, axes: [Int]) -> Tensor {
+  x.asOneAxis(axes, "logSoftmax") { logSoftmax($0, axis: $1) }
+}
+
+extension Tensor {
+  /// What `body` gives along the one axis that several are put together to, in this tensor's shape.
+  fileprivate func asOneAxis(
+    _ axes: [Int], _ operation: String, _ body: (Tensor, Int) -> Tensor
+  ) -> Tensor {
+    along(axes, operation) { set in
+      let picked = (0..<rank).filter { set.contains($0) }
+      // Over no axes every element is alone.
+      guard let first = picked.first, let last = picked.last else {
+        return body(expandedDims(at: -1), -1).reshaped(shape)
+      }
+      if last - first + 1 == picked.count {
+        let dims = Array(shape[..<first]) + [picked.reduce(1) { $0 * shape[$1] }]
+        return body(reshaped(dims + shape[(last + 1)...]), first).reshaped(shape)
+      }
+      let order = (0..<rank).filter { !set.contains($0) } + picked
+      let turned = transposed(order)
+      let kept = rank - picked.count
+      let rows = turned.reshaped(
+        Array(turned.shape[..<kept]) + [turned.shape[kept...].reduce(1, *)])
+      let back = (0..<rank).map { order.firstIndex(of: $0)! }
+      return body(rows, -1).reshaped(turned.shape).transposed(back)
+    }
   }
 }
 
@@ -75,7 +115,7 @@ public func softmaxCrossEntropy(_ logits: Tensor, _ labels: NDArray) -> Tensor {
     crossEntropy(logits, labels, $0)
   }
     ?? Tensor.record(logits) {
-      refusal(logits, labels)
+      refusedLabels("softmaxCrossEntropy", logits, labels)
     } _: { mode in
       // Where there is memory again, once more.
       crossEntropy(logits, labels, mode).map(Tensor.made) ?? softmaxCrossEntropy(logits, labels)
@@ -105,8 +145,7 @@ private func crossEntropy(_ logits: Tensor, _ labels: NDArray, _ mode: RecordMod
 
 /// What is wrong with labels; nil where nothing is.
 @inline(never)
-private func refusal(_ logits: Tensor, _ labels: NDArray) -> Tensor? {
-  let name = "softmaxCrossEntropy"
+func refusedLabels(_ name: String, _ logits: Tensor, _ labels: NDArray) -> Tensor? {
   if logits.rank != 2 || labels.rank != 1 || labels.count != logits.shape[0] {
     return fail(
       name,

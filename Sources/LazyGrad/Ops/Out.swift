@@ -26,6 +26,66 @@ public func log1p(_ x: Tensor, out: some TensorOutput) -> Tensor {
 public func cbrt(_ x: Tensor, out: some TensorOutput) -> Tensor {
   out._store("cbrt", [x]) { cbrt(x) }
 }
+/// `exp2(x)`, stored in `out`.
+@discardableResult
+public func exp2(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("exp2", [x]) { exp2(x) }
+}
+/// `log2(x)`, stored in `out`.
+@discardableResult
+public func log2(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("log2", [x]) { log2(x) }
+}
+/// `log10(x)`, stored in `out`.
+@discardableResult
+public func log10(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("log10", [x]) { log10(x) }
+}
+/// `tan(x)`, stored in `out`.
+@discardableResult
+public func tan(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("tan", [x]) { tan(x) }
+}
+/// `arcsin(x)`, stored in `out`.
+@discardableResult
+public func arcsin(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arcsin", [x]) { arcsin(x) }
+}
+/// `arccos(x)`, stored in `out`.
+@discardableResult
+public func arccos(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arccos", [x]) { arccos(x) }
+}
+/// `arctan(x)`, stored in `out`.
+@discardableResult
+public func arctan(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arctan", [x]) { arctan(x) }
+}
+/// `arcsinh(x)`, stored in `out`.
+@discardableResult
+public func arcsinh(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arcsinh", [x]) { arcsinh(x) }
+}
+/// `arccosh(x)`, stored in `out`.
+@discardableResult
+public func arccosh(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arccosh", [x]) { arccosh(x) }
+}
+/// `arctanh(x)`, stored in `out`.
+@discardableResult
+public func arctanh(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arctanh", [x]) { arctanh(x) }
+}
+/// `sinh(x)`, stored in `out`.
+@discardableResult
+public func sinh(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("sinh", [x]) { sinh(x) }
+}
+/// `cosh(x)`, stored in `out`.
+@discardableResult
+public func cosh(_ x: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("cosh", [x]) { cosh(x) }
+}
 /// `sin(x)`, stored in `out`.
 @discardableResult
 public func sin(_ x: Tensor, out: some TensorOutput) -> Tensor {
@@ -103,6 +163,21 @@ public func maximum(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor 
 @discardableResult
 public func minimum(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
   out._store("minimum", [a, b]) { minimum(a, b) }
+}
+/// `arctan2(a, b)`, stored in `out`.
+@discardableResult
+public func arctan2(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("arctan2", [a, b]) { arctan2(a, b) }
+}
+/// `logaddexp(a, b)`, stored in `out`.
+@discardableResult
+public func logaddexp(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("logaddexp", [a, b]) { logaddexp(a, b) }
+}
+/// `logaddexp2(a, b)`, stored in `out`.
+@discardableResult
+public func logaddexp2(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
+  out._store("logaddexp2", [a, b]) { logaddexp2(a, b) }
 }
 /// `matmul(a, b)`, stored in `out`.
 @discardableResult

@@ -103,22 +103,6 @@ extension Tensor {
   /// The position of the first smallest element along an axis, or in C order, as int64.
   public func argmin(axis: Int? = nil) -> Tensor { found(.argmin, axis) }
 
-  /// The variance: the mean of the squared distances from the mean, with `ddof` taken off the
-  /// number of elements that it is divided by. Where nothing is left of that number the result is
-  /// infinite or not a number, as division by 0 is.
-  public func `var`(axis: Int? = nil, ddof: Int = 0, keepDims: Bool = false) -> Tensor {
-    along(axis, "var") { axes in
-      compose { r in
-        let x = r.floating(r.x)
-        let n = Double(r.count(of: x, over: axes))
-        let mean = r(.div, r.reduce(.sum, x, over: axes), r.number(n, like: x))
-        let squares = r(.square, r(.sub, x, mean))
-        let sum = r.reduce(.sum, squares, over: axes, keepDims: keepDims)
-        return r(.div, sum, r.number(Swift.max(n - Double(ddof), 0), like: x))
-      }
-    }
-  }
-
   private func mean(_ axes: AxisSet, _ keepDims: Bool) -> Tensor {
     compose { r in
       let x = r.floating(r.x)

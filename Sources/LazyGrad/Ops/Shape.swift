@@ -284,11 +284,33 @@ enum ShapeRules {
     }
     let region = LayoutTable.shared.intern(dims: dims, strides: layout.strides)
     let onto = p.gradientOrZeros(source)
-    p.setGradient(
-      source,
+    func adding(_ onto: UInt32, _ part: UInt32, _ region: LayoutID, at offset: Int) -> UInt32 {
       p.emit(
-        .addRegion, type: p.type(source), shape: p.shape(source), onto, gradient, attribute: region,
-        payload: UInt64(bitPattern: Int64(offset))))
+        .addRegion, type: p.type(source), shape: p.shape(source), onto, part, attribute: region,
+        payload: UInt64(bitPattern: Int64(offset)))
+    }
+    let unrolled = LayoutTable.shared[region].overlappingAxes()
+    if unrolled.isEmpty {
+      p.setGradient(source, adding(onto, gradient, region, at: offset))
+      return
+    }
+    // Windows that overlap: one position in all of them at a time, which are different elements.
+    var part = dims
+    for axis in unrolled { part[axis] = 1 }
+    let own = LayoutTable.contiguousStrides(dims)!.strides
+    let target = LayoutTable.shared.intern(dims: part, strides: layout.strides)
+    var sum = onto
+    for k in 0..<unrolled.reduce(1, { $0 * dims[$1] }) {
+      var (rest, from, to) = (k, 0, offset)
+      for axis in unrolled.reversed() {
+        let (quotient, position) = rest.quotientAndRemainder(dividingBy: dims[axis])
+        rest = quotient
+        from += position * own[axis]
+        to += position * layout.strides[axis]
+      }
+      sum = adding(sum, p.view(gradient, dims: part, strides: own, offset: from), target, at: to)
+    }
+    p.setGradient(source, sum)
   }
 
   /// If the layout shows every element of `source` exactly once: the strides under which the view's

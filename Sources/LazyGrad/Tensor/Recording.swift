@@ -134,6 +134,24 @@ extension Tensor {
     Self.record(self) { .made(Tape.compose(slot, mode: $0, body)) }
   }
 
+  /// Records what `body` makes of the nodes of two tensors that broadcast together, as values of the
+  /// floating type that they have in common.
+  @inline(__always)
+  static func composed(
+    _ name: String, _ a: Tensor, _ b: Tensor, _ body: (Recorder, UInt32, UInt32) -> UInt32
+  ) -> Tensor {
+    record(a, b) {
+      Tape.broadcast(a.slot, b.slot) == nil ? cannotBroadcast(name, [a, b]) : nil
+    } _: { mode in
+      let common = ScalarType.promoted(a.slot.pointee.type, b.slot.pointee.type)
+      let type = common.isFloating ? common : .float64
+      return .made(
+        Tape.compose(a.slot, b.slot, mode: mode) { r in
+          body(r, r.cast(r.x, to: type), r.cast(r.y, to: type))
+        })
+    }
+  }
+
   // MARK: Results
 
   /// The tensor of a handle that an operation returned: one that nobody has any more, or a new one.
@@ -163,9 +181,14 @@ extension Tensor {
 
   @inline(never)
   static func cannotBroadcast(_ opcode: Opcode, _ operands: [Tensor]) -> Tensor {
+    cannotBroadcast(opcode.info.name, operands)
+  }
+
+  @inline(never)
+  static func cannotBroadcast(_ operation: String, _ operands: [Tensor]) -> Tensor {
     let shapes = operands.map { "\($0.shape)" }.joined(separator: " and ")
     return fail(
-      opcode.info.name, "expected shapes that broadcast together, got \(shapes)", operands)
+      operation, "expected shapes that broadcast together, got \(shapes)", operands)
   }
 }
 

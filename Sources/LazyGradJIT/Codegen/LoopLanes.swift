@@ -36,6 +36,7 @@ struct LoopLanes: ElementaryLanes {
   func sub(_ a: Value, _ b: Value) -> Value { binary(.sub, a, b) }
   func mul(_ a: Value, _ b: Value) -> Value { binary(.mul, a, b) }
   func div(_ a: Value, _ b: Value) -> Value { binary(.div, a, b) }
+  func sqrt(_ x: Value) -> Value { body.pointee.unary(.sqrt, x) }
   func fma(_ a: Value, _ b: Value, _ c: Value) -> Value { fused(.fma, a, b, c) }
   func fnma(_ a: Value, _ b: Value, _ c: Value) -> Value { fused(.fnma, a, b, c) }
   func fms(_ a: Value, _ b: Value, _ c: Value) -> Value { fused(.fms, a, b, c) }

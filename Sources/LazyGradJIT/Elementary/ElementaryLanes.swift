@@ -26,6 +26,8 @@ package protocol ElementaryLanes {
   func sub(_ a: Value, _ b: Value) -> Value
   func mul(_ a: Value, _ b: Value) -> Value
   func div(_ a: Value, _ b: Value) -> Value
+  /// The square root of a positive number or zero, correctly rounded; NaN below.
+  func sqrt(_ x: Value) -> Value
   /// `a * b + c`, with one rounding where the tier has that.
   func fma(_ a: Value, _ b: Value, _ c: Value) -> Value
   /// `c - a * b`

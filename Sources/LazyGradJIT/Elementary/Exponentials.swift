@@ -23,14 +23,30 @@ extension ElementaryLanes {
     let high = fnma(k, ln2High, x)
     let lo = mul(k, ln2Low)
     let r = sub(high, lo)
-    let q =
-      isSingle
+    return (k, high, fms(mul(r, r), expQuotient(r), lo))
+  }
+
+  /// `q(r)` of `e^r = 1 + r + r^2 q(r)` for `|r| <= ln 2 / 2`.
+  @inline(__always)
+  func expQuotient(_ r: Value) -> Value {
+    isSingle
       ? polynomial(r, 0.001384039, 0.008369349, 0.041668084, 0.16666515, 0.49999994)
       : polynomial(
         r, 2.082698350306029e-09, 2.511204161770591e-08, 2.755758052976643e-07,
         2.7557234846699143e-06, 2.480158692848493e-05, 0.0001984126989640121,
         0.0013888888889114408, 0.008333333333317025, 0.041666666666666095, 0.16666666666666682, 0.5)
-    return (k, high, fms(mul(r, r), q, lo))
+  }
+
+  /// A quarter of half of `e^a + sign / e^a`, for `a` below 90 (711): nothing overflows.
+  ///
+  /// With `e^a = 2^k (1 + high + low)` and `p = 2^(k - 3)` it is `p + (p high + (p low + rest))`, where
+  /// `rest = sign / (64 p (1 + high + low))`.
+  @inline(__always)
+  fileprivate func hyperbolic(_ a: Value, sign: Double) -> Value {
+    let (k, high, low) = reducedExp(a)
+    let p = power2(sub(k, number(3)))
+    let rest = div(number(sign / 64), mul(p, add(add(high, low), number(1))))
+    return add(p, fma(p, high, fma(p, low, rest)))
   }
 }
 
@@ -44,6 +60,77 @@ enum Exp: ElementaryFunction {
     let x = l.isSingle ? l.clamp(x, -104, 89) : l.clamp(x, -746, 710)
     let (k, high, low) = l.reducedExp(x)
     return l.scaled(l.add(l.add(high, low), l.number(1)), k)
+  }
+}
+
+/// `2^x`, denormal results included; whole exponents are exact.
+///
+/// With `x = k + r` the exponent of e is `r ln 2`. Of `r` the leading 15 (20) bits times the leading bits of
+/// ln 2 are an exact high part, as `reducedExp` has one; what is left of both is in the low part.
+enum Exp2: ElementaryFunction {
+  static let bounds = (single: 1.0, double: 1.0)
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.exp2(x) }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let x = l.isSingle ? l.clamp(x, -151, 129) : l.clamp(x, -1076, 1025)
+    let k = l.round(x)
+    let r = l.sub(x, k)
+    let grid = l.isSingle ? 0x1p14 : 0x1p18
+    let leading = l.mul(l.round(l.mul(r, l.number(grid))), l.number(1 / grid))
+    let high = l.mul(leading, l.ln2High)
+    let ln2 = l.number(l.isSingle ? 0.6931472 : 0.6931471805599453)
+    let rest = l.fma(leading, l.ln2Low, l.mul(l.sub(r, leading), ln2))
+    let t = l.add(high, rest)
+    let low = l.fma(l.mul(t, t), l.expQuotient(t), rest)
+    return l.scaled(l.add(l.add(high, low), l.number(1)), k)
+  }
+}
+
+/// The hyperbolic sine, sign of zero kept.
+///
+/// Below 1.04, where `e^x` has grown by less than two binary digits, `x + x^3 S(x^2)` (fit error 2^-31.3 and
+/// 2^-61.8); above `(e^x - e^-x) / 2`.
+enum Sinh: ElementaryFunction {
+  static let bounds = (single: 1.5, double: 1.5)
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.sinh(x) }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let a = l.atMost(l.magnitude(x), l.isSingle ? 90 : 711)
+    let z = l.mul(a, a)
+    let p =
+      l.isSingle
+      ? l.polynomial(z, 2.7932745e-06, 0.00019841392, 0.008333315, 0.16666667)
+      : l.polynomial(
+        z, 7.774775217961607e-13, 1.6056709471478694e-10, 2.505213048359063e-08,
+        2.755731910915964e-06, 0.00019841269841588448, 0.008333333333332915, 0.16666666666666669)
+    let near = l.fma(a, l.mul(z, p), a)
+    let far = l.mul(l.hyperbolic(a, sign: -1), l.number(4))
+    return l.withSign(l.select(l.less(a, l.number(1.04)), near, far), of: x)
+  }
+}
+
+/// The hyperbolic cosine.
+///
+/// Below 0.35 `1 + (x^2 / 2 + x^4 C(x^2))` (fit error 2^-33.1 and 2^-69.5); above `(e^x + e^-x) / 2`.
+enum Cosh: ElementaryFunction {
+  static let bounds = (single: 1.5, double: 1.5)
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.cosh(x) }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let a = l.atMost(l.magnitude(x), l.isSingle ? 90 : 711)
+    let z = l.mul(a, a)
+    let p =
+      l.isSingle
+      ? l.fma(z, l.number(0.001393711), l.number(0.041666444))
+      : l.polynomial(
+        z, 2.0922674967971913e-09, 2.7557249450543866e-07, 2.480158735119445e-05,
+        0.001388888888887275, 0.041666666666666685)
+    let near = l.add(l.fma(l.mul(z, z), p, l.mul(z, l.number(0.5))), l.number(1))
+    let far = l.mul(l.hyperbolic(a, sign: 1), l.number(4))
+    return l.select(l.less(a, l.number(0.35)), near, far)
   }
 }
 

@@ -85,9 +85,24 @@ struct LargeAngle {
   /// The sine of `a + quadrants pi/2` for a positive `a`, or NaN, at most 1 ULP.
   static func sine(_ a: Double, quadrants: Int64) -> Double {
     if !a.isFinite { return .nan }
-    let angle = a < smallest ? LargeAngle(quadrant: 0, high: a, low: 0) : LargeAngle(a)
+    let angle = LargeAngle(ofAny: a)
     let lanes = DoubleLanes()
     return lanes.quadrantSine(
       lanes.bits(angle.quadrant &+ quadrants), lanes.number(angle.high), lanes.number(angle.low))[0]
+  }
+
+  /// The tangent of a positive `a`, or NaN, at most 1.5 ULP.
+  static func tangent(_ a: Double) -> Double {
+    if !a.isFinite { return .nan }
+    let angle = LargeAngle(ofAny: a)
+    let lanes = DoubleLanes()
+    return lanes.quadrantTangent(
+      isOdd: lanes.isOdd(lanes.bits(angle.quadrant)), lanes.number(angle.high),
+      lanes.number(angle.low))[0]
+  }
+
+  /// - Parameter a: finite and positive.
+  private init(ofAny a: Double) {
+    self = a < Self.smallest ? LargeAngle(quadrant: 0, high: a, low: 0) : LargeAngle(a)
   }
 }

@@ -51,6 +51,51 @@ extension ElementaryLanes {
     return fms(k, ln2High, sub(tail, f))
   }
 
+  /// The logarithm to base 2 of a positive normal number in double precision, relative error below 2^-44.
+  ///
+  /// With `x = 2^k (1 + f)` and `s = f / (2 + f)`, `log(1 + f) = 2 atanh(s)`, the series' tail as a minimax
+  /// fit.
+  @inline(__always)
+  func shortLog2(_ x: Value) -> Value {
+    let (k, f) = split(x)
+    let s = div(f, add(f, number(2)))
+    let z = mul(s, s)
+    let p = polynomial(
+      z, 0.19585536786641003, 0.221760984907639, 0.28572111163060526, 0.3999999560449164,
+      0.6666666667584686)
+    let tail = mul(s, fma(z, p, number(2)))
+    return fma(tail, number(1.4426950408889634), k)
+  }
+
+  /// The logarithm of a positive number to another base, in double precision; `low` factors are what
+  /// rounding has cut off. Error below 0.9 ULP.
+  ///
+  /// `log(1 + f)` is `high + low`: `high` is the leading 22 bits of `f - f^2/2`, so that its product with
+  /// the 31 bits of `scale.high` is exact, and so is that of `k` with `place.high`. The two large products
+  /// are added with the error of their sum.
+  @inline(__always)
+  fileprivate func logarithm(
+    _ x: Value, place: (high: Double, low: Double), scale: (high: Double, low: Double)
+  ) -> Value {
+    let isTiny = less(x, smallestNormal)
+    let (scaled, f) = split(select(isTiny, mul(x, number(0x1p54)), x))
+    let k = sub(scaled, select(isTiny, number(54), number(0)))
+    let s = div(f, add(f, number(2)))
+    let z = mul(s, s)
+    let p = polynomial(
+      z, 0.14798254355874008, 0.15313832761378274, 0.18183572327162073, 0.22222198429548629,
+      0.28571428743681315, 0.3999999999940937, 0.6666666666666735)
+    let square = mul(mul(f, number(0.5)), f)
+    let high = and(sub(f, square), bits(-0x8000_0000))
+    let low = add(sub(sub(f, high), square), mul(s, fma(z, p, square)))
+    let whole = mul(k, number(place.high))
+    let part = mul(high, number(scale.high))
+    let sum = add(whole, part)
+    let rest = fma(
+      add(high, low), number(scale.low), fma(low, number(scale.high), mul(k, number(place.low))))
+    return add(sum, add(add(sub(whole, sum), part), rest))
+  }
+
   /// A logarithm's result with the special values set: minus infinity at `zero`, NaN below.
   @inline(__always)
   func withLogSpecials(_ result: Value, _ x: Value, zero: Double) -> Value {
@@ -92,6 +137,47 @@ enum Log: ElementaryFunction {
     } full: {
       l.logOfAnything(x)
     }
+  }
+}
+
+/// The logarithm to base 2, exact for powers of 2; minus infinity at zero, NaN below. Single precision is
+/// rounded once from double precision.
+enum Log2: ElementaryFunction {
+  static let bounds = (single: 0.51, double: 1.0)
+  static let domain = 0.2...1.7
+  static let isWide = true
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.log2(x) }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let result =
+      l.isSingle
+      ? l.narrowed(l.wide.shortLog2(l.widened(x)))
+      : l.logarithm(x, place: (1, 0), scale: (1.442695040255785, 6.331784189566044e-10))
+    return l.withLogSpecials(result, x, zero: 0)
+  }
+}
+
+/// The logarithm to base 10; minus infinity at zero, NaN below. Single precision is rounded once from double
+/// precision.
+enum Log10: ElementaryFunction {
+  static let bounds = (single: 0.51, double: 1.0)
+  static let domain = 0.2...1.7
+  static let isWide = true
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.log10(x) }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let result: L.Value
+    if l.isSingle {
+      let binary = l.wide.shortLog2(l.widened(x))
+      result = l.narrowed(l.wide.mul(binary, l.wide.number(0.3010299956639812)))
+    } else {
+      result = l.logarithm(
+        x, place: (0.30102999566361177, 3.694239077158931e-13),
+        scale: (0.43429448176175356, 1.414982685385801e-10))
+    }
+    return l.withLogSpecials(result, x, zero: 0)
   }
 }
 

@@ -4,21 +4,11 @@ import Foundation
 
 extension ElementaryLanes {
   /// `x^y` in double precision for `x >= 0` and finite `y`, good to about 40 bits.
-  ///
-  /// With `x = 2^k (1 + f)` and `s = f / (2 + f)`, `log(1 + f) = 2 atanh(s)`, the series' tail as a minimax
-  /// fit: relative error of the logarithm below 2^-44.
   @inline(__always)
   fileprivate func shortPower(_ x: Value, _ y: Value) -> Value {
     let zero = number(0)
     let infinity = number(.infinity)
-    let (k, f) = split(x)
-    let s = div(f, add(f, number(2)))
-    let z = mul(s, s)
-    let p = polynomial(
-      z, 0.19585536786641003, 0.221760984907639, 0.28572111163060526, 0.3999999560449164,
-      0.6666666667584686)
-    let tail = mul(s, fma(z, p, number(2)))
-    var log2 = fma(tail, number(1.4426950408889634), k)
+    var log2 = shortLog2(x)
     log2 = select(equal(x, zero), number(-.infinity), log2)
     log2 = select(equal(x, infinity), infinity, log2)
     let product = select(equal(y, zero), zero, mul(y, log2))

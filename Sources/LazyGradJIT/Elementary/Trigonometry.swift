@@ -1,4 +1,4 @@
-// Sine and cosine. Uses ElementaryLanes, and LargeAngle for lanes that vectors don't get right.
+// Sine, cosine and tangent. Uses ElementaryLanes, and LargeAngle for lanes that vectors don't get right.
 
 import Foundation
 
@@ -70,20 +70,56 @@ extension ElementaryLanes {
       let c = polynomial(z, 2.443067e-5, -0.0013887301, 0.041666646)
       cosine = add(most, fma(mul(z, z), c, fnma(z, half, sub(one, most))))
     } else {
-      let cube = mul(z, high)
-      let s = polynomial(
-        z, 1.589688647504889e-10, -2.5050759890218664e-08, 2.755731370507332e-06,
-        -0.0001984126982985339, 0.008333333333322486)
-      let tail = fms(z, fnma(cube, s, mul(half, low)), low)
-      sine = sub(high, fnma(cube, number(-0.16666666666666632), tail))
-      let c = polynomial(
-        z, -1.135991735862497e-11, 2.087572899354335e-09, -2.755731439925887e-07,
-        2.4801587289666895e-05, -0.001388888888887447, 0.0416666666666666)
-      let rest = fnma(high, low, fnma(z, half, sub(one, most)))
-      cosine = add(most, fma(mul(z, z), c, rest))
+      sine = sub(high, sineRest(z, high, low))
+      cosine = add(most, cosineRest(z, most, high, low))
     }
     let flip = shiftLeft(and(k, bits(2)), isSingle ? 30 : 62)
     return xor(select(isOdd(k), cosine, sine), flip)
+  }
+
+  /// What the sine of `high + low` lacks to `high`, with `z = high^2`, in double precision.
+  @inline(__always)
+  fileprivate func sineRest(_ z: Value, _ high: Value, _ low: Value) -> Value {
+    let cube = mul(z, high)
+    let s = polynomial(
+      z, 1.589688647504889e-10, -2.5050759890218664e-08, 2.755731370507332e-06,
+      -0.0001984126982985339, 0.008333333333322486)
+    let tail = fms(z, fnma(cube, s, mul(number(0.5), low)), low)
+    return fnma(cube, number(-0.16666666666666632), tail)
+  }
+
+  /// What is to be added to `most`, which is `1 - z / 2` rounded, for the cosine, in double precision.
+  @inline(__always)
+  fileprivate func cosineRest(
+    _ z: Value, _ most: Value, _ high: Value, _ low: Value
+  ) -> Value {
+    let c = polynomial(
+      z, -1.135991735862497e-11, 2.087572899354335e-09, -2.755731439925887e-07,
+      2.4801587289666895e-05, -0.001388888888887447, 0.0416666666666666)
+    let rest = fnma(high, low, fnma(z, number(0.5), sub(number(1), most)))
+    return fma(mul(z, z), c, rest)
+  }
+
+  /// The tangent of `high + low`, at odd quadrants its negative reciprocal, in double precision.
+  ///
+  /// Sine and cosine are sums of two parts each, rounded to one number; what the rounding of both has
+  /// taken goes into the quotient to first order, so that two roundings of it remain.
+  @inline(__always)
+  func quadrantTangent(isOdd: Mask, _ high: Value, _ low: Value) -> Value {
+    let z = mul(high, high)
+    let most = fnma(z, number(0.5), number(1))
+    let less = sineRest(z, high, low)
+    let more = cosineRest(z, most, high, low)
+    let sine = sub(high, less)
+    let sineError = sub(sub(high, sine), less)
+    let cosine = add(most, more)
+    let cosineError = add(sub(most, cosine), more)
+    let above = select(isOdd, negated(cosine), sine)
+    let below = select(isOdd, sine, cosine)
+    let aboveError = select(isOdd, negated(cosineError), sineError)
+    let belowError = select(isOdd, sineError, cosineError)
+    let quotient = div(above, below)
+    return add(quotient, div(fnma(quotient, belowError, aboveError), below))
   }
 }
 
@@ -119,5 +155,33 @@ enum Cos: ElementaryFunction {
     let (k, high, low, isGood) = l.reducedAngle(l.magnitude(x))
     let result = l.quadrantSine(l.addBits(k, l.bits(1)), high, low)
     return l.finished(result, where: isGood, Self.self, x, x)
+  }
+}
+
+/// The tangent of every finite argument, sign of zero kept. Single precision is rounded once from double
+/// precision.
+enum Tan: ElementaryFunction {
+  static let bounds = (single: 0.6, double: 1.5)
+  static let isWide = true
+  static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.tan(x) }
+  static let exact: (@Sendable (Double, Double) -> Double)? = { x, _ in
+    let result = LargeAngle.tangent(x.magnitude)
+    return x.sign == .minus ? -result : result
+  }
+
+  @inline(__always)
+  static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
+    let (k, high, low, isGood) = l.reducedAngle(l.magnitude(x))
+    let tangent: L.Value
+    if l.isSingle {
+      let parity = l.widened(l.select(l.isOdd(k), l.number(1), l.number(0)))
+      let angle = l.wide.add(l.widened(high), l.widened(low))
+      tangent = l.narrowed(
+        l.wide.quadrantTangent(
+          isOdd: l.wide.equal(parity, l.wide.number(1)), angle, l.wide.number(0)))
+    } else {
+      tangent = l.quadrantTangent(isOdd: l.isOdd(k), high, low)
+    }
+    return l.finished(l.xor(tangent, l.and(x, l.signBit)), where: isGood, Self.self, x, x)
   }
 }

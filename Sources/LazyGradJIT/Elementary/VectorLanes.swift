@@ -53,6 +53,8 @@ struct SingleLanes: ElementaryLanes {
   @inline(__always)
   func div(_ a: F8, _ b: F8) -> F8 { a / b }
   @inline(__always)
+  func sqrt(_ x: F8) -> F8 { x.squareRoot() }
+  @inline(__always)
   func fma(_ a: F8, _ b: F8, _ c: F8) -> F8 { a * b + c }
   @inline(__always)
   func fnma(_ a: F8, _ b: F8, _ c: F8) -> F8 { c - a * b }
@@ -180,6 +182,8 @@ struct DoubleLanes: ElementaryLanes {
   func mul(_ a: D4, _ b: D4) -> D4 { a * b }
   @inline(__always)
   func div(_ a: D4, _ b: D4) -> D4 { a / b }
+  @inline(__always)
+  func sqrt(_ x: D4) -> D4 { x.squareRoot() }
   @inline(__always)
   func fma(_ a: D4, _ b: D4, _ c: D4) -> D4 { a * b + c }
   @inline(__always)
@@ -320,6 +324,8 @@ struct PairedLanes<Half: ElementaryLanes>: ElementaryLanes {
   func mul(_ a: Value, _ b: Value) -> Value { both(a, b, half.mul) }
   @inline(__always)
   func div(_ a: Value, _ b: Value) -> Value { both(a, b, half.div) }
+  @inline(__always)
+  func sqrt(_ x: Value) -> Value { both(x, half.sqrt) }
   @inline(__always)
   func fma(_ a: Value, _ b: Value, _ c: Value) -> Value {
     (half.fma(a.0, b.0, c.0), half.fma(a.1, b.1, c.1))

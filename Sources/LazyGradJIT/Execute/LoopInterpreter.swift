@@ -143,6 +143,12 @@ struct LoopInterpreter {
       } _: { x, y, _ in
         x / y
       }
+    case .sqrt:
+      each { x, _, _ in
+        x.squareRoot()
+      } _: { x, _, _ in
+        x.squareRoot()
+      }
     // As the processor: the second operand where the two are not ordered.
     case .min where isFloat:
       each { x, y, _ in

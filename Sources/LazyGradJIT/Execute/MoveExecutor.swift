@@ -59,6 +59,11 @@ extension MoveKernel {
           }
         }
       }
+    case .cumsum, .cumprod:
+      start(to, size, from)
+      Scan.run(
+        isSum: kind == .cumsum, type: type, outer: scan.outer, length: scan.length,
+        inner: scan.inner, to)
     case .concat:
       withContiguous(aLayout, size, from) { first in
         withContiguous(bLayout!, size, context.address(b)) { second in

@@ -37,6 +37,11 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case cbrt
   /// A reduction.
   case prod
+  // Elementwise: elementary functions of one operand, and of two.
+  case exp2, log2, log10, tan, arcsin, arccos, arctan, sinh, cosh
+  case arctan2, fmod
+  // Scans along one axis, which the attribute names.
+  case cumsum, cumprod
   /// A routine on matrices, which the attribute names; all of its results in one value. Derivatives are
   /// those of the composites that record it.
   case matrix
@@ -200,6 +205,25 @@ extension Opcode {
     case .attach: return row("attach", 2, .alias, a: .output)
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
     case .cbrt: return elementary("cbrt", Cbrt.self, .output)
+    case .exp2: return elementary("exp2", Exp2.self, .output)
+    case .log2: return elementary("log2", Log2.self, .a)
+    case .log10: return elementary("log10", Log10.self, .a)
+    case .tan: return elementary("tan", Tan.self, .output)
+    case .arcsin: return elementary("arcsin", Arcsin.self, .a)
+    case .arccos: return elementary("arccos", Arccos.self, .a)
+    case .arctan: return elementary("arctan", Arctan.self, .a)
+    case .sinh: return elementary("sinh", Sinh.self, .a)
+    case .cosh: return elementary("cosh", Cosh.self, .a)
+    case .arctan2:
+      return row(
+        "arctan2", 2, .elementwise, .floating, expensive: true, a: [.a, .b], b: [.a, .b],
+        rounding: .fused, function: Arctan2.self)
+    case .fmod:
+      return row(
+        "fmod", 2, .elementwise, .floating, expensive: true, b: [.a, .b, .output],
+        function: Remainder.self)
+    case .cumsum: return row("cumsum", 1, .move, rounding: .ordered)
+    case .cumprod: return row("cumprod", 1, .move, a: .a, rounding: .ordered)
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     case .matrix:
       return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)

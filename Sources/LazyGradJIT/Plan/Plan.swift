@@ -377,7 +377,8 @@ package final class LoopKernel: @unchecked Sendable {
 /// A kernel that moves elements.
 package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
-    case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat, matrix
+    case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
+    case cumsum, cumprod, matrix
   }
   package var kind: Kind
   package var type: ScalarType
@@ -404,6 +405,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var aBlock = 0
   package var bBlock = 0
   package var blocks = 0
+  /// Scans: how many runs one behind the other, their length, and how many lie side by side.
+  package var scan = (outer: 0, length: 0, inner: 0)
   /// `matrix`: what is done.
   package var call: MatrixCall?
 
@@ -414,7 +417,7 @@ package struct MoveKernel: @unchecked Sendable {
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
-      case .copy, .gatherRows, .concat, .matrix: nil
+      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix: nil
       }
     guard let changed else { return count }
     return changed + (isInPlace ? 0 : count)

@@ -110,6 +110,13 @@ extension Planner {
       move.blocks = aDims[..<axis].reduce(1, *)
       move.aBlock = aDims[axis...].reduce(1, *)
       move.bBlock = bDims[axis...].reduce(1, *)
+    case .cumsum, .cumprod:
+      move.kind = node.opcode == .cumsum ? .cumsum : .cumprod
+      let axis = Int(node.attribute)
+      let dims = layout(node.shape).dims
+      move.scan = (
+        dims[..<axis].reduce(1, *), dims[axis], dims[(axis + 1)...].reduce(1, *)
+      )
     case .matrix:
       move.kind = .matrix
       move.call = MatrixCall(

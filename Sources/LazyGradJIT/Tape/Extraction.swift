@@ -117,7 +117,8 @@ extension Tape {
     if node.c != 0, !isAlias { mark(c) }
     let needs = needsLater(UInt32(id))
     if needs.isEmpty { return }
-    if needs.contains(.a), nodes[a].opcode != .scalar { marks[a] |= Tape.saved }
+    // An alias uses its operand, which no kernel reads for it: that keeps the value.
+    if needs.contains(.a), nodes[a].opcode != .scalar, !isAlias { marks[a] |= Tape.saved }
     if needs.contains(.b), nodes[b].opcode != .scalar { marks[b] |= Tape.saved }
     if needs.contains(.c), nodes[c].opcode != .scalar { marks[c] |= Tape.saved }
     if needs.contains(.output) { marks[id] |= Tape.saved }
@@ -132,7 +133,11 @@ extension Tape {
     }
     let info = node.opcode.info
     var needs: Needs = []
-    if nodes[Int(a(id))].traits.contains(.variable) { needs.formUnion(info.needs.a) }
+    if nodes[Int(a(id))].traits.contains(.variable) {
+      let isOfOperand =
+        node.opcode == .attach && node.composite & Node.ruleReadsOperand != 0
+      needs.formUnion(isOfOperand ? .a : info.needs.a)
+    }
     if node.b != 0, nodes[Int(b(id))].traits.contains(.variable) { needs.formUnion(info.needs.b) }
     if node.c != 0, nodes[Int(c(id))].traits.contains(.variable) { needs.formUnion(info.needs.c) }
     return needs

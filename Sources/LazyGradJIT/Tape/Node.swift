@@ -150,10 +150,10 @@ extension Node {
     return rawAttribute
   }
 
-  /// Of a concatenation: the axis.
+  /// Of a concatenation and a scan: the axis.
   @inlinable @inline(__always)
   public var axis: Int {
-    assert(opcode == .concat)
+    assert(opcode == .concat || opcode == .cumsum || opcode == .cumprod)
     return Int(rawAttribute)
   }
 
@@ -163,6 +163,9 @@ extension Node {
     assert(opcode == .attach)
     return rawAttribute
   }
+
+  /// In an alias's attribute: its rule reads the operand, and not the value.
+  package static let ruleReadsOperand: UInt32 = 0x80
 
   /// The attribute, whatever it means: for who copies it, and for the layouts that records name.
   @inline(__always)

@@ -75,6 +75,11 @@ package struct Recorder {
     tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, inherited)
   }
 
+  /// Records a scan along an axis, which there is.
+  package func scan(_ opcode: Opcode, _ a: UInt32, axis: Int) -> UInt32 {
+    write(opcode, tape[a].type, tape[a].shape, a, attribute: UInt32(axis))
+  }
+
   /// The shape of a value with an axis of length 1.
   package func shape(of a: UInt32, cutTo1 axis: Int) -> LayoutID {
     tape.reduction(of: tape[a].shape, over: AxisSet(axis), keepDims: true).shape
@@ -85,6 +90,12 @@ package struct Recorder {
     let axes = axes.within(rank: tape.rank(tape[a].shape))
     return axes.isEmpty ? 1 : tape.reduction(of: tape[a].shape, over: axes, keepDims: true).count
   }
+
+  /// The type of a value.
+  package func type(_ a: UInt32) -> ScalarType { tape[a].type }
+
+  /// Whether a value is of a floating type.
+  package func isFloating(_ a: UInt32) -> Bool { tape[a].type.isFloating }
 
   /// The shape of a value.
   package func shape(_ a: UInt32) -> LayoutID { tape[a].shape }

@@ -8,6 +8,7 @@ how far the exact value is above it in units in the last place, and the unit's e
 that of the exact value's binade, or the smallest one.
 """
 
+import math
 import random
 import struct
 
@@ -51,6 +52,21 @@ FUNCTIONS = {
     "sigmoid": lambda x: 1 / (1 + mp.exp(-x)),
     "erf": mp.erf,
     "cbrt": lambda x: mp.sign(x) * mp.cbrt(abs(x)),
+    "exp2": lambda x: mp.mpf(2) ** x,
+    "log2": lambda x: mp.log(x, 2),
+    "log10": mp.log10,
+    "tan": mp.tan,
+    "arcsin": mp.asin,
+    "arccos": mp.acos,
+    "arctan": mp.atan,
+    "sinh": mp.sinh,
+    "cosh": mp.cosh,
+}
+# Of two operands. C's remainder is exact.
+FUNCTIONS2 = {
+    "pow": lambda x, y: x ** y,
+    "arctan2": mp.atan2,
+    "fmod": lambda x, y: mp.mpf(math.fmod(float(x), float(y))),
 }
 
 lines = []
@@ -65,8 +81,8 @@ def add(name, kind, x, y=None):
     seen.add(key)
     X = mp.mpf(x)
     # Two values next to each other cancel: angles and powers need many digits, the rest few.
-    mp.mp.prec = 2600 if name in ("sin", "cos") else 400
-    exact = X ** mp.mpf(y) if name == "pow" else FUNCTIONS[name](X)
+    mp.mp.prec = 2600 if name in ("sin", "cos", "tan") else 400
+    exact = FUNCTIONS2[name](X, mp.mpf(y)) if name in FUNCTIONS2 else FUNCTIONS[name](X)
     if exact == 0 or mp.isnan(exact):
         return
     exponent = max(int(mp.floor(mp.log(abs(exact), 2))) - digits + 1, smallest)
@@ -211,5 +227,66 @@ for kind, (digits, smallest, largest, _, _) in TYPES.items():
     for k in range(1, 40):
         for i in (-1, 0, 1):
             add("cbrt", kind, from_bits(bits(float(k ** 3), kind) + i, kind))
+
+# Functions that came later, so that the lines before stay as they are. Tangents next to multiples of pi/2.
+for kind, (digits, _, largest, _, _) in TYPES.items():
+    for exponent in range(-digits, largest - digits + 2, 3):
+        for m in nearest_angles(exponent, digits)[-1:]:
+            add("tan", kind, rounded(mp.mpf(m) * mp.mpf(2) ** exponent, kind))
+    for k in list(range(1, 60)) + [636619, 636620, 63661, 63662, 5000, 409104]:
+        mp.mp.prec = 200
+        add("tan", kind, rounded(k * mp.pi / 2, kind))
+        add("tan", kind, -rounded(k * mp.pi / 4, kind))
+    for border in (1e5, 1e6):
+        for i in range(-5, 6):
+            add("tan", kind, from_bits(bits(border, kind) + i, kind))
+    for _ in range(150):
+        x = rounded(random.uniform(1, 2) * 2.0 ** random.randint(-3, largest), kind)
+        add("tan", kind, random.choice([1, -1]) * x)
+
+LATER = {
+    "exp2": [(-1, 1), (0.49, 0.51), (-125, 127), (-1020, 1023)],
+    "log2": [(0.5, 2), (0.69, 0.72), (1.39, 1.43), (0.99, 1.01), (1e-3, 1e6)],
+    "log10": [(0.5, 2), (0.69, 0.72), (1.39, 1.43), (0.99, 1.01), (1e-3, 1e6)],
+    "tan": [(-1, 1), (0.7, 0.8), (1.5, 1.6), (-100, 100)],
+    "arcsin": [(-1, 1), (0.49, 0.51), (0.9, 1), (-1, -0.99), (0.97, 0.98)],
+    "arccos": [(-1, 1), (0.49, 0.51), (0.9, 1), (-1, -0.99), (-0.51, -0.49)],
+    "arctan": [(-1, 1), (0.42, 0.45), (0.67, 0.7), (1.17, 1.2), (2.4, 2.5), (-100, 100)],
+    "sinh": [(-1, 1), (1.03, 1.05), (0.3, 0.4), (-5, 5), (-88, 89), (-709, 710)],
+    "cosh": [(-1, 1), (0.34, 0.36), (1.03, 1.05), (-5, 5), (-88, 89), (-709, 710)],
+}
+for name, ranges in LATER.items():
+    for kind in TYPES:
+        for low, high in ranges:
+            for _ in range(40):
+                add(name, kind, rounded(random.uniform(low, high), kind))
+for kind, (digits, smallest, largest, _, _) in TYPES.items():
+    for _ in range(40):
+        tiny = rounded(random.uniform(1, 2) * 2.0 ** random.randint(smallest, smallest + digits), kind)
+        huge = rounded(random.uniform(1, 2) * 2.0 ** random.randint(0, largest), kind)
+        for name in ("log2", "log10"):
+            add(name, kind, tiny)
+            add(name, kind, huge)
+        for name in ("tan", "arcsin", "arctan", "sinh", "cosh"):
+            add(name, kind, -tiny)
+        add("arctan", kind, huge)
+        add("exp2", kind, rounded(smallest + random.uniform(-1, 30), kind))
+
+# Angles of points: where the fit's pieces meet, in every quadrant, of all sizes. Remainders.
+for kind, (digits, smallest, largest, _, _) in TYPES.items():
+    for border in (0.4375, 0.6875, 1, 1.1875, 2.4375):
+        for _ in range(15):
+            x = rounded(random.uniform(0.5, 2), kind)
+            y = rounded(x * border * random.uniform(0.98, 1.02), kind)
+            add("arctan2", kind, random.choice([1, -1]) * y, random.choice([1, -1]) * x)
+    for _ in range(150):
+        size = random.randint(smallest, largest)
+        other = min(max(size + random.randint(-digits, digits), smallest), largest)
+        y = rounded(random.uniform(1, 2) * 2.0 ** size, kind)
+        x = rounded(random.uniform(1, 2) * 2.0 ** other, kind)
+        add("arctan2", kind, random.choice([1, -1]) * y, random.choice([1, -1]) * x)
+        add("fmod", kind, random.choice([1, -1]) * y, random.choice([1, -1]) * x)
+        a, b = random.uniform(-100, 100), random.uniform(-3, 3)
+        add("fmod", kind, rounded(a, kind), rounded(b, kind))
 
 print("\n".join(lines))

@@ -50,6 +50,8 @@ package enum Reference {
         operands[0], operands[1], layout: layout(node.attribute), offset: node.offset,
         adding: node.opcode == .addRegion)
     case .concat: result = concat(operands[0], operands[1], axis: Int(node.attribute), dims: dims)
+    case .cumsum, .cumprod:
+      result = scan(operands[0], axis: Int(node.attribute), isSum: node.opcode == .cumsum)
     case .attach: result = operands[operands.count - 1]
     case .matrix: result = matrix(node.attribute, operands, dims: dims)
     default:

@@ -95,6 +95,23 @@ extension Reference {
       : ReferenceArray(a.type, dims, integers: joined(a.integers, b.integers))
   }
 
+  /// Running sums or products along an axis, one element after the other.
+  static func scan(_ a: ReferenceArray, axis: Int, isSum: Bool) -> ReferenceArray {
+    let length = a.dims[axis]
+    let inner = a.dims[(axis + 1)...].reduce(1, *)
+    func scanned<T>(_ x: [T], _ combine: (T, T) -> T) -> [T] {
+      var result = x
+      for i in x.indices where i / inner % length > 0 {
+        result[i] = combine(result[i - inner], x[i])
+      }
+      return result
+    }
+    return a.type.isFloating
+      ? ReferenceArray(a.type, a.dims, floats: scanned(a.floats) { isSum ? $0 + $1 : $0 * $1 })
+      : ReferenceArray(
+        a.type, a.dims, integers: scanned(a.integers) { isSum ? $0 &+ $1 : $0 &* $1 })
+  }
+
   /// Every element's position along the last axis.
   static func iota(_ type: ScalarType, dims: [Int]) -> ReferenceArray {
     let length = Int64(dims.last ?? 1)
