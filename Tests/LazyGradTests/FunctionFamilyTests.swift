@@ -127,7 +127,8 @@ struct FunctionFamilyTests {
     expectSame(values(arccot(Tensor([0.0, -0.0]))), [.pi / 2, .pi / 2])
     expectSame(values(csc(Tensor([0.0]))) + values(coth(Tensor([inf]))), [inf, 1])
     expectSame(values(sech(Tensor([1000.0, Double.nan]))), [0, .nan])
-    expectSame(values(hypot(Tensor([inf, 0, 3e200]), Tensor([Double.nan, 0, 4e200]))), [inf, 0, 5e200])
+    expectSame(
+      values(hypot(Tensor([inf, 0, 3e200]), Tensor([Double.nan, 0, 4e200]))), [inf, 0, 5e200])
     expectSame(
       values(arctan2(Tensor([0, -0.0, 0, inf, 1]), Tensor([-1.0, -1, 0, -inf, -inf]))),
       [.pi, -.pi, 0, 3 * .pi / 4, .pi])
@@ -158,7 +159,8 @@ struct FunctionFamilyTests {
     #expect(gradient([0, 0]) { $0.norm() } == [0, 0])
     #expect(gradient([0, 3, -4]) { $0.norm(ord: 0.5) }[0] == 0)
     #expect(gradient([0, 0, 0]) { $0.norm(ord: 3) } == [0, 0, 0])
-    #expect(gradient([2, 2]) { $0.std() }.allSatisfy(\.isNaN))
+    let flat = gradient([2, 2]) { $0.std() }
+    #expect(flat[0].isNaN && flat[1].isNaN)
     let (a, b) = (Tensor([2.0, inf, 1]), Tensor([2.0, 1, -inf]))
     logaddexp(a, b).backward()
     #expect(values(a.grad!) == [0.5, 1, 1] && values(b.grad!) == [0.5, 0, 0])
@@ -243,7 +245,6 @@ struct FunctionFamilyTests {
     let quotient = floorDivide(bytes, 7)
     #expect(quotient.dtype == .uint8 && quotient.elements(as: Int.self) == [35, 1, 0])
     let numbers = (0..<500).map { Int(bitPattern: UInt($0) &* 0x9E37_79B9_7F4A_7C15) }
-    // None is -1, by which the smallest number can't be divided.
     let divisors = numbers.map { ($0 &* 31) >> (($0 & 63) as Int) | 1 }
     let found = floorDivide(Tensor(numbers), Tensor(divisors)).elements(as: Int.self)
     for k in numbers.indices {
