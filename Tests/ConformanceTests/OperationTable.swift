@@ -83,13 +83,22 @@ enum OperationTable {
     "atleast_1d": unary { atLeast1D($0) }, "atleast_2d": unary { atLeast2D($0) },
     "atleast_3d": unary { atLeast3D($0) },
     "cumsum": scan { $0.cumsum(axis: $1) }, "cumprod": scan { $0.cumprod(axis: $1) },
-    "add_sequence": { $0.inputs.count == 3 ? addSequence($0.x, $0.y, $0.inputs[2]) : nil },
+    "add_sequence": { call in
+      let x = call.inputs
+      switch x.count {
+      case 2: return addSequence(x[0], x[1])
+      case 3: return addSequence(x[0], x[1], x[2])
+      case 4: return addSequence(x[0], x[1], x[2], x[3])
+      default: return nil
+      }
+    },
     "multiply_sequence": { call in
-      switch call.inputs.count {
-      case 2: multiplySequence(call.x, call.y)
-      case 3: multiplySequence(call.x, call.y, call.inputs[2])
-      case 4: multiplySequence(call.x, call.y, call.inputs[2], call.inputs[3])
-      default: nil
+      let x = call.inputs
+      switch x.count {
+      case 2: return multiplySequence(x[0], x[1])
+      case 3: return multiplySequence(x[0], x[1], x[2])
+      case 4: return multiplySequence(x[0], x[1], x[2], x[3])
+      default: return nil
       }
     },
     "elu": { call in call.options["alpha"].double.map { elu(call.x, alpha: $0) } },
