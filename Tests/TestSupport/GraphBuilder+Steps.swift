@@ -215,7 +215,8 @@ extension GraphBuilder {
     let result = Reference.value(
       of: node, node.operands.map { values[$0] }, leaves: pointers, scalars: scalars)
     let counts = call.resultCounts
-    let (begin, count) = call.routine == .eigh ? (0, counts[0]) : (counts[0] * call.batch, counts[1])
+    let (begin, count) =
+      call.routine == .eigh ? (0, counts[0]) : (counts[0] * call.batch, counts[1])
     for index in 0..<call.batch {
       let spectrum = result.floats[(begin + index * count)..<(begin + (index + 1) * count)].sorted()
       let least = 1e-2 * (spectrum.map { abs($0) }.max() ?? 0)
