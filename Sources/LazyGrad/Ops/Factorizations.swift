@@ -8,7 +8,8 @@ internal import LazyGradJIT
 /// - Parameter a: Matrices of `m` rows and `n` columns. Integers and bools are taken as float64.
 /// - Returns: With the smaller `k` of `m` and `n`, Q of shape `[..., m, k]` and R of `[..., k, n]`, as
 ///   NumPy's `qr` in its reduced form, by Householder's reflections. The signs on the diagonal of R are
-///   those of LAPACK.
+///   those of LAPACK. All of a matrix is not-a-number if an element of its first `k` columns is infinite or
+///   not a number.
 ///
 /// The gradient is that of Walter and Lehmann (Algorithmic Differentiation of Linear Algebra Functions,
 /// 2010), which divides by the diagonal of R: infinite or not-a-number where the first `k` columns depend

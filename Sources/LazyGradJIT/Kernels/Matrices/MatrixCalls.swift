@@ -125,7 +125,12 @@ extension MatrixCall {
       let work = UnsafeMatrix(scratch, rows: rows, columns: columns)
       let factors = scratch + rows * columns
       work.assign(matrix)
-      let scale = work.isFinite ? work.scale() : .nan
+      if !work.isFinite {
+        q.update(repeating: .nan, count: rows * columns)
+        r.update(repeating: .nan, count: columns * columns)
+        return
+      }
+      let scale = work.scale()
       MatrixRows.reduce(work, factors: factors, factors + columns)
       MatrixRows.formQ(
         work, factors: factors, into: UnsafeMatrix(q, rows: rows, columns: columns),

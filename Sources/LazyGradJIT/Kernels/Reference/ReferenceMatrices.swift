@@ -131,6 +131,9 @@ extension Reference {
 
   /// One reflection after the other, on the whole of Q and R.
   private static func qr(_ a: Matrix, columns: Int) -> [Matrix] {
+    if a.joined().contains(where: { !$0.isFinite }) {
+      return [a, identity(columns)].map { $0.map { $0.map { _ in .nan } } }
+    }
     var r = a
     var q = identity(a.count)
     for j in 0..<columns {
@@ -236,7 +239,25 @@ extension Reference {
     }
     let values = left.map { dot($0, $0).squareRoot() }
     let order = (0..<columns).sorted { (values[$0], $1) > (values[$1], $0) }
-    let u = order.map { k in left[k].map { $0 / values[k] } }
+    // Vectors of nothing are any that are orthogonal to the others: the first unit vectors that are not
+    // nearly in their span.
+    let least = (values.max() ?? 0) * 0x1p-104
+    var u: Matrix = []
+    for k in order {
+      if values[k] > least {
+        u.append(left[k].map { $0 / values[k] })
+        continue
+      }
+      let rests = identity(a.count).lazy.map { unit in
+        u.reduce(unit) { rest, known in
+          let part = dot(unit, known)
+          return zip(rest, known).map { $0 - part * $1 }
+        }
+      }
+      if let rest = rests.first(where: { 2 * dot($0, $0) * Double(a.count) >= 1 }) {
+        u.append(rest.map { $0 / dot(rest, rest).squareRoot() })
+      }
+    }
     let v = zip(order, u).map { k, column in
       positive(column) == column ? right[k] : right[k].map { -$0 }
     }
