@@ -154,7 +154,7 @@ enum OperationTable {
     "coth": unary { coth($0) }, "arcsec": unary { arcsec($0) }, "arccsc": unary { arccsc($0) },
     "arccot": unary { arccot($0) }, "arccsch": unary { arccsch($0) },
     "arccoth": unary { arccoth($0) }, "sinc": unary { sinc($0) },
-    "absolute_rigorous": unary { abs($0) },
+    "absolute_rigorous": unary { abs($0, nanToNum: false) },
     "arctan2": binary { arctan2($0, $1) }, "logaddexp": binary { logaddexp($0, $1) },
     "logaddexp2": binary { logaddexp2($0, $1) },
     "square": unary { square($0) }, "reciprocal": unary { reciprocal($0) },

@@ -75,21 +75,23 @@ struct GradientTests {
   func partlyEvaluated(_ example: GradientCase) {
     let values = example.inputs()
     let x = example.tensors(values)
-    let inner = x.map { $0 * 1.5 }
-    let y = example.function(inner)
+    // The same numbers: a function may have no more to be computed for.
+    func inside(_ x: [Tensor]) -> [Tensor] { x.map { ($0 * 2) * 0.5 } }
+    let y = example.function(inside(x))
     y.backward()
-    let expected = x.map { $0.grad!.elements(as: Double.self) }
+    let expected = x.map { $0.grad?.elements(as: Double.self) }
     for points in 1..<8 {
       let x = example.tensors(values)
       if points & 1 != 0 { x[0].eval() }
-      let inner = x.map { $0 * 1.5 }
+      let inner = inside(x)
       if points & 2 != 0 { eval(inner) }
       let y = example.function(inner)
       if points & 4 != 0 { y.eval() }
       y.backward()
       for (tensor, gradient) in zip(x, expected) {
+        let found = tensor.grad?.elements(as: Double.self)
         #expect(
-          isClose(tensor.grad!.elements(as: Double.self), gradient, 1e-13),
+          (found == nil) == (gradient == nil) && isClose(found ?? [], gradient ?? [], 1e-13),
           "\(example.name), read at \(points)")
       }
     }

@@ -299,8 +299,9 @@ import Testing
     ]
     for function in UnaryFunction.all {
       guard let store = function.store else { continue }
-      _ = store(x, target)
-      #expect(values(target) == values(function.call(x)), "\(function.name)")
+      let inside = x * (function.function.domain.upperBound < 1 ? 0.25 : 1)
+      _ = store(inside, target)
+      #expect(values(target) == values(function.call(inside)), "\(function.name)")
     }
     for (name, plain, stored) in calls {
       stored(x, y, target)

@@ -20,7 +20,7 @@ extension GraphBuilder {
 
   /// Adds a random step; may add nothing.
   func step() {
-    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2]) {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2, 2]) {
     case 0: _ = unary(someUnary(), chooseFloat())
     case 1: stepBinary()
     case 2: stepScalar()
@@ -39,7 +39,8 @@ extension GraphBuilder {
     case 15: stepAttach()
     case 16: stepSetRows()
     case 17: stepFilled()
-    default: stepMatrix()
+    case 18: stepMatrix()
+    default: stepScan()
     }
   }
 
@@ -65,9 +66,11 @@ extension GraphBuilder {
   }
 
   private func stepBinary() {
-    let opcodes: [Opcode] = [.add, .add, .sub, .mul, .mul, .div, .maximum, .minimum, .pow]
+    let opcodes: [Opcode] = [
+      .add, .add, .sub, .mul, .mul, .div, .maximum, .minimum, .fmod, .arctan2, .pow,
+    ]
     let a = chooseFloat()
-    let opcode = random.pick(prefersExact ? opcodes.dropLast() : opcodes[...])
+    let opcode = random.pick(prefersExact ? opcodes.dropLast(2) : opcodes[...])
     var b = partner(of: a)
     if opcode == .div || opcode == .pow, random.chance(0.7) {
       // Away from poles: |b| + 0.5.
@@ -167,6 +170,16 @@ extension GraphBuilder {
     if let result, type(result).isFloating, self.random.chance(0.5) {
       _ = unary(someUnary(), result)
     }
+  }
+
+  private func stepScan() {
+    guard let a = choose(where: { !self.dims($0).isEmpty && self.type($0) != .bool }),
+      !(prefersExact && type(a).isFloating && random.chance(0.8))
+    else { return }
+    _ = add(
+      GraphNode(
+        random.chance(0.7) ? .cumsum : .cumprod, type(a), shape: nodes[a].shape, a: a,
+        attribute: UInt32(random.int(0...(dims(a).count - 1)))))
   }
 
   /// A routine on small matrices, some of which are multiplied with their transposes before. What is not a

@@ -92,7 +92,7 @@ package final class GraphBuilder {
   private func jumps(_ node: GraphNode) -> Bool {
     switch node.opcode {
     case .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual, .floor, .sign, .argmax,
-      .argmin, .logicalNot, .logicalAnd, .logicalOr:
+      .argmin, .logicalNot, .logicalAnd, .logicalOr, .fmod:
       true
     case .cast: !node.type.isFloating
     default: false
@@ -143,11 +143,11 @@ package final class GraphBuilder {
     _ node: GraphNode, _ inputs: [ReferenceArray], _ value: ReferenceArray, _ agreement: Agreement
   ) -> Bool {
     switch node.opcode {
-    case .add, .sub, .sum, .matmul:
+    case .add, .sub, .sum, .cumsum, .matmul:
       let magnitude = Comparison.largestMagnitude(value.floats)
       return agreement != .exact && value.count > 0
         && inputs.contains { Comparison.largestMagnitude($0.floats) > 1000 * magnitude }
-    case .prod:
+    case .prod, .cumprod:
       // Where no product of some of the elements is out of range the order doesn't show.
       let exponents = inputs[0].floats.filter { $0.isFinite && $0 != 0 }.map { abs(log2(abs($0))) }
       return exponents.reduce(0, +) > 100

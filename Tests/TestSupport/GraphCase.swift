@@ -160,7 +160,7 @@ package func describe(_ graph: Graph) -> String {
     case .scalar: line += " slot \(node.slot)"
     case _ where node.opcode.info.opClass == .reduction:
       line += " [outer, length, inner] = \(LayoutTable.shared[node.attribute].dims)"
-    case .concat: line += " axis \(node.attribute)"
+    case .concat, .cumsum, .cumprod: line += " axis \(node.attribute)"
     case .attach: line += " rule \(node.attribute)"
     case .matrix: line += " routine \(node.attribute)"
     default: break

@@ -48,7 +48,7 @@ public func hardTanh(
   _ x: Tensor, lowerBound: any TensorScalar = -1, upperBound: any TensorScalar = 1
 ) -> Tensor { x.clip(lowerBound, upperBound) }
 
-/// x / (1 + |x|); the gradient at 0 is 1. Error at most 1 ULP.
+/// x / (1 + |x|); the gradient at 0 is 1. Error at most 1.5 ULP.
 ///
 /// Integers and bools give float64. Not-a-number for infinities.
 public func softSign(_ x: Tensor) -> Tensor { Composite.softSign(x) }

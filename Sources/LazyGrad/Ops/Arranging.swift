@@ -155,7 +155,7 @@ extension Tensor {
   public func rolled(by shift: Int, axis: Int? = nil) -> Tensor {
     if let axis { return rolled(by: [shift], axes: [axis]) }
     if let poison = poisoned(self) { return poison }
-    return reshaped([-1]).rolled(by: [shift], axes: [0]).reshaped(shape)
+    return reshaped([-1]).rolled(by: [shift], axes: [0]).turned(into: shape)
   }
 
   /// The elements moved on along several axes, each by its own shift. A copy.

@@ -97,6 +97,19 @@ extension VJP { func reciprocal() { derivatives(a: .minusTimes(self(.square, out
 /// The absolute value; the gradient at 0 is 0.
 public func abs(_ x: Tensor) -> Tensor { .unary(.abs, x) }
 extension VJP { func abs() { derivatives(a: .times(self(.sign, a))) } }
+/// The absolute value; the gradient at 0 is 0, or without `nanToNum` not-a-number: there is none. MyGrad's
+/// option of that name.
+public func abs(_ x: Tensor, nanToNum: Bool) -> Tensor {
+  nanToNum || !x.dtype.isFloating ? abs(x) : Composite.strictAbs(x)
+}
+extension Composite {
+  fileprivate static let strictAbs = Composite("abs", of: .operand) { r, x, _ in
+    r(.abs, x)
+  } rule: {
+    let isZero = $0.test(.equal, $0.a, $0.number(0))
+    $0.derivatives(a: .times($0.choice(isZero, $0.number(.nan), $0(.sign, $0.a))))
+  }
+}
 /// -1, 0 or 1; without a gradient.
 public func sign(_ x: Tensor) -> Tensor { .unary(.sign, x) }
 /// The largest whole number that is not greater; without a gradient.

@@ -18,21 +18,20 @@ extension Tensor {
     }
   }
 
-  /// The standard deviation, the square root of `var(axis:ddof:keepDims:)`. The gradient where it is 0 is not
-  /// a number.
+  /// The standard deviation, the square root of `var(axis:ddof:keepDims:)`. The gradient where it is 0
+  /// is 0.
   public func std(axis: Int? = nil, ddof: Int = 0, keepDims: Bool = false) -> Tensor {
-    along(axis, "std") { axes in
-      compose { r in
-        r(.sqrt, r.variance(r.floating(r.x), axes, ddof: ddof, keepDims: keepDims))
-      }
-    }
+    along(axis, "std") { deviation($0, ddof, keepDims) }
   }
   /// The standard deviation over several axes.
   public func std(axes: [Int], ddof: Int = 0, keepDims: Bool = false) -> Tensor {
-    along(axes, "std") { axes in
-      compose { r in
-        r(.sqrt, r.variance(r.floating(r.x), axes, ddof: ddof, keepDims: keepDims))
-      }
+    along(axes, "std") { deviation($0, ddof, keepDims) }
+  }
+
+  private func deviation(_ axes: AxisSet, _ ddof: Int, _ keepDims: Bool) -> Tensor {
+    compose { r in
+      let variance = r.variance(r.floating(r.x), axes, ddof: ddof, keepDims: keepDims)
+      return r.awayFromZero(variance, at: 0) { r(.sqrt, $0) }
     }
   }
 }
@@ -42,16 +41,23 @@ extension Tensor {
   ///
   /// An `ord` of 2 is the length, and of a matrix the Frobenius norm; of infinity the greatest magnitude, of
   /// minus infinity the least, of 0 the number of elements that are not 0, which has no gradient. Elements
-  /// that are 0, and the vector of zeros, have the gradient 0. Integers and bools give float64.
-  public func norm(ord: Double = 2, axis: Int? = nil, keepDims: Bool = false) -> Tensor {
-    along(axis, "norm") { norm(ord, $0, keepDims) }
+  /// that are 0, and the vector of zeros, have the gradient 0, or without `nanToNum` not-a-number where the
+  /// order gives them none. Integers and bools give float64.
+  public func norm(
+    ord: Double = 2, axis: Int? = nil, keepDims: Bool = false, nanToNum: Bool = true
+  ) -> Tensor {
+    along(axis, "norm") { norm(ord, $0, keepDims, nanToNum) }
   }
   /// The norm of the elements along several axes as one vector: of two axes the Frobenius norm of matrices.
-  public func norm(ord: Double = 2, axes: [Int], keepDims: Bool = false) -> Tensor {
-    along(axes, "norm") { norm(ord, $0, keepDims) }
+  public func norm(
+    ord: Double = 2, axes: [Int], keepDims: Bool = false, nanToNum: Bool = true
+  ) -> Tensor {
+    along(axes, "norm") { norm(ord, $0, keepDims, nanToNum) }
   }
 
-  private func norm(_ ord: Double, _ axes: AxisSet, _ keepDims: Bool) -> Tensor {
+  private func norm(
+    _ ord: Double, _ axes: AxisSet, _ keepDims: Bool, _ nanToNum: Bool
+  ) -> Tensor {
     if ord.isNaN { return fail("norm", "expected an order, got nan", [self]) }
     if ord.isInfinite, hasNothing(along: axes) {
       return fail("norm", "there is no extreme of zero elements, got shape \(shape)", [self])
@@ -61,6 +67,9 @@ extension Tensor {
       func total(_ values: UInt32, _ opcode: Opcode = .sum) -> UInt32 {
         r.reduce(opcode, values, over: axes, keepDims: keepDims)
       }
+      func bent(_ x: UInt32, at zero: Double, _ function: (UInt32) -> UInt32) -> UInt32 {
+        nanToNum ? r.awayFromZero(x, at: zero, function) : function(x)
+      }
       switch ord {
       case .infinity: return total(r(.abs, x), .max)
       case -.infinity: return total(r(.abs, x), .min)
@@ -68,14 +77,14 @@ extension Tensor {
         let isThere = r(.notEqual, x, r.number(0, like: x))
         return total(r.untracked.cast(isThere, to: r.type(x)))
       case 1: return total(r(.abs, x))
-      case 2: return r.awayFromZero(total(r(.square, x)), at: 0) { r(.sqrt, $0) }
+      case 2: return bent(total(r(.square, x)), at: 0) { r(.sqrt, $0) }
       default:
         let zeroPower = ord < 0 ? Double.infinity : 0
-        let powers = r.awayFromZero(r(.abs, x), at: zeroPower) {
+        let powers = bent(r(.abs, x), at: zeroPower) {
           r(.pow, $0, r.number(ord, like: x))
         }
         // With a negative order a sum of 0 is one of infinite elements.
-        return r.awayFromZero(total(powers), at: ord < 0 ? .infinity : 0) {
+        return bent(total(powers), at: ord < 0 ? .infinity : 0) {
           r(.pow, $0, r.number(1 / ord, like: x))
         }
       }

@@ -120,14 +120,20 @@ extension Composite {
   fileprivate static let arctanh = Composite("arctanh", of: .operand) { r, x, _ in
     r.arctanh(x)
   } rule: {
-    $0.derivatives(a: .minusOver($0.squareLessOne(), times: $0.number(1)))
+    $0.derivatives(a: .over($0.oneLessSquare()))
   }
 }
 
 extension VJP {
-  /// x^2 - 1 of the operand.
+  /// 1 - x^2 of the operand; 0, not -0, where x is 1 or -1.
+  fileprivate func oneLessSquare() -> UInt32 {
+    let (x, one) = (self(.abs, a), number(1))
+    return self(.mul, self(.sub, one, x), self(.add, one, x))
+  }
+
+  /// x^2 - 1 of the operand, likewise.
   fileprivate func squareLessOne() -> UInt32 {
-    let (x, one) = (a, number(1))
+    let (x, one) = (self(.abs, a), number(1))
     return self(.mul, self(.sub, x, one), self(.add, x, one))
   }
 }
@@ -228,7 +234,7 @@ extension Composite {
   fileprivate static let arccoth = Composite("arccoth", of: .operand) { r, x, _ in
     r.arctanh(r(.reciprocal, x))
   } rule: {
-    $0.derivatives(a: .minusOver($0.squareLessOne(), times: $0.number(1)))
+    $0.derivatives(a: .over($0.oneLessSquare()))
   }
 }
 

@@ -153,10 +153,12 @@ enum Arctan2: ElementaryFunction {
       isTiny, l.number(l.isSingle ? 0x1p60 : 0x1p500),
       l.select(isHuge, l.number(0x1p-10), one))
     // Two infinities are as two ones, two zeros as 0 and 1.
-    let areInfinite = l.and(l.equal(a, infinity), l.equal(b, infinity))
-    let above = l.select(areInfinite, one, l.mul(a, scale))
+    // One that is infinite alone makes the quotient 0 or infinite, without products of both.
+    let isInfinite = l.equal(b, infinity)
+    let areInfinite = l.and(l.equal(a, infinity), isInfinite)
+    let above = l.select(areInfinite, one, l.mul(a, l.select(isInfinite, zero, scale)))
     let isZero = l.and(l.equal(a, zero), l.equal(b, zero))
-    let below = l.select(l.or(areInfinite, isZero), one, l.mul(b, scale))
+    let below = l.select(l.or(isInfinite, isZero), one, l.mul(b, scale))
     let arc = l.arctangent(above, below)
     let pi = l.number(l.isSingle ? 3.1415927 : 3.141592653589793)
     let piRest = l.number(l.isSingle ? -8.742278e-08 : 1.2246467991473532e-16)
