@@ -33,6 +33,30 @@ import Testing
       #expect(says(result, "add: expected shapes that broadcast together, got [2, 3] and [2]"))
     }
 
+    #if os(Linux) && canImport(Glibc)
+      @Test("The program's own line is named")
+      func line() async {
+        let operation = await #expect(
+          processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+          let x = Tensor.zeros([2, 3])
+          let y = x + Tensor.zeros([2])
+          print(y.shape)
+        }
+        let line = #line - 3
+        #expect(says(operation, "and [2] (at /") && says(operation, "/ExitTests.swift:\(line))\n"))
+        let setter = await #expect(
+          processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+          let x = NDArray([1.0, 2])
+          try! x.setWriteable(false)
+          x[0] = NDArray(5.0)
+          print(x)
+        }
+        #expect(says(setter, "read-only") && says(setter, "/ExitTests.swift:\(#line - 3))\n"))
+      }
+    #endif
+
     @Test("item")
     func item() async {
       let result = await #expect(
