@@ -54,6 +54,18 @@ import Testing
           print(x)
         }
         #expect(says(setter, "read-only") && says(setter, "/ExitTests.swift:\(#line - 3))\n"))
+        // A lack of memory shows where the value is computed.
+        let lack = await #expect(
+          processExitsWith: .failure, observing: [\.standardErrorContent]
+        ) {
+          let x = Tensor.ones([1 << 19])
+          LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 20)
+          let y = x.broadcast(to: [16, 1 << 19]) * 2
+          let z = y + x
+          let values = z.array
+          print(values.shape)
+        }
+        #expect(says(lack, "no memory") && says(lack, "/ExitTests.swift:\(#line - 3))\n"))
       }
     #endif
 

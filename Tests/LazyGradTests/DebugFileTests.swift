@@ -111,9 +111,6 @@ import Testing
   }
 
   #if os(Linux) && canImport(Glibc)
-    /// Some code that is in this file.
-    private static let here: @convention(c) (Int) -> Int = { $0 &* 3 }
-
     @Test("This program's own file, whole and damaged")
     func own() throws {
       let file = open("/proc/self/exe", O_RDONLY)
@@ -127,11 +124,18 @@ import Testing
       let path = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
       let first = try #require(maps.split(separator: "\n").first { $0.hasSuffix(path) })
       let base = try #require(UInt64(first.prefix { $0 != "-" }, radix: 16))
-      let address = UInt64(UInt(bitPattern: unsafeBitCast(Self.here, to: Int.self))) - base
+      // A call in this function.
+      typealias Backtrace =
+        @convention(c) (UnsafeMutablePointer<UnsafeMutableRawPointer?>, CInt) -> CInt
+      let backtrace = unsafeBitCast(try #require(dlsym(nil, "backtrace")), to: Backtrace.self)
+      var frames = [UnsafeMutableRawPointer?](repeating: nil, count: 1)
+      try #require(backtrace(&frames, 1) == 1)
+      let line = #line - 1
+      let address = UInt64(UInt(bitPattern: frames[0])) - 1 - base
       func lines() -> [String] {
         DebugFile(UnsafeRawBufferPointer(bytes))?.lines(at: address).map(\.description) ?? []
       }
-      try #require(lines().contains { $0.contains("/DebugFileTests.swift:") })
+      try #require(lines().contains { $0.hasSuffix("/DebugFileTests.swift:\(line)") })
       let table = bytes.loadUnaligned(fromByteOffset: 40, as: Int.self)
       var random = SeededRandom(seed: 11)
       for _ in 0..<30 {
@@ -146,7 +150,7 @@ import Testing
         _ = lines()
         for (place, byte) in changed.reversed() { bytes[place] = byte }
       }
-      #expect(lines().contains { $0.contains("/DebugFileTests.swift:") })
+      #expect(lines().contains { $0.hasSuffix("/DebugFileTests.swift:\(line)") })
     }
   #endif
 }

@@ -1,8 +1,10 @@
-// Where the program called the library: asked for only when a call has failed. Uses ProgramImages.
+// Where the program called the library: asked for only when a call has failed. Uses ProgramImages
+// and the engine's lock.
+
+internal import LazyGradJIT
 
 #if os(Linux) && canImport(Glibc) && _pointerBitWidth(_64)
   import Glibc
-  internal import LazyGradJIT
 #endif
 
 extension TensorError {

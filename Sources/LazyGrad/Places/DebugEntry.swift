@@ -8,33 +8,61 @@ struct DebugValue {
 }
 
 /// The attributes of an entry that are needed here.
+///
+/// In registers: a table by code would be made on the heap, for each of many thousand entries.
 struct DebugEntry {
-  var sibling, name, lineTable, low, high, folder, ranges: DebugValue?
-  var callFile, callLine: DebugValue?
-  var stringOffsetsBase, addressBase, rangeListsBase: DebugValue?
+  /// By their codes.
+  enum Attribute: UInt8, CaseIterable {
+    case sibling = 0x01
+    case name = 0x03
+    case lineTable = 0x10
+    case low = 0x11
+    case high = 0x12
+    case folder = 0x1B
+    case ranges = 0x55
+    case callFile = 0x58
+    case callLine = 0x59
+    case stringOffsetsBase = 0x72
+    case addressBase = 0x73
+    case rangeListsBase = 0x74
 
-  /// Keeps what is needed. (A table by code would be made on the heap, for each of many thousand entries.)
-  mutating func set(_ attribute: UInt64, _ value: DebugValue) {
-    switch attribute {
-    case 0x01: sibling = value
-    case 0x03: name = value
-    case 0x10: lineTable = value
-    case 0x11: low = value
-    case 0x12: high = value
-    case 0x1B: folder = value
-    case 0x55: ranges = value
-    case 0x58: callFile = value
-    case 0x59: callLine = value
-    case 0x72: stringOffsetsBase = value
-    case 0x73: addressBase = value
-    case 0x74: rangeListsBase = value
-    default: break
+    fileprivate var place: Int {
+      switch self {
+      case .sibling: 0
+      case .name: 1
+      case .lineTable: 2
+      case .low: 3
+      case .high: 4
+      case .folder: 5
+      case .ranges: 6
+      case .callFile: 7
+      case .callLine: 8
+      case .stringOffsetsBase: 9
+      case .addressBase: 10
+      case .rangeListsBase: 11
+      }
+    }
+  }
+
+  private var numbers = SIMD16<UInt64>()
+  /// 0 where there is none.
+  private var forms = SIMD16<UInt16>()
+
+  subscript(attribute: Attribute) -> DebugValue? {
+    get {
+      DebugForm(rawValue: forms[attribute.place]).map {
+        DebugValue(form: $0, number: numbers[attribute.place])
+      }
+    }
+    set {
+      forms[attribute.place] = newValue?.form.rawValue ?? 0
+      numbers[attribute.place] = newValue?.number ?? 0
     }
   }
 }
 
 /// How a value is written.
-enum DebugForm: UInt64 {
+enum DebugForm: UInt16 {
   case address = 0x01
   case block2 = 0x03
   case block4 = 0x04
@@ -102,7 +130,7 @@ enum DebugForm: UInt64 {
 struct Abbreviation {
   let tag: UInt64
   let hasChildren: Bool
-  let attributes: [(name: UInt64, form: DebugForm, constant: UInt64)]
+  let attributes: [(name: DebugEntry.Attribute?, form: DebugForm, constant: UInt64)]
   /// How many bytes the attributes take; nil where that differs.
   let size: Int?
 }
@@ -120,18 +148,19 @@ struct AbbreviationTable {
       let code = reader.unsigned()
       if code == 0 { return }
       let (tag, hasChildren) = (reader.unsigned(), reader.byte() != 0)
-      var attributes: [(name: UInt64, form: DebugForm, constant: UInt64)] = []
+      var attributes: [(name: DebugEntry.Attribute?, form: DebugForm, constant: UInt64)] = []
       var size: Int? = 0
       var isKnown = true
       while !reader.isAtEnd, file.step() {
         let (name, number) = (reader.unsigned(), reader.unsigned())
         if name == 0, number == 0 { break }
-        guard let form = DebugForm(rawValue: number) else {
+        guard let form = DebugForm(rawValue: UInt16(clamping: number)) else {
           isKnown = false
           continue
         }
         let constant = form == .constant ? UInt64(bitPattern: reader.signed()) : 0
-        attributes.append((name, form, constant))
+        let known = DebugEntry.Attribute(rawValue: UInt8(clamping: name))
+        attributes.append((known, form, constant))
         size = size.flatMap { sum in form.size.map { sum + $0 } }
       }
       if isKnown, only == nil || only == code {

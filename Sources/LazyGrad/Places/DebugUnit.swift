@@ -69,12 +69,12 @@ struct DebugUnit {
   }
 
   /// The file that was compiled.
-  var name: String { LineTable.join(folder, root.name.map(text) ?? "") }
+  var name: String { LineTable.join(folder, root[.name].map(text) ?? "") }
 
-  private var folder: String { root.folder.map(text) ?? "" }
+  private var folder: String { root[.folder].map(text) ?? "" }
 
   private var lineTable: LineTable? {
-    root.lineTable.flatMap { LineTable(file, $0.number, folder: folder) }
+    root[.lineTable].flatMap { LineTable(file, $0.number, folder: folder) }
   }
 
   /// The line of an address, in the innermost function that was inlined there.
@@ -119,8 +119,8 @@ struct DebugUnit {
           calls = []
         } else if isAround {
           calls.removeAll { $0.depth >= depth }
-          calls.append((depth, entry.callFile?.number ?? 0, entry.callLine?.number ?? 0))
-        } else if found == nil, kind.hasChildren, let next = entry.sibling?.number {
+          calls.append((depth, entry[.callFile]?.number ?? 0, entry[.callLine]?.number ?? 0))
+        } else if found == nil, kind.hasChildren, let next = entry[.sibling]?.number {
           // Where the compiler says so, what is in the function need not be read.
           let place = start + Int(min(next, UInt64(entries.end - start)))
           if place > reader.position {
@@ -154,7 +154,9 @@ struct DebugUnit {
         guard let next = value(attribute.form, &reader) else { return nil }
         number = next
       }
-      entry.set(attribute.name, DebugValue(form: attribute.form, number: number))
+      if let name = attribute.name {
+        entry[name] = DebugValue(form: attribute.form, number: number)
+      }
     }
     return entry
   }
@@ -208,7 +210,7 @@ struct DebugUnit {
     case .text: reader = file.reader(.str, from: value.number)
     case .lineText: reader = file.reader(.lineStrings, from: value.number)
     case .textIndex, .textIndex1, .textIndex2, .textIndex3, .textIndex4:
-      guard let base = root.stringOffsetsBase?.number else { return "" }
+      guard let base = root[.stringOffsetsBase]?.number else { return "" }
       var offset = file.reader(.stringOffsets, from: base &+ value.number &* (isLong ? 8 : 4))
       if offset.isAtEnd { return "" }
       reader = file.reader(.str, from: offset.offset(isLong: isLong))
@@ -220,7 +222,7 @@ struct DebugUnit {
   // MARK: Ranges of addresses
 
   private func address(atIndex index: UInt64) -> UInt64? {
-    guard let base = root.addressBase?.number else { return nil }
+    guard let base = root[.addressBase]?.number else { return nil }
     var reader = file.reader(.addr, from: base &+ index &* 8)
     return reader.isAtEnd ? nil : reader.word64()
   }
@@ -240,13 +242,13 @@ struct DebugUnit {
     func tell(_ low: UInt64, _ high: UInt64) {
       if low != 0, low < high { body(low..<high) }
     }
-    if let ranges = entry.ranges {
+    if let ranges = entry[.ranges] {
       if version == 5 {
         forEachListedRange(ranges, tell)
       } else {
         forEachPair(ranges.number, tell)
       }
-    } else if let low = address(entry.low), let high = entry.high {
+    } else if let low = address(entry[.low]), let high = entry[.high] {
       tell(low, address(high) ?? low &+ high.number)
     }
   }
@@ -254,7 +256,7 @@ struct DebugUnit {
   /// The list of DWARF 2 to 4.
   private func forEachPair(_ offset: UInt64, _ tell: (UInt64, UInt64) -> Void) {
     var reader = file.reader(.ranges, from: offset)
-    var base = address(root.low) ?? 0
+    var base = address(root[.low]) ?? 0
     while !reader.isAtEnd, file.step() {
       let (low, high) = (reader.word64(), reader.word64())
       if low == 0, high == 0 { return }
@@ -266,13 +268,13 @@ struct DebugUnit {
   private func forEachListedRange(_ value: DebugValue, _ tell: (UInt64, UInt64) -> Void) {
     var offset = value.number
     if value.form == .rangeIndex {
-      guard let base = root.rangeListsBase?.number else { return }
+      guard let base = root[.rangeListsBase]?.number else { return }
       var entry = file.reader(.rnglists, from: base &+ offset &* (isLong ? 8 : 4))
       if entry.isAtEnd { return }
       offset = base &+ entry.offset(isLong: isLong)
     }
     var reader = file.reader(.rnglists, from: offset)
-    var base = address(root.low) ?? 0
+    var base = address(root[.low]) ?? 0
     while !reader.isAtEnd, file.step() {
       switch reader.byte() {
       case 1: base = address(atIndex: reader.unsigned()) ?? 0

@@ -185,7 +185,7 @@ struct LineTable {
         guard !reader.isAtEnd, file.step() else { return false }
         let isWanted = k == index
         var number: UInt64 = 0
-        switch DebugForm(rawValue: form) {
+        switch DebugForm(rawValue: UInt16(clamping: form)) {
         case .inlineText:
           if isWanted, content == 1 { entry.name = reader.text() } else { reader.skipText() }
         case .text:

@@ -230,8 +230,9 @@ func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
 ///
 /// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
 /// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
-/// before is changed by them. `TensorError.location` is the line of that call. Where there is no memory for a value, reading it gives not-a-number, or
-/// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error.
+/// before is changed by them. Where there is no memory for a value, reading it gives not-a-number, or
+/// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error, of which
+/// `TensorError.location` is the program's line that made the call.
 ///
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
 ///     let x = try catchingTensorErrors { NDArray.zeros([rows, columns]) }
