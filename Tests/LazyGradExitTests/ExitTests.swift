@@ -33,42 +33,6 @@ import Testing
       #expect(says(result, "add: expected shapes that broadcast together, got [2, 3] and [2]"))
     }
 
-    #if os(Linux) && canImport(Glibc)
-      @Test("The program's own line is named")
-      func line() async {
-        let operation = await #expect(
-          processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-          let x = Tensor.zeros([2, 3])
-          let y = x + Tensor.zeros([2])
-          print(y.shape)
-        }
-        let line = #line - 3
-        #expect(says(operation, "and [2] (at /") && says(operation, "/ExitTests.swift:\(line))\n"))
-        let setter = await #expect(
-          processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-          let x = NDArray([1.0, 2])
-          try! x.setWriteable(false)
-          x[0] = NDArray(5.0)
-          print(x)
-        }
-        #expect(says(setter, "read-only") && says(setter, "/ExitTests.swift:\(#line - 3))\n"))
-        // A lack of memory shows where the value is computed.
-        let lack = await #expect(
-          processExitsWith: .failure, observing: [\.standardErrorContent]
-        ) {
-          let x = Tensor.ones([1 << 19])
-          LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 20)
-          let y = x.broadcast(to: [16, 1 << 19]) * 2
-          let z = y + x
-          let values = z.array
-          print(values.shape)
-        }
-        #expect(says(lack, "no memory") && says(lack, "/ExitTests.swift:\(#line - 3))\n"))
-      }
-    #endif
-
     @Test("item")
     func item() async {
       let result = await #expect(

@@ -32,7 +32,7 @@ extension TensorError {
 final class CallSite: Sendable {
   #if os(Linux) && canImport(Glibc) && _pointerBitWidth(_64)
     /// Deeper than the library's own calls: those of the program follow behind them.
-    private static let depth = 24
+    private static let depth = 32
     private static let backtrace: Backtrace? = dlsym(nil, "backtrace").map {
       unsafeBitCast($0, to: Backtrace.self)
     }
