@@ -88,6 +88,26 @@ import Testing
     #expect(ContinuousClock.now - start < .seconds(30))
   }
 
+  @Test("Names without an end, of many sections, end in time")
+  func names() {
+    var bytes = DebugImage().bytes
+    // The table of sections at the end: all have a name in a text that nothing ends.
+    let count = 60_000
+    let text = bytes.count
+    bytes += [UInt8](repeating: 0x61, count: 1 << 20)
+    let table = bytes.count
+    let word: (Int, Int) -> [UInt8] = { number, size in
+      (0..<size).map { UInt8(truncatingIfNeeded: number >> (8 * $0)) }
+    }
+    let header = word(0, 4) + word(1, 4) + word(0, 16) + word(text, 8) + word(1 << 20, 8)
+    for _ in 0..<count { bytes += header + [UInt8](repeating: 0, count: 24) }
+    bytes.replaceSubrange(40..<48, with: word(table, 8))
+    bytes.replaceSubrange(60..<64, with: word(count, 2) + word(1, 2))
+    let start = ContinuousClock.now
+    #expect(lines(bytes, 0x1014) == [])
+    #expect(ContinuousClock.now - start < .seconds(30))
+  }
+
   /// The file with other sections: they are put at its end.
   private func replace(_ bytes: [UInt8], _ sections: [String: [UInt8]]) -> [UInt8] {
     var result = bytes

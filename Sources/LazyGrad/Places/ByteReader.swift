@@ -84,13 +84,18 @@ struct ByteReader {
     }
   }
 
-  /// A text that ends with a zero byte; empty if it is longer than any path.
+  /// A text that ends with a zero byte; empty if it is longer than any path, and then the reader is
+  /// somewhere in it.
   mutating func text() -> String {
     let start = position
-    skipText()
-    let last = position > start && bytes[position - 1] == 0 ? position - 1 : position
-    if last - start > 4096 { return "" }
-    return String(decoding: bytes[start..<last], as: UTF8.self)
+    let limit = start + min(end - start, 4096)
+    while position < limit {
+      position += 1
+      if bytes[position - 1] == 0 {
+        return String(decoding: bytes[start..<position - 1], as: UTF8.self)
+      }
+    }
+    return ""
   }
 
   mutating func skipText() {

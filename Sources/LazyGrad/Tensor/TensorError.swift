@@ -51,8 +51,8 @@ public struct TensorError: Error, Sendable, Equatable {
   /// of several, it is the line in the caller, and nil if that isn't known either.
   ///
   /// - Complexity: nothing is looked for before this is read. Then it reads the part of the debug
-  ///   information that is about the file of the call, some milliseconds, in a debug build a tenth of a
-  ///   second; what was found for a call is kept.
+  ///   information that is about the file of the call, some milliseconds, in a debug build some tens of
+  ///   them; what was found for a call is kept.
   public var location: Location? { site.location }
 
   /// Compares what the errors say, not where they happened.
