@@ -43,6 +43,7 @@ struct OverheadTable {
   private static func elementwise(_ x: Tensor) -> [Entry] {
     let y = values()
     let vector = values([4])
+    let (image, kernel) = (values([1, 1, 4]), values([1, 1, 2]))
     let flags = Tensor(NDArray((0..<16).map { $0 > 7 }, shape: [4, 4]))
     return [
       Entry(name: "-x") { -x }, Entry(name: "+x") { +x }, Entry(name: "abs") { abs(x) },
@@ -65,7 +66,15 @@ struct OverheadTable {
       Entry(name: "logicalOr") { logicalOr(flags, flags) },
       Entry(name: "where") { `where`(flags, x, y) }, Entry(name: "clip") { x.clip(0.2, 0.8) },
       Entry(name: "matmul") { matmul(x, y) },
-      Entry(name: "matmul, vector") { matmul(x, vector) },
+      Entry(name: "matmul, vector") { matmul(x, vector) }, Entry(name: "dot") { dot(x, y) },
+      Entry(name: "outer") { outer(vector, vector) },
+      Entry(name: "einsum(\"ij,kj->ik\")") { einsum("ij,kj->ik", x, y) },
+      Entry(name: "solve") { solve(x, vector) }, Entry(name: "inverse") { inverse(x) },
+      Entry(name: "cholesky") { cholesky(x) }, Entry(name: "determinant") { determinant(x) },
+      Entry(name: "eigh") { eigh(x).values }, Entry(name: "svd") { svd(x).s },
+      Entry(name: "batchNorm") { batchNorm(x, eps: 1e-3) },
+      Entry(name: "maxPool") { maxPool(x, [2], stride: 2) },
+      Entry(name: "convND") { convND(image, kernel, stride: 1) },
       Entry(name: "copy()") { x.copy() }, Entry(name: "detached") { x.detached() },
     ]
   }
@@ -84,6 +93,7 @@ struct OverheadTable {
       Entry(name: "argmin(axis: 1)") { x.argmin(axis: 1) },
       Entry(name: "var(axis: 1)") { x.var(axis: 1) },
       Entry(name: "sqrt(var(axis: 1))") { sqrt(x.var(axis: 1)) },
+      Entry(name: "trace") { x.trace() },
       Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
       Entry(name: "logSumExp") { logSumExp(x) },
       Entry(name: "softmaxCrossEntropy") { softmaxCrossEntropy(x, labels) },
@@ -102,6 +112,7 @@ struct OverheadTable {
       Entry(name: "squeezed") { thin.squeezed() },
       Entry(name: "squeezed(axis: 1)") { thin.squeezed(axis: 1) },
       Entry(name: "broadcast") { x.broadcast(to: [3, 4, 4]) },
+      Entry(name: "diagonal") { x.diagonal() },
       Entry(name: "x[1...].transposed()") { x[1...].transposed() },
       Entry(name: "x[1]") { x[1] }, Entry(name: "x[1..<3]") { x[1..<3] },
       Entry(name: "x[1, 2]") { x[1, 2] }, Entry(name: "x[.all, 1]") { x[.all, 1] },

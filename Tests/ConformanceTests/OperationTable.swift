@@ -64,6 +64,26 @@ enum OperationTable {
     "divide": binary { $0 / $1 }, "power": binary { $0 ** $1 },
     "maximum": binary { maximum($0, $1) }, "minimum": binary { minimum($0, $1) },
     "matmul": binary { matmul($0, $1) },
+    "conv_nd": { call in
+      convND(
+        call.x, call.y, stride: call.integers("stride")!, padding: call.integers("padding") ?? [0],
+        dilation: call.integers("dilation") ?? [1])
+    },
+    "max_pool": { call in
+      maxPool(call.x, call.integers("pool")!, stride: call.integers("stride")!)
+    },
+    "batchnorm": { call in
+      let hasParameters = call.inputs.count > 1
+      return batchNorm(
+        call.x, gamma: hasParameters ? call.y : nil, beta: hasParameters ? call.inputs[2] : nil,
+        eps: call.options["eps"].double!)
+    },
+    "multi_matmul": { multiMatmul($0.inputs) },
+    "einsum": { call in
+      // One operand that is given twice.
+      let operands = call.options["same"].bool == true ? [call.x, call.x] : call.inputs
+      return call.options["subscripts"].string.map { einsum($0, operands) }
+    },
     "sum": reduction { $0.sum(axes: $1, keepDims: $2) },
     "prod": reduction { $0.prod(axes: $1, keepDims: $2) },
     "mean": reduction { $0.mean(axes: $1, keepDims: $2) },

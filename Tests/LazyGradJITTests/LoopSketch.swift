@@ -208,7 +208,7 @@ func check(
           sketch.byteCount(root) / type.size, tolerance: tolerance)
         if let found { Issue.record("\(what), \(set), \(side): \(found)") }
       }
-      withExtendedLifetime(leaves) {}
+      withExtendedLifetime((leaves, outputs, others)) {}
     }
   }
 }

@@ -184,6 +184,21 @@ private let otherCases: [Case] = [
     .concat, [matrix, f32([0, 9], [2, 1])], f32([1, 2, 3, 0, 4, 5, 6, 9], [2, 4]), attribute: 1),
   Case(.concat, [ints([1]), ints([], [0])], ints([1]), attribute: 0),
   Case(.attach, [f32([1]), matrix], matrix, attribute: 3),
+  Case(
+    .matrix, [f32([4, 9, 2, 5], [2, 2])], f32([2, 0, 1, 2], [2, 2]),
+    attribute: MatrixCall.attribute(.cholesky)),
+  Case(
+    .matrix, [f64([0, 2, 4, 0], [2, 2]), f64([2, 8], [2, 1])], f64([2, 1], [2, 1]),
+    attribute: MatrixCall.attribute(.solve)),
+  Case(
+    .matrix, [f64([2, 9, 1, 3], [2, 2]), f64([5, 9], [2, 1])], f64([1, 3], [2, 1]),
+    attribute: MatrixCall.attribute(.triangularSolve, [.transposed])),
+  Case(
+    .matrix, [f64([0, 2, 4, 0, 3, 0, 0, 3], [2, 2, 2])], f64([-8, 9]),
+    attribute: MatrixCall.attribute(.determinant)),
+  Case(
+    .matrix, [f64([3, 9, 0, 1], [2, 2])], f64([1, 3, 0, 1, 1, 0]),
+    attribute: MatrixCall.attribute(.eigh)),
 ]
 
 @Suite struct ReferenceTests {

@@ -35,7 +35,7 @@ struct GradientCase: Sendable, CustomTestStringConvertible {
   static let all: [GradientCase] =
     functions + elementwise + operators + scalars + choices + reductions + products + views
     + indices + moves
-    + composites + programs
+    + composites + programs + contractions + matrices + layers
 
   private static let both: ClosedRange<Double> = -1.5...1.5
 

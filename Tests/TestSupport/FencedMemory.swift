@@ -10,6 +10,9 @@
 #endif
 
 /// A block of bytes that begins right after, or ends right before, an inaccessible page.
+///
+/// Its addresses are never given to anybody else: who uses a pointer to a block that is gone ends the
+/// process, instead of changing what lies there by then. So keep the block with `withExtendedLifetime`.
 package final class FencedMemory {
   /// Which end of the block is at the fence.
   package enum Flush: CaseIterable, Sendable { case start, end }
@@ -31,7 +34,10 @@ package final class FencedMemory {
     pointer = mapping + page + (flush == .start ? 0 : inner - byteCount)
   }
 
-  deinit { munmap(mapping, mappedBytes) }
+  deinit {
+    // In place of the pages, which are free with that.
+    _ = mmap(mapping, mappedBytes, PROT_NONE, MAP_PRIVATE | MAP_ANON | MAP_FIXED, -1, 0)
+  }
 
   /// The block as elements.
   package func bound<T>(to type: T.Type) -> UnsafeMutablePointer<T> {

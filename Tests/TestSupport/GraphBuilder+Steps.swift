@@ -20,7 +20,7 @@ extension GraphBuilder {
 
   /// Adds a random step; may add nothing.
   func step() {
-    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2]) {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2]) {
     case 0: _ = unary(someUnary(), chooseFloat())
     case 1: stepBinary()
     case 2: stepScalar()
@@ -38,7 +38,8 @@ extension GraphBuilder {
     case 14: stepIota()
     case 15: stepAttach()
     case 16: stepSetRows()
-    default: stepFilled()
+    case 17: stepFilled()
+    default: stepMatrix()
     }
   }
 
@@ -166,6 +167,63 @@ extension GraphBuilder {
     if let result, type(result).isFloating, self.random.chance(0.5) {
       _ = unary(someUnary(), result)
     }
+  }
+
+  /// A routine on small matrices, some of which are multiplied with their transposes before. What is not a
+  /// number spoils all of a result or a part, as routines like it.
+  private func stepMatrix() {
+    if prefersExact, random.chance(0.8) { return }
+    guard
+      var a = choose(where: {
+        self.type($0).isFloating && self.dims($0).count >= 2
+          && self.dims($0).suffix(2).allSatisfy { $0 <= 12 }
+          && self.values[$0].floats.allSatisfy(\.isFinite)
+      })
+    else { return }
+    if random.chance(0.5), let right = transposed(a), let square = matmul(a, right) { a = square }
+    let shape = dims(a)
+    let (rows, columns) = (shape[shape.count - 2], shape[shape.count - 1])
+    let routines = MatrixRoutine.allCases.filter {
+      $0 == .svd || rows == columns || ($0 == .qr && rows > columns)
+    }
+    let routine = random.pick(routines)
+    var options = MatrixCall.Options()
+    var b: Int?
+    if routine == .solve || routine == .triangularSolve {
+      let right = shape.dropLast() + [random.pick([0, 1, 3, 9])]
+      if right.reduce(1, *) > elementLimit { return }
+      b =
+        choose {
+          self.dims($0) == Array(right) && self.type($0) == self.type(a)
+            && self.values[$0].floats.allSatisfy(\.isFinite)
+        } ?? leaf(Array(right), type(a))
+    }
+    if routine == .triangularSolve {
+      options = MatrixCall.Options(rawValue: UInt8(random.int(0...7)))
+    }
+    let attribute = MatrixCall.attribute(routine, options)
+    let call = MatrixCall(attribute: attribute, shape, b.map(dims))
+    let count = call.batch * call.resultCounts.reduce(0, +)
+    let node = GraphNode(
+      .matrix, type(a), shape: id([count]), a: a, b: b ?? -1, attribute: attribute)
+    if routine == .eigh || routine == .svd, !hasSeparateSpectra(node, call) { return }
+    _ = add(node)
+  }
+
+  /// Whether all vectors are determined: no two values are near each other, no singular one near 0.
+  private func hasSeparateSpectra(_ node: GraphNode, _ call: MatrixCall) -> Bool {
+    let result = Reference.value(
+      of: node, node.operands.map { values[$0] }, leaves: pointers, scalars: scalars)
+    let counts = call.resultCounts
+    let (begin, count) =
+      call.routine == .eigh ? (0, counts[0]) : (counts[0] * call.batch, counts[1])
+    for index in 0..<call.batch {
+      let spectrum = result.floats[(begin + index * count)..<(begin + (index + 1) * count)].sorted()
+      let least = 1e-2 * (spectrum.map { abs($0) }.max() ?? 0)
+      if call.routine == .svd, let first = spectrum.first, first <= least { return false }
+      if !zip(spectrum, spectrum.dropFirst()).allSatisfy({ $1 - $0 > least }) { return false }
+    }
+    return true
   }
 
   // MARK: Moves

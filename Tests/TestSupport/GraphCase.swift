@@ -162,6 +162,7 @@ package func describe(_ graph: Graph) -> String {
       line += " [outer, length, inner] = \(LayoutTable.shared[node.attribute].dims)"
     case .concat: line += " axis \(node.attribute)"
     case .attach: line += " rule \(node.attribute)"
+    case .matrix: line += " routine \(node.attribute)"
     default: break
     }
     lines.append(node.isRoot ? line + "  <- root" : line)

@@ -53,7 +53,7 @@ package enum DerivativeRules {
     case .concat: vjp?.general(JoiningRules.concat)
     case .attach: vjp?.composite()
     case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
-      .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin:
+      .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin, .matrix:
       return false
     }
     return true

@@ -57,6 +57,12 @@ extension Tensor {
     compose { r in r.reshaped(r(.copy, r.x), to: shape) }
   }
 
+  /// The same elements in C order under another shape, as a tensor that is a view of nothing: of results
+  /// of which the program knows nothing but that shape.
+  func turned(into shape: [Int]) -> Tensor {
+    Tensor(recordView(LayoutTable.shared.intern(dims: shape), 0))
+  }
+
   /// All elements along one axis.
   public func flattened() -> Tensor {
     use()

@@ -69,6 +69,13 @@ extension MoveKernel {
           }
         }
       }
+    case .matrix:
+      withContiguous(aLayout, size, from) { first in
+        guard let bLayout else { return call!.run(type: type, a: first, b: nil, to: to) }
+        withContiguous(bLayout, size, context.address(b)) { second in
+          call!.run(type: type, a: first, b: second, to: to)
+        }
+      }
     }
   }
 

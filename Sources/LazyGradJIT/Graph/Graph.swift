@@ -15,7 +15,7 @@ package struct GraphNode: Equatable, Sendable {
   package var c: Int32 = -1
   /// By operation: `view`, `setRegion`, `addRegion`: the layout over operand a; reductions: a shape
   /// `[outer, reduced, inner]`; `concat`: the axis; `leaf`: the layout of the memory; `attach`: the
-  /// derivative rule.
+  /// derivative rule; `matrix`: the routine and how it is done.
   package var attribute: UInt32 = 0
   /// `view` of a computed value, `setRegion`, `addRegion`: the offset of the layout in elements;
   /// `setRows`: the elements of a row.

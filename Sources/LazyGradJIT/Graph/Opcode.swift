@@ -37,6 +37,9 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case cbrt
   /// A reduction.
   case prod
+  /// A routine on matrices, which the attribute names; all of its results in one value. Derivatives are
+  /// those of the composites that record it.
+  case matrix
 }
 
 /// How the planner treats an operation.
@@ -198,6 +201,8 @@ extension Opcode {
     case .setRows: return row("setRows", 3, .move, a: .c, b: .c)
     case .cbrt: return elementary("cbrt", Cbrt.self, .output)
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
+    case .matrix:
+      return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)
     }
   }
 }

@@ -377,7 +377,7 @@ package final class LoopKernel: @unchecked Sendable {
 /// A kernel that moves elements.
 package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
-    case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
+    case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat, matrix
   }
   package var kind: Kind
   package var type: ScalarType
@@ -404,6 +404,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var aBlock = 0
   package var bBlock = 0
   package var blocks = 0
+  /// `matrix`: what is done.
+  package var call: MatrixCall?
 
   /// Elements that are read and written: those of a region or of rows, and of what they change unless
   /// that is in place.
@@ -412,7 +414,7 @@ package struct MoveKernel: @unchecked Sendable {
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
-      case .copy, .gatherRows, .concat: nil
+      case .copy, .gatherRows, .concat, .matrix: nil
       }
     guard let changed else { return count }
     return changed + (isInPlace ? 0 : count)

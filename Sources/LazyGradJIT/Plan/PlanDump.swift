@@ -90,5 +90,8 @@ extension LoopKernel {
 }
 
 extension MoveKernel {
-  fileprivate var summary: String { "\(kind)\(isInPlace ? " in place" : "") [\(count)]" }
+  fileprivate var summary: String {
+    if let call { return "\(call.routine) \(call.rows)x\(call.columns) x \(call.batch)" }
+    return "\(kind)\(isInPlace ? " in place" : "") [\(count)]"
+  }
 }

@@ -23,6 +23,7 @@ extension Planner {
         cost.bytesRead += move.movedCount * move.type.size
         cost.bytesWritten += move.movedCount * move.type.size
         cost.nanoseconds += Double(move.movedCount) * 0.5
+        if let call = move.call { cost.nanoseconds += call.multiplications }
       } else {
         let kernel = builder.build(g)
         steps.append(.loop(Unmanaged.passUnretained(kernel)))
@@ -109,6 +110,11 @@ extension Planner {
       move.blocks = aDims[..<axis].reduce(1, *)
       move.aBlock = aDims[axis...].reduce(1, *)
       move.bBlock = bDims[axis...].reduce(1, *)
+    case .matrix:
+      move.kind = .matrix
+      move.call = MatrixCall(
+        attribute: node.attribute, layout(inputs[0].shape).dims,
+        inputs.count > 1 ? layout(inputs[1].shape).dims : nil)
     default: break
     }
     move.isInPlace = move.kind != .copy && move.a == destination && inputs[0].source.isLinear

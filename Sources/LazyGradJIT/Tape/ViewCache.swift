@@ -24,6 +24,8 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case copied
     /// Rows by number: of a table that is as wide as rows are, of a table as it is, those of a mask.
     case rows, takenRows, maskedRows
+    /// A diagonal over two axes.
+    case diagonal
   }
 
   // Not a vector: that would be written word by word and read whole, which processors wait for.

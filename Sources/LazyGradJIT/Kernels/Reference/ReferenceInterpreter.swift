@@ -51,6 +51,7 @@ package enum Reference {
         adding: node.opcode == .addRegion)
     case .concat: result = concat(operands[0], operands[1], axis: Int(node.attribute), dims: dims)
     case .attach: result = operands[operands.count - 1]
+    case .matrix: result = matrix(node.attribute, operands, dims: dims)
     default:
       result = elementwise(node.opcode, node.type, operands.map { $0.broadcast(to: dims) })
     }

@@ -1,0 +1,208 @@
+// Convolutions, pooling and batch normalisation: views of windows, matrix products, reductions.
+
+internal import LazyGradJIT
+
+/// A convolution over any number of axes, without turning the kernel around: MyGrad's `conv_nd`.
+///
+/// - Parameters:
+///   - x: Of shape `[N, C, X...]`: samples, channels, and the axes that the kernel is moved along.
+///   - filters: Of shape `[F, C, W...]`: for each of the `F` results a kernel for each channel.
+///   - stride: How far the kernel is moved at a time, for each axis or for all.
+///   - padding: Zeros before and behind the elements of an axis, for each axis or for all.
+///   - dilation: The distance between the elements that a kernel's neighbours meet, for each axis or for
+///     all.
+/// - Returns: Of shape `[N, F, G...]`, where `G` is `(X + 2 padding - dilation (W - 1) - 1) / stride + 1`.
+///   As in MyGrad it is an error where the strides don't end with the axis.
+///
+/// It is a product of matrices: of the filters, `[F, C W...]`, and for each sample of the windows,
+/// `[C W..., G...]`, which are copied for it. So are its gradients: that of `x` is put together from windows.
+/// - Complexity: records a product and views; the windows take the memory of `x` times the size of a kernel
+///   over the strides.
+public func convND(
+  _ x: Tensor, _ filters: Tensor, stride: [Int] = [1], padding: [Int] = [0], dilation: [Int] = [1]
+) -> Tensor {
+  if let poison = poisoned(x, filters) { return poison }
+  do throws(TensorError) {
+    let (shape, kernel) = (x.shape, filters.shape)
+    if shape.count < 3 || kernel.count != shape.count || kernel[1] != shape[1] {
+      throw TensorError(
+        operation: "convND",
+        message: "expected [N, C, X...] and [F, C, W...], got \(shape) and \(kernel)")
+    }
+    let axes = shape.count - 2
+    let padding = try each(padding, axes, "padding", least: 0, "convND")
+    let windows = try Windows(
+      "convND", lengths: zip(shape.dropFirst(2), padding).map { $0 + 2 * $1 },
+      sizes: Array(kernel.dropFirst(2)), stride: stride, dilation: dilation)
+    let depth = kernel[1...].reduce(1, *)
+    let places = windows.counts.reduce(1, *)
+    if !fitsMemory([shape[0], depth, places]) || !fitsMemory([shape[0], kernel[0], places]) {
+      throw TensorError(
+        operation: "convND", message: "the windows of \(shape) have too many elements for memory")
+    }
+    x.use()
+    filters.use()
+    let source = padding.allSatisfy { $0 == 0 } ? x : padded(x, padding)
+    // [N, C, G..., W...] with the windows' elements before their places.
+    let lead = [0, 1]
+    let order = lead + (2 + axes..<2 + 2 * axes) + (2..<2 + axes)
+    let columns = source.windows(windows).transposed(order)
+      .reshaped([shape[0], depth, places])
+    let product = matmul(filters.reshaped([kernel[0], depth]), columns)
+    return product.turned(into: [shape[0], kernel[0]] + windows.counts)
+  } catch { return fail(error, [x, filters]) }
+}
+
+/// A convolution with the same stride, padding and dilation for all axes.
+public func convND(
+  _ x: Tensor, _ filters: Tensor, stride: Int, padding: Int = 0, dilation: Int = 1
+) -> Tensor {
+  convND(x, filters, stride: [stride], padding: [padding], dilation: [dilation])
+}
+
+/// The largest elements of windows over the last axes: MyGrad's `max_pool`.
+///
+/// - Parameters:
+///   - x: Has at least as many axes as there are lengths of windows.
+///   - pool: The lengths of a window along the last axes.
+///   - stride: How far it is moved at a time, for each axis or for all. As in MyGrad it is an error where
+///     the strides don't end with the axis.
+/// - Returns: The axes before are as they were, the last have the number of windows.
+///
+/// The gradient goes to the first of the largest elements of a window, in C order, and adds up where
+/// windows overlap.
+/// - Complexity: records a view and a reduction.
+public func maxPool(_ x: Tensor, _ pool: [Int], stride: [Int]) -> Tensor {
+  if let poison = poisoned(x) { return poison }
+  do throws(TensorError) {
+    if pool.isEmpty || pool.count > x.rank {
+      throw TensorError(
+        operation: "maxPool",
+        message: "expected windows over 1 to \(x.rank) axes of \(x.shape), got \(pool)")
+    }
+    let windows = try Windows(
+      "maxPool", lengths: Array(x.shape.suffix(pool.count)), sizes: pool, stride: stride,
+      dilation: [1])
+    x.use()
+    return x.windows(windows).max(axes: Array(x.rank..<x.rank + pool.count))
+  } catch { return fail(error, [x]) }
+}
+
+/// The largest elements of windows that are moved equally far along all axes.
+public func maxPool(_ x: Tensor, _ pool: [Int], stride: Int) -> Tensor {
+  maxPool(x, pool, stride: [stride])
+}
+
+/// Brings every channel to mean 0 and variance 1, over all axes but the second: MyGrad's `batchnorm`.
+///
+/// - Parameters:
+///   - x: Of shape `[N, C, ...]`.
+///   - gamma: What each channel is multiplied by then, of shape `[C]`.
+///   - beta: What is added to each channel at the end, of shape `[C]`.
+///   - eps: Added to the variance, which is divided by the number of elements.
+/// - Returns: In the shape of `x`. Nothing is kept from call to call.
+/// - Complexity: records two reductions and a few operations on elements.
+public func batchNorm(
+  _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, eps: Double
+) -> Tensor {
+  if let poison = poisoned(x, gamma, beta) { return poison }
+  if x.rank < 2 {
+    return fail("batchNorm", "expected at least two axes, [N, C, ...], got \(x.shape)", [x])
+  }
+  let channels = x.shape[1]
+  for parameter in [gamma, beta].compactMap({ $0 }) where parameter.shape != [channels] {
+    return fail(
+      "batchNorm", "expected gamma and beta of shape [\(channels)], got \(parameter.shape)",
+      [x, parameter])
+  }
+  let axes = [0] + (2..<x.rank)
+  // One number per channel, beside the axes that follow it.
+  let column = [channels] + [Int](repeating: 1, count: x.rank - 2)
+  let centred = x - x.mean(axes: axes, keepDims: true)
+  let variance = square(centred).mean(axes: axes, keepDims: true)
+  var result = centred / sqrt(variance + eps)
+  if let gamma { result = result * gamma.reshaped(column) }
+  if let beta { result = result + beta.reshaped(column) }
+  return result
+}
+
+// MARK: - Windows
+
+/// Windows over some axes: how many there are, and how they lie.
+struct Windows {
+  let sizes: [Int]
+  let steps: [Int]
+  let dilations: [Int]
+  /// How many there are along each axis.
+  let counts: [Int]
+
+  init(
+    _ operation: String, lengths: [Int], sizes: [Int], stride: [Int], dilation: [Int]
+  ) throws(TensorError) {
+    self.sizes = sizes
+    steps = try each(stride, lengths.count, "stride", least: 1, operation)
+    dilations = try each(dilation, lengths.count, "dilation", least: 1, operation)
+    var counts: [Int] = []
+    for (axis, length) in lengths.enumerated() {
+      let (reach, overflow) = (sizes[axis] - 1).multipliedReportingOverflow(by: dilations[axis])
+      let room = overflow ? -1 : length - reach - 1
+      if sizes[axis] < 1 || room < 0 || room % steps[axis] != 0 {
+        throw TensorError(
+          operation: operation,
+          message:
+            "windows of \(sizes[axis]) elements at a distance of \(dilations[axis]), moved by "
+            + "\(steps[axis]), don't fit an axis of length \(length)")
+      }
+      counts.append(room / steps[axis] + 1)
+    }
+    self.counts = counts
+  }
+}
+
+/// One number for each axis, given for each or for all.
+private func each(
+  _ numbers: [Int], _ count: Int, _ name: String, least: Int, _ operation: String
+) throws(TensorError) -> [Int] {
+  let isFine = numbers.count == 1 || numbers.count == count
+  if !isFine || numbers.contains(where: { $0 < least || $0 > Int(Int32.max) }) {
+    throw TensorError(
+      operation: operation,
+      message: "expected a \(name) of \(least) or more for each of \(count) axes, got \(numbers)")
+  }
+  return numbers.count == count ? numbers : [Int](repeating: numbers[0], count: count)
+}
+
+extension Tensor {
+  /// A view of windows over the last axes: in their place their numbers, and behind all the windows' own
+  /// axes.
+  fileprivate func windows(_ windows: Windows) -> Tensor {
+    let own = ownLayout
+    let first = own.layout.rank - windows.sizes.count
+    let lead = own.layout.strides[..<first]
+    let moved = own.layout.strides[first...]
+    let dims = own.layout.dims[..<first] + windows.counts + windows.sizes
+    let strides =
+      lead + zip(moved, windows.steps).map { $0 * $1 }
+      + zip(moved, windows.dilations).map { $0 * $1 }
+    return view(
+      layout: LayoutTable.shared.intern(dims: Array(dims), strides: Array(strides)),
+      offset: own.offset)
+  }
+}
+
+/// The tensor among zeros, so many before and behind it along the axes from the third on.
+private func padded(_ x: Tensor, _ padding: [Int]) -> Tensor {
+  let shape = x.shape
+  let dims = Array(shape[..<2]) + zip(shape.dropFirst(2), padding).map { $0 + 2 * $1 }
+  let zeros = Tensor.zeros(dims, dtype: x.dtype, constant: true)
+  if let poison = poisoned(zeros) { return poison }
+  let strides = zeros.layout.strides
+  let start = zip(padding, strides.dropFirst(2)).reduce(0) { $0 + $1.0 * $1.1 }
+  return Tensor.record(zeros, x) {
+    Tensor(
+      Tape.general(
+        .setRegion, zeros.slot, x.slot, type: x.slot.pointee.type, shape: zeros.shapeID,
+        attribute: LayoutTable.shared.intern(dims: shape, strides: strides),
+        payload: UInt64(start), mode: $0))
+  }
+}

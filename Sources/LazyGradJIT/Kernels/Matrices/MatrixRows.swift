@@ -1,0 +1,152 @@
+// What routines on matrices are made of: matrices by rows, sums over rows, and products that are taken off.
+// Uses the products of `Matmul`.
+
+/// The types of matrices that routines work on.
+protocol MatrixScalar: BinaryFloatingPoint, SIMDScalar, Codable {
+  static var scalarType: ScalarType { get }
+}
+extension Float: MatrixScalar { static var scalarType: ScalarType { .float32 } }
+extension Double: MatrixScalar { static var scalarType: ScalarType { .float64 } }
+
+/// A matrix in memory, row after row.
+struct UnsafeMatrix<T: MatrixScalar> {
+  let base: UnsafeMutablePointer<T>
+  let rows: Int
+  let columns: Int
+  /// Elements from one row to the next.
+  let step: Int
+
+  init(_ base: UnsafeMutablePointer<T>, rows: Int, columns: Int, step: Int? = nil) {
+    self.base = base
+    self.rows = rows
+    self.columns = columns
+    self.step = step ?? columns
+  }
+
+  /// A row.
+  @inline(__always)
+  subscript(row: Int) -> UnsafeMutablePointer<T> { base + row * step }
+
+  @inline(__always)
+  subscript(row: Int, column: Int) -> T {
+    get { base[row * step + column] }
+    nonmutating set { base[row * step + column] = newValue }
+  }
+
+  /// The rows and columns from these on, or these only.
+  func part(_ rows: Range<Int>, _ columns: Range<Int>) -> UnsafeMatrix {
+    UnsafeMatrix(
+      base + rows.lowerBound * step + columns.lowerBound, rows: rows.count,
+      columns: columns.count, step: step)
+  }
+
+  func fill(_ value: T) {
+    for i in 0..<rows { self[i].update(repeating: value, count: columns) }
+  }
+
+  /// Ones on the diagonal, zeros elsewhere.
+  func becomeIdentity() {
+    fill(0)
+    for i in 0..<min(rows, columns) { self[i, i] = 1 }
+  }
+
+  func assign(_ other: UnsafePointer<T>) {
+    for i in 0..<rows { self[i].update(from: other + i * columns, count: columns) }
+  }
+
+  /// Whether no element is infinite or not a number.
+  var isFinite: Bool {
+    for i in 0..<rows {
+      for j in 0..<columns where !self[i, j].isFinite { return false }
+    }
+    return true
+  }
+
+  /// Divides by the power of two that brings the largest element to about 1, so that squares neither
+  /// overflow nor vanish.
+  ///
+  /// - Returns: The number that it was divided by.
+  func scale() -> T {
+    var largest: T = 0
+    for i in 0..<rows {
+      for j in 0..<columns { largest = max(largest, abs(self[i, j])) }
+    }
+    if largest == 0 || !largest.isFinite { return 1 }
+    let factor = largest.binade
+    for i in 0..<rows {
+      for j in 0..<columns { self[i, j] /= factor }
+    }
+    return factor
+  }
+}
+
+/// The namespace of what is done with rows.
+enum MatrixRows {
+  /// Rows and columns that are worked on before the rest of the matrix is.
+  static let block = 32
+
+  /// The sum of products, in eight lanes.
+  @inline(__always)
+  static func dot<T: MatrixScalar>(
+    _ x: UnsafePointer<T>, _ y: UnsafePointer<T>, _ count: Int
+  ) -> T {
+    var (first, second) = (SIMD4<T>.zero, SIMD4<T>.zero)
+    var i = 0
+    while i + 8 <= count {
+      first += SIMD4(x[i], x[i + 1], x[i + 2], x[i + 3]) * SIMD4(y[i], y[i + 1], y[i + 2], y[i + 3])
+      second +=
+        SIMD4(x[i + 4], x[i + 5], x[i + 6], x[i + 7])
+        * SIMD4(y[i + 4], y[i + 5], y[i + 6], y[i + 7])
+      i += 8
+    }
+    let lanes = first + second
+    var sum = (lanes[0] + lanes[2]) + (lanes[1] + lanes[3])
+    while i < count {
+      sum += x[i] * y[i]
+      i += 1
+    }
+    return sum
+  }
+
+  /// Adds a multiple of a row to another.
+  @inline(__always)
+  static func add<T: MatrixScalar>(
+    _ factor: T, times x: UnsafePointer<T>, to y: UnsafeMutablePointer<T>, _ count: Int
+  ) {
+    for i in 0..<count { y[i] += factor * x[i] }
+  }
+
+  /// Turns two rows: the first becomes c x + s y, the second c y - s x.
+  @inline(__always)
+  static func rotate<T: MatrixScalar>(
+    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ c: T, _ s: T, _ count: Int
+  ) {
+    for i in 0..<count {
+      let (a, b) = (x[i], y[i])
+      x[i] = c * a + s * b
+      y[i] = c * b - s * a
+    }
+  }
+
+  /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns.
+  static func multiply<T: MatrixScalar>(
+    _ a: UnsafePointer<T>, row: Int, column: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>,
+    adding: Bool
+  ) {
+    var segment = MatmulSegment(
+      a: a, b: b.base, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
+    Matmul.run(
+      type: T.scalarType, m: c.rows, n: c.columns, segments: &segment, segmentCount: 1, c: c.base,
+      cRow: c.step, accumulate: adding)
+  }
+
+  /// Runs `body` with memory for some elements, which products may read past the end of.
+  static func withScratch<T: MatrixScalar, R>(
+    _ count: Int, _: T.Type, _ body: (UnsafeMutablePointer<T>) -> R
+  ) -> R {
+    let memory = UnsafeMutableRawPointer.allocate(
+      byteCount: count * MemoryLayout<T>.stride + StoragePool.slack, alignment: 64)
+    defer { memory.deallocate() }
+    return body(memory.bindMemory(to: T.self, capacity: count))
+  }
+}
