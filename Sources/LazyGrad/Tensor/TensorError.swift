@@ -7,6 +7,8 @@ import Synchronization
 
 /// What was wrong with a call: the operation, what it got and what it wants; or that there was no
 /// memory for its result.
+///
+/// Errors are equal if what they say is, wherever they happened.
 public struct TensorError: Error, Sendable, Equatable {
   /// Whose fault it is.
   public enum Cause: Sendable {
@@ -25,29 +27,69 @@ public struct TensorError: Error, Sendable, Equatable {
   public let message: String
   /// The shapes of the operands, where there were any.
   public internal(set) var shapes: [[Int]]
+  fileprivate let site: CallSite
 
+  /// Made where the call fails, while the program's call is on the stack.
+  @inline(never)
   init(operation: String, message: String, shapes: [[Int]] = [], cause: Cause = .misuse) {
     self.cause = cause
     self.operation = operation
     self.message = message
     self.shapes = shapes
+    site = CallSite()
+  }
+
+  /// The program's line that made the call.
+  ///
+  /// Of a value that is poisoned it is the line that poisoned it, wherever it is read. A lack of memory shows
+  /// where a value is computed, so there it is the line that read the value, or stored one, not those of the
+  /// operations that it is made of.
+  ///
+  /// Found by the program's debug information, which SwiftPM makes in debug and release builds, on Linux
+  /// with glibc. nil elsewhere, in a stripped program, and where that information is compressed or kept in
+  /// a file of its own. Where an optimised program has left the function before the call, or made one call
+  /// of several, it is the line in the caller, and nil if that isn't known either.
+  ///
+  /// - Complexity: nothing is looked for before this is read. Then it reads the part of the debug
+  ///   information that is about the file of the call, some milliseconds, in a debug build some tens of
+  ///   them; what was found for a call is kept.
+  public var location: Location? { site.location }
+
+  /// Compares what the errors say, not where they happened.
+  public static func == (a: TensorError, b: TensorError) -> Bool {
+    a.cause == b.cause && a.operation == b.operation && a.message == b.message
+      && a.shapes == b.shapes
   }
 }
 
 extension TensorError: CustomStringConvertible {
-  /// The whole message: `operation: expected, got`.
+  /// The whole message, `operation: expected, got`, without `location`: that takes its time, and errors are
+  /// printed, compared and logged often.
   public var description: String { "\(operation): \(message)" }
 }
+
+extension TensorError: CustomReflectable {
+  /// What the error says; not the way to the call, to read which takes long.
+  public var customMirror: Mirror {
+    Mirror(
+      self,
+      children: ["operation": operation, "message": message, "shapes": shapes, "cause": cause],
+      displayStyle: .struct)
+  }
+}
+
+/// The place of a call at the end of a message; nothing where it is not known.
+private func text(of site: CallSite) -> String { site.location.map { " (at \($0))" } ?? "" }
 
 /// Ends the program with a message on standard error.
 @inline(never)
 func stop(_ operation: String, _ message: @autoclosure () -> String) -> Never {
-  fatalError("LazyGrad: \(operation): \(message())")
+  fatalError("LazyGrad: \(operation): \(message())\(text(of: CallSite()))")
 }
 
 /// Ends the program with an error's message on standard error.
 private func stop(_ error: TensorError) -> Never {
-  fatalError("LazyGrad: \(error)")
+  fatalError("LazyGrad: \(error)\(text(of: error.site))")
 }
 
 /// Where a `catchingTensorErrors` scope keeps the first error.
@@ -189,7 +231,8 @@ func poisoned(_ a: Tensor, _ b: Tensor? = nil, _ c: Tensor? = nil) -> Tensor? {
 /// Inside, a call that can't be carried out (shapes that don't fit, an index out of range) gives a
 /// poisoned tensor; operations on it are poisoned without further checks, and nothing that existed
 /// before is changed by them. Where there is no memory for a value, reading it gives not-a-number, or
-/// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error.
+/// 0, and so does an `NDArray` that can't be made. Leaving the scope throws the first error, of which
+/// `TensorError.location` is the program's line that made the call.
 ///
 ///     let y = try catchingTensorErrors { matmul(a, b) + c }
 ///     let x = try catchingTensorErrors { NDArray.zeros([rows, columns]) }
