@@ -77,6 +77,12 @@ struct Deviation: Sendable {
       operation: "std", tag: "axis", reason: "nothing left to divide by: no exception"
     ) { $0.result.elements(as: Double.self).allSatisfy { !$0.isFinite } },
     Deviation(
+      operation: "std", tag: "", reason: "the gradient is 0 where the deviation is"
+    ) { outcome in
+      outcome.result.elements(as: Double.self).contains(0)
+        && outcome.gradients[0]!.allSatisfy(\.isFinite) && outcome.gradients[0]!.contains(0)
+    },
+    Deviation(
       operation: "linalg.norm", tag: "", reason: "the gradient is 0 where an element or all are"
     ) { outcome in
       zip(outcome.inputs[0], outcome.gradients[0]!).allSatisfy { x, slope in

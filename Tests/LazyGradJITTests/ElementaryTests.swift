@@ -68,6 +68,54 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
     #expect(worst.error <= bound, "at \(worst.at)")
   }
 
+  /// Pairs of numbers of all exponents, of neighbouring ones, and of special ones with everything.
+  private static func pairs<T: BinaryFloatingPoint>(_ samples: [T]) -> ([T], [T]) {
+    var random = SeededRandom(seed: 11)
+    var (x, y): ([T], [T]) = ([], [])
+    for (i, a) in samples.enumerated() {
+      x.append(a)
+      switch i % 3 {
+      case 0: y.append(samples[random.int(0...(samples.count - 1))])
+      case 1: y.append(a * T(random.uniform(-2...2)))
+      default: y.append(a.isFinite ? a * T(exp2(random.uniform(-12...12))) : 1)
+      }
+    }
+    let special: [T] = [0, -0.0, 1, -2, .infinity, -.infinity, .nan, .leastNonzeroMagnitude]
+    for a in special {
+      x += special.map { _ in a }
+      y += special
+    }
+    return (x, y)
+  }
+
+  #if arch(x86_64)
+    @Test("Error of functions of two operands", arguments: Tier.all)
+    func pairErrors(_ tier: Tier) {
+      let functions: [(Opcode, (Float80, Float80) -> Float80)] = [
+        (.hypot, { hypot($0, $1) }), (.arctan2, { atan2($0, $1) }), (.fmod, { fmod($0, $1) }),
+      ]
+      for (opcode, precise) in functions {
+        let bounds = opcode.info.function!.bounds
+        let (x, y) = Self.pairs(singles)
+        for (i, r) in apply(opcode, .float32, x, y, on: tier).enumerated() {
+          let e = error(r, precise(Float80(x[i]), Float80(y[i])))
+          if e > bounds.single + 1e-3 {
+            Issue.record("\(opcode)(\(x[i]), \(y[i])) = \(r): \(e) ULP")
+            break
+          }
+        }
+        let (u, v) = Self.pairs(doubles)
+        for (i, r) in apply(opcode, .float64, u, v, on: tier).enumerated() {
+          let e = error(r, precise(Float80(u[i]), Float80(v[i])))
+          if e > bounds.double + 1e-3 {
+            Issue.record("\(opcode)(\(u[i]), \(v[i])) = \(r): \(e) ULP")
+            break
+          }
+        }
+      }
+    }
+  #endif
+
   @Test(arguments: Tier.all)
   func specialValues(_ tier: Tier) {
     let inf = Float.infinity

@@ -88,6 +88,7 @@ private let elementwiseCases: [Case] = [
   Case(.arctan, [f64([0, 1, -inf])], f64([0, .pi / 4, -.pi / 2])),
   Case(.sinh, [f64([0, 1000, -inf])], f64([0, inf, -inf])),
   Case(.cosh, [f64([0, 1000, -inf])], f64([1, inf, inf])),
+  Case(.hypot, [f64([3, 0, -5]), f64([-4, 0, 12])], f64([5, 0, 13])),
   Case(.arctan2, [f64([0, 1, 1, 0]), f64([1, 0, -1, -1])], f64([0, .pi / 2, 3 * .pi / 4, .pi])),
   Case(.fmod, [f64([7, -7, 7, 1]), f64([4, 4, -4, 0])], f64([3, -3, 3, nan])),
   Case(.relu, [f32([-inf, -1, 0, 2, nan])], f32([0, 0, 0, 2, nan])),

@@ -36,7 +36,8 @@ extension GradientCase {
     .init(.fmod, "fmod", [[2, 3], [3]], in: 0.52...0.9) { fmod($0[0] * 3.1, $0[1]) },
     .init(.fmod, "remainder", [[3], [3]], in: 0.52...0.9) { remainder($0[0] * -3.1, $0[1]) },
     .init(.fmod, "remainder with a number", [[3]], in: both) { square(remainder($0[0], 0.4)) },
-    .init(.select, "copysign", [[3], [3]], in: both) { copysign(square($0[0]), $0[1]) },
+    // The sign has no gradient.
+    .init(.select, "copysign", [[3]], in: both) { copysign(square($0[0]), Tensor([1, -2, 0.5])) },
   ]
 
   private static let logarithmic: [GradientCase] = [
@@ -47,9 +48,9 @@ extension GradientCase {
       logaddexp($0[0] * 20, $0[1] - 25) + logaddexp($0[0], $0[1] - 700)
     },
     .init(.attach, "logaddexp2", [[2, 3], [3]], in: both) { logaddexp2($0[0], $0[1]) },
-    .init(.sqrt, "hypot", [[2, 3], [3]], in: both) { hypot($0[0], $0[1]) },
-    .init(.sqrt, "hypot of large numbers", [[3], []]) {
-      hypot($0[0] * 1e200, $0[1] * 1e200) / 1e200
+    .init(.hypot, "hypot", [[2, 3], [3]], in: both) { hypot($0[0], $0[1]) },
+    .init(.hypot, "hypot of large numbers", [[3], []]) {
+      hypot($0[0] * 1e30, $0[1] * 1e30) / 1e30
     },
   ]
 

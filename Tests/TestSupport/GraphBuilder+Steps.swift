@@ -67,7 +67,8 @@ extension GraphBuilder {
 
   private func stepBinary() {
     let opcodes: [Opcode] = [
-      .add, .add, .sub, .mul, .mul, .div, .maximum, .minimum, .fmod, .arctan2, .pow,
+      .add, .add, .sub, .mul, .mul, .div, .maximum, .minimum, .fmod, .arctan2, .hypot,
+      .pow,
     ]
     let a = chooseFloat()
     let opcode = random.pick(prefersExact ? opcodes.dropLast(2) : opcodes[...])

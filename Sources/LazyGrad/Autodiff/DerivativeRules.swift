@@ -43,6 +43,7 @@ package enum DerivativeRules {
     case .sinh: vjp?.sinh()
     case .cosh: vjp?.cosh()
     case .arctan2: vjp?.arctan2()
+    case .hypot: vjp?.hypot()
     case .fmod: vjp?.fmod()
     case .add: vjp?.add()
     case .sub: vjp?.sub()

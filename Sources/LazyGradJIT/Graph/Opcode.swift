@@ -39,7 +39,7 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case prod
   // Elementwise: elementary functions of one operand, and of two.
   case exp2, log2, log10, tan, arcsin, arccos, arctan, sinh, cosh
-  case arctan2, fmod
+  case arctan2, hypot, fmod
   // Scans along one axis, which the attribute names.
   case cumsum, cumprod
   /// A routine on matrices, which the attribute names; all of its results in one value. Derivatives are
@@ -218,6 +218,10 @@ extension Opcode {
       return row(
         "arctan2", 2, .elementwise, .floating, expensive: true, a: [.a, .b], b: [.a, .b],
         rounding: .fused, function: Arctan2.self)
+    case .hypot:
+      return row(
+        "hypot", 2, .elementwise, .floating, expensive: true, a: [.a, .output], b: [.b, .output],
+        rounding: .fused, function: Hypotenuse.self)
     case .fmod:
       return row(
         "fmod", 2, .elementwise, .floating, expensive: true, b: [.a, .b, .output],

@@ -66,6 +66,7 @@ FUNCTIONS = {
 FUNCTIONS2 = {
     "pow": lambda x, y: x ** y,
     "arctan2": mp.atan2,
+    "hypot": mp.hypot,
     "fmod": lambda x, y: mp.mpf(math.fmod(float(x), float(y))),
 }
 
@@ -288,5 +289,14 @@ for kind, (digits, smallest, largest, _, _) in TYPES.items():
         add("fmod", kind, random.choice([1, -1]) * y, random.choice([1, -1]) * x)
         a, b = random.uniform(-100, 100), random.uniform(-3, 3)
         add("fmod", kind, rounded(a, kind), rounded(b, kind))
+
+# Lengths of vectors of all sizes and of alike components.
+for kind, (digits, smallest, largest, _, _) in TYPES.items():
+    for _ in range(150):
+        x = rounded(random.uniform(1, 2) * 2.0 ** random.randint(smallest, largest), kind)
+        y = rounded(x * 2.0 ** random.uniform(-20, 20), kind)
+        add("hypot", kind, x, rounded(x * random.uniform(-1, 1), kind))
+        if math.isfinite(y):
+            add("hypot", kind, y, -x)
 
 print("\n".join(lines))
