@@ -28,7 +28,14 @@ enum OperationTable {
   typealias Call = @Sendable (OperationCall) -> Tensor?
 
   private static func unary(_ f: @escaping @Sendable (Tensor) -> Tensor) -> Call {
-    { $0.options.keys.isEmpty ? f($0.x) : nil }
+    { call in
+      if call.options.keys.isEmpty { return f(call.x) }
+      // MyGrad's `dtype=` is a cast of the operand here.
+      guard Set(call.options.keys) == ["dtype"], call.options["dtype"].string == "float32" else {
+        return nil
+      }
+      return f(call.x.cast(to: .float32))
+    }
   }
 
   private static func binary(_ f: @escaping @Sendable (Tensor, Tensor) -> Tensor) -> Call {
@@ -58,6 +65,39 @@ enum OperationTable {
   static let calls: [String: Call] =
     functions.merging(others) { function, _ in function }
     .merging(arrangements) { function, _ in function }
+    .merging(stored) { plain, stored in { stored($0) ?? plain($0) } }
+
+  /// With `where=` and `out=`.
+  private static let stored: [String: Call] = [
+    "exp": masked { exp($0[0], where: $1, out: $2) },
+    "sqrt": masked { sqrt($0[0], where: $1, out: $2) },
+    "negative": masked { negative($0[0], where: $1, out: $2) },
+    "sin": masked { sin($0[0], where: $1, out: $2) },
+    "add": masked { add($0[0], $0[1], where: $1, out: $2) },
+    "subtract": masked { subtract($0[0], $0[1], where: $1, out: $2) },
+    "multiply": masked { multiply($0[0], $0[1], where: $1, out: $2) },
+    "divide": masked { divide($0[0], $0[1], where: $1, out: $2) },
+    "power": masked { power($0[0], $0[1], where: $1, out: $2) },
+    "maximum": masked { maximum($0[0], $0[1], where: $1, out: $2) },
+    "minimum": masked { minimum($0[0], $0[1], where: $1, out: $2) },
+    "arctan2": masked { arctan2($0[0], $0[1], where: $1, out: $2) },
+    "logaddexp": masked { logaddexp($0[0], $0[1], where: $1, out: $2) },
+    "logaddexp2": masked { logaddexp2($0[0], $0[1], where: $1, out: $2) },
+  ]
+
+  private static func masked(
+    _ f: @escaping @Sendable ([Tensor], Tensor, NDArray) -> Tensor
+  ) -> Call {
+    { call in
+      guard let mask = call.array("where"), let target = call.options["out"].string else {
+        return nil
+      }
+      let shape = call.x.shape
+      return f(
+        call.inputs, Tensor(mask, constant: true),
+        target == "zeros_like(0)" ? NDArray.zeros(shape) : NDArray.ones(shape))
+    }
+  }
 
   private static let arrangements: [String: Call] = [
     "swapaxes": { call in
@@ -248,6 +288,10 @@ enum OperationTable {
     case "x**x": x ** x
     case "maximum(x,x)": maximum(x, x)
     case "x@x": matmul(x, x)
+    case "(x*2+x)*x": (x * 2 + x) * x
+    case "x@x.T": matmul(x, x.T)
+    case "concat(x,x)": concatenate([x, x])
+    case "x*x[::-1]": x * x.flipped(axis: 0)
     default: nil
     }
   }

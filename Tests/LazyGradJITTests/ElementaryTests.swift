@@ -69,7 +69,7 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
   }
 
   /// Pairs of numbers of all exponents, of neighbouring ones, and of special ones with everything.
-  private static func pairs<T: BinaryFloatingPoint>(_ samples: [T]) -> ([T], [T]) {
+  static func pairs<T: BinaryFloatingPoint>(_ samples: [T]) -> ([T], [T]) {
     var random = SeededRandom(seed: 11)
     var (x, y): ([T], [T]) = ([], [])
     for (i, a) in samples.enumerated() {

@@ -21,6 +21,18 @@ extension GradientCase {
       batchNorm($0[0], gamma: $0[1], beta: $0[2], eps: 0.1)
     },
     .init(.div, "batchNorm of more axes", [[2, 2, 3]], in: both) { batchNorm($0[0], eps: 0.1) },
+    .init(.div, "layerNorm", [[2, 3], [3], [3]], in: both) {
+      layerNorm($0[0], gamma: $0[1], beta: $0[2], eps: 0.1)
+    },
+    .init(.gatherRows, "embedding", [[3, 2]], in: both) {
+      square(embedding(Tensor([[0, 2], [-1, 0]], constant: true), $0[0]))
+    },
+    .init(
+      .matmul, "lstm", [[2, 1, 2], [2, 8], [2, 8], [8], [1, 2], [1, 2]], in: both
+    ) { x in
+      let (states, memory) = lstm(x[0], x[1], x[2] * 0.5, x[3], h0: x[4], c0: x[5])
+      return concatenate([states.flattened(), memory.flattened()])
+    },
     .init(
       .matmul, "gru", [[2, 1, 2], [2, 2], [2, 2], [2], [1, 2]], in: both
     ) { x in

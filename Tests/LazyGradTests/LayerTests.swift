@@ -1,5 +1,6 @@
 // Convolutions, pooling, batch normalisation and the gated recurrent unit: values, windows, errors.
 
+import Foundation
 import LazyGrad
 import Testing
 
@@ -139,6 +140,69 @@ struct LayerTests {
     #expect(constant.elements(as: Double.self) == [0, 0])
   }
 
+  @Test("Layer normalisation")
+  func normalisesLayers() {
+    let x = values([3, 2, 4])
+    let y = layerNorm(x, eps: 1e-9)
+    #expect(y.mean(axis: -1).elements(as: Double.self).allSatisfy { Swift.abs($0) < 1e-14 })
+    let squares = square(y).mean(axis: -1).elements(as: Double.self)
+    #expect(squares.allSatisfy { Swift.abs($0 - 1) < 1e-8 })
+    let (gamma, beta) = (Tensor([2.0, 3, 4, 5]), Tensor([1.0, -1, 0, 2]))
+    let z = layerNorm(x, gamma: gamma, beta: beta, eps: 1e-9)
+    #expect(z.elements(as: Double.self) == (y * gamma + beta).elements(as: Double.self))
+    #expect(layerNorm(values([0, 3])).shape == [0, 3])
+  }
+
+  @Test("Rows of a table")
+  func embeds() {
+    let table = values([4, 3])
+    let y = embedding(Tensor([[1, -1], [1, 0]], constant: true), table)
+    #expect(y.shape == [2, 2, 3])
+    #expect(y[0, 1].elements(as: Double.self) == table[3].elements(as: Double.self))
+    y.sum().backward()
+    #expect(table.gradient[.all, 0].elements(as: Double.self) == [1, 2, 0, 1])
+  }
+
+  @Test("A long short-term memory is its formula, number by number")
+  func remembers() {
+    let (steps, samples, features, width) = (3, 2, 4, 3)
+    let x = values([steps, samples, features])
+    let (w, u) = (values([features, 4 * width], 1), values([width, 4 * width], 2) * 0.4)
+    let b = values([4 * width], 3)
+    let (h0, c0) = (values([samples, width], 4), values([samples, width], 5))
+    let (states, memory) = lstm(x, w, u, b, h0: h0, c0: c0)
+    #expect(states.shape == [steps + 1, samples, width] && memory.shape == [samples, width])
+    func sigma(_ x: Double) -> Double { 1 / (1 + Foundation.exp(-x)) }
+    var (h, c) = ([[Double]](), [[Double]]())
+    for n in 0..<samples {
+      h.append(h0[n].elements(as: Double.self))
+      c.append(c0[n].elements(as: Double.self))
+    }
+    let (wx, ux) = (w.elements(as: Double.self), u.elements(as: Double.self))
+    for t in 0..<steps {
+      for n in 0..<samples {
+        let input = x[t, n].elements(as: Double.self)
+        let old = h[n]
+        func gate(_ k: Int, _ d: Int) -> Double {
+          let column = k * width + d
+          let fromInput = (0..<features).reduce(0) { $0 + input[$1] * wx[$1 * 4 * width + column] }
+          let fromState = (0..<width).reduce(0) { $0 + old[$1] * ux[$1 * 4 * width + column] }
+          return fromInput + fromState + b.elements(as: Double.self)[column]
+        }
+        for d in 0..<width {
+          let content = Foundation.tanh(gate(2, d))
+          c[n][d] = sigma(gate(1, d)) * c[n][d] + sigma(gate(0, d)) * content
+          h[n][d] = sigma(gate(3, d)) * Foundation.tanh(c[n][d])
+        }
+        let found = states[t + 1, n].elements(as: Double.self)
+        #expect(zip(found, h[n]).allSatisfy { Swift.abs($0 - $1) < 1e-14 })
+      }
+    }
+    let last = memory.elements(as: Double.self)
+    #expect(zip(last, c.joined()).allSatisfy { Swift.abs($0 - $1) < 1e-14 })
+    #expect(lstm(x, w, u, b).states[0].elements(as: Double.self).allSatisfy { $0 == 0 })
+  }
+
   @Test("A gated recurrent unit is its formula")
   func recurrent() {
     let x = values([3, 2, 4])
@@ -164,7 +228,7 @@ struct LayerTests {
     #expect(abs(run(nil)[0]).max().item() == 0)
   }
 
-  @Test("What is wrong is said", arguments: 0..<14)
+  @Test("What is wrong is said", arguments: 0..<20)
   func errors(_ k: Int) {
     let (x, f) = (values([1, 2, 5]), values([3, 2, 2]))
     let w = values([2, 3])
@@ -182,6 +246,11 @@ struct LayerTests {
       ("maxPool", { maxPool(x, [2], stride: 2) }),
       ("batchNorm", { batchNorm(values([3]), eps: 1) }),
       ("batchNorm", { batchNorm(x, gamma: values([3]), eps: 1) }),
+      ("layerNorm", { layerNorm(values([])) }), ("layerNorm", { layerNorm(x, beta: w) }),
+      ("embedding", { embedding(w, w) }),
+      ("lstm", { lstm(x, w, w, w).states }),
+      ("lstm", { lstm(x, values([5, 8]), values([3, 8]), values([8])).memory }),
+      ("lstm", { lstm(x, values([5, 8]), values([2, 8]), values([8]), c0: w).states }),
     ]
     let error = #expect(throws: TensorError.self) { try catchingTensorErrors(calls[k].1) }
     #expect(error?.operation == calls[k].0)

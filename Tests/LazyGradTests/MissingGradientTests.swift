@@ -48,6 +48,7 @@ import Testing
     (noAutodiff { other * 2 } * w).sum().backward()
     #expect(message { _ = other.gradient }.contains("only through noAutodiff"))
     let inside = noAutodiff { other * 2 }
+    // Said for sure while its record is there, which a full window ends.
     #expect(message { _ = inside.gradient }.contains("made inside noAutodiff"))
     inside.backward()
     #expect(inside.gradient.item() == 1)

@@ -129,7 +129,8 @@ extension Tensor {
     case .unreached where Differentiation.hasRun.load(ordering: .relaxed):
       return
         "no backward pass has reached the tensor: what was differentiated does not depend on it,"
-        + " or only through noAutodiff or a cleared graph, or is a constant"
+        + " or only through noAutodiff or a cleared graph, or is a constant; or the tensor was made"
+        + " inside noAutodiff and evaluated"
     case .untracked, .unreached: return "no backward pass has been run yet"
     }
   }

@@ -126,6 +126,52 @@ public func batchNorm(
   return result
 }
 
+/// Brings the elements along the last axis to mean 0 and variance 1, for each place before it alone (Ba, Kiros
+/// and Hinton, Layer Normalization, 2016).
+///
+/// Options:
+/// - `x`: Of shape `[..., C]`. Integers and bools give float64.
+/// - `gamma`: What each of the C elements is multiplied by then, of shape `[C]`.
+/// - `beta`: What is added to each at the end, of shape `[C]`.
+/// - `eps`: Added to the variance, which is divided by the number of elements.
+/// - Returns: In the shape of `x`.
+/// - Complexity: records two reductions and a few operations on elements.
+public func layerNorm(
+  _ x: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil, eps: Double = 1e-5
+) -> Tensor {
+  if let poison = poisoned(x, gamma, beta) { return poison }
+  guard let width = x.shape.last else {
+    return fail("layerNorm", "expected at least one axis, [..., C], got a scalar", [x])
+  }
+  for parameter in [gamma, beta].compactMap({ $0 }) where parameter.shape != [width] {
+    return fail(
+      "layerNorm", "expected gamma and beta of shape [\(width)], got \(parameter.shape)",
+      [x, parameter])
+  }
+  let centred = x - x.mean(axis: -1, keepDims: true)
+  let variance = square(centred).mean(axis: -1, keepDims: true)
+  var result = centred / sqrt(variance + eps)
+  if let gamma { result = result * gamma }
+  if let beta { result = result + beta }
+  return result
+}
+
+/// The rows of a table that whole numbers name: vectors of words, for instance.
+///
+/// - Parameters:
+///   - indices: Whole numbers of any shape; negative ones count from the end.
+///   - table: Of shape `[rows, ...]`.
+/// - Returns: Of the shape of the indices and behind it that of a row. The gradient of a row that is named
+///   several times is the sum.
+/// - Complexity: reads the indices, which evaluates them; records one node.
+public func embedding(_ indices: Tensor, _ table: Tensor) -> Tensor {
+  if let poison = poisoned(indices, table) { return poison }
+  if indices.dtype.isFloating || indices.dtype == .bool {
+    return fail("embedding", "expected whole numbers as indices, got \(indices.dtype)", [indices])
+  }
+  return table.takeRows(indices.array)
+}
+
 // MARK: - Windows
 
 /// Windows over some axes: how many there are, and how they lie.

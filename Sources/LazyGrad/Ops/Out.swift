@@ -1,183 +1,258 @@
-// The forms of operations that store their result in a tensor or an array that exists: MyGrad's `out=`.
+// The forms of operations that store their result in a tensor or an array that exists: MyGrad's `out=`, and
+// where a mask holds only: `where=`.
 // What that means is said, and done, in TensorOutput.swift.
 
-/// `exp(x)`, stored in `out`.
+/// `exp(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func exp(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("exp", [x]) { exp(x) }
+public func exp(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("exp", [x], where: mask) { exp($0[0]) }
 }
-/// `expm1(x)`, stored in `out`.
+/// `expm1(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func expm1(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("expm1", [x]) { expm1(x) }
+public func expm1(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("expm1", [x], where: mask) { expm1($0[0]) }
 }
-/// `log(x)`, stored in `out`.
+/// `log(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func log(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("log", [x]) { log(x) }
+public func log(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("log", [x], where: mask) { log($0[0]) }
 }
-/// `log1p(x)`, stored in `out`.
+/// `log1p(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func log1p(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("log1p", [x]) { log1p(x) }
+public func log1p(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("log1p", [x], where: mask) { log1p($0[0]) }
 }
-/// `cbrt(x)`, stored in `out`.
+/// `cbrt(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func cbrt(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("cbrt", [x]) { cbrt(x) }
+public func cbrt(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("cbrt", [x], where: mask) { cbrt($0[0]) }
 }
-/// `exp2(x)`, stored in `out`.
+/// `exp2(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func exp2(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("exp2", [x]) { exp2(x) }
+public func exp2(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("exp2", [x], where: mask) { exp2($0[0]) }
 }
-/// `log2(x)`, stored in `out`.
+/// `log2(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func log2(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("log2", [x]) { log2(x) }
+public func log2(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("log2", [x], where: mask) { log2($0[0]) }
 }
-/// `log10(x)`, stored in `out`.
+/// `log10(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func log10(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("log10", [x]) { log10(x) }
+public func log10(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("log10", [x], where: mask) { log10($0[0]) }
 }
-/// `tan(x)`, stored in `out`.
+/// `tan(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func tan(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("tan", [x]) { tan(x) }
+public func tan(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("tan", [x], where: mask) { tan($0[0]) }
 }
-/// `arcsin(x)`, stored in `out`.
+/// `arcsin(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arcsin(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arcsin", [x]) { arcsin(x) }
+public func arcsin(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arcsin", [x], where: mask) { arcsin($0[0]) }
 }
-/// `arccos(x)`, stored in `out`.
+/// `arccos(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arccos(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arccos", [x]) { arccos(x) }
+public func arccos(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arccos", [x], where: mask) { arccos($0[0]) }
 }
-/// `arctan(x)`, stored in `out`.
+/// `arctan(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arctan(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arctan", [x]) { arctan(x) }
+public func arctan(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arctan", [x], where: mask) { arctan($0[0]) }
 }
-/// `arcsinh(x)`, stored in `out`.
+/// `arcsinh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arcsinh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arcsinh", [x]) { arcsinh(x) }
+public func arcsinh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arcsinh", [x], where: mask) { arcsinh($0[0]) }
 }
-/// `arccosh(x)`, stored in `out`.
+/// `arccosh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arccosh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arccosh", [x]) { arccosh(x) }
+public func arccosh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arccosh", [x], where: mask) { arccosh($0[0]) }
 }
-/// `arctanh(x)`, stored in `out`.
+/// `arctanh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arctanh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arctanh", [x]) { arctanh(x) }
+public func arctanh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arctanh", [x], where: mask) { arctanh($0[0]) }
 }
-/// `sinh(x)`, stored in `out`.
+/// `sinh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func sinh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("sinh", [x]) { sinh(x) }
+public func sinh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("sinh", [x], where: mask) { sinh($0[0]) }
 }
-/// `cosh(x)`, stored in `out`.
+/// `cosh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func cosh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("cosh", [x]) { cosh(x) }
+public func cosh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("cosh", [x], where: mask) { cosh($0[0]) }
 }
-/// `sin(x)`, stored in `out`.
+/// `sin(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func sin(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("sin", [x]) { sin(x) }
+public func sin(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("sin", [x], where: mask) { sin($0[0]) }
 }
-/// `cos(x)`, stored in `out`.
+/// `cos(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func cos(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("cos", [x]) { cos(x) }
+public func cos(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("cos", [x], where: mask) { cos($0[0]) }
 }
-/// `tanh(x)`, stored in `out`.
+/// `tanh(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func tanh(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("tanh", [x]) { tanh(x) }
+public func tanh(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("tanh", [x], where: mask) { tanh($0[0]) }
 }
-/// `sqrt(x)`, stored in `out`.
+/// `sqrt(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func sqrt(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("sqrt", [x]) { sqrt(x) }
+public func sqrt(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("sqrt", [x], where: mask) { sqrt($0[0]) }
 }
-/// `square(x)`, stored in `out`.
+/// `square(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func square(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("square", [x]) { square(x) }
+public func square(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("square", [x], where: mask) { square($0[0]) }
 }
-/// `reciprocal(x)`, stored in `out`.
+/// `reciprocal(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func reciprocal(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("reciprocal", [x]) { reciprocal(x) }
+public func reciprocal(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("reciprocal", [x], where: mask) { reciprocal($0[0]) }
 }
-/// `abs(x)`, stored in `out`.
+/// `abs(x)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func abs(_ x: Tensor, out: some TensorOutput) -> Tensor { out._store("abs", [x]) { abs(x) } }
-/// `-x`, stored in `out`.
-@discardableResult
-public func negative(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("negative", [x]) { -x }
+public func abs(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("abs", [x], where: mask) { abs($0[0]) }
 }
-/// `+x`, stored in `out`.
+/// `-x`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func positive(_ x: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("positive", [x]) { +x }
+public func negative(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("negative", [x], where: mask) { -$0[0] }
 }
-/// `a + b`, stored in `out`.
+/// `+x`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func add(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("add", [a, b]) { a + b }
+public func positive(
+  _ x: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("positive", [x], where: mask) { +$0[0] }
 }
-/// `a - b`, stored in `out`.
+/// `a + b`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func subtract(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("subtract", [a, b]) { a - b }
+public func add(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("add", [a, b], where: mask) { $0[0] + $0[1] }
 }
-/// `a * b`, stored in `out`.
+/// `a - b`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func multiply(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("multiply", [a, b]) { a * b }
+public func subtract(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("subtract", [a, b], where: mask) { $0[0] - $0[1] }
 }
-/// `a / b`, stored in `out`.
+/// `a * b`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func divide(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("divide", [a, b]) { a / b }
+public func multiply(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("multiply", [a, b], where: mask) { $0[0] * $0[1] }
 }
-/// `a ** b`, stored in `out`.
+/// `a / b`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func power(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("power", [a, b]) { a ** b }
+public func divide(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("divide", [a, b], where: mask) { $0[0] / $0[1] }
 }
-/// `maximum(a, b)`, stored in `out`.
+/// `a ** b`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func maximum(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("maximum", [a, b]) { maximum(a, b) }
+public func power(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("power", [a, b], where: mask) { $0[0] ** $0[1] }
 }
-/// `minimum(a, b)`, stored in `out`.
+/// `maximum(a, b)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func minimum(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("minimum", [a, b]) { minimum(a, b) }
+public func maximum(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("maximum", [a, b], where: mask) { maximum($0[0], $0[1]) }
 }
-/// `arctan2(a, b)`, stored in `out`.
+/// `minimum(a, b)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func arctan2(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("arctan2", [a, b]) { arctan2(a, b) }
+public func minimum(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("minimum", [a, b], where: mask) { minimum($0[0], $0[1]) }
 }
-/// `logaddexp(a, b)`, stored in `out`.
+/// `arctan2(a, b)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func logaddexp(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("logaddexp", [a, b]) { logaddexp(a, b) }
+public func arctan2(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("arctan2", [a, b], where: mask) { arctan2($0[0], $0[1]) }
 }
-/// `logaddexp2(a, b)`, stored in `out`.
+/// `logaddexp(a, b)`, stored in `out` where `mask` holds, or everywhere.
 @discardableResult
-public func logaddexp2(_ a: Tensor, _ b: Tensor, out: some TensorOutput) -> Tensor {
-  out._store("logaddexp2", [a, b]) { logaddexp2(a, b) }
+public func logaddexp(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("logaddexp", [a, b], where: mask) { logaddexp($0[0], $0[1]) }
+}
+/// `logaddexp2(a, b)`, stored in `out` where `mask` holds, or everywhere.
+@discardableResult
+public func logaddexp2(
+  _ a: Tensor, _ b: Tensor, where mask: Tensor? = nil, out: some TensorOutput
+) -> Tensor {
+  out._store("logaddexp2", [a, b], where: mask) { logaddexp2($0[0], $0[1]) }
 }
 /// `matmul(a, b)`, stored in `out`.
 @discardableResult
@@ -196,11 +271,12 @@ public func stack(_ tensors: [Tensor], axis: Int = 0, out: some TensorOutput) ->
 }
 
 extension Tensor {
-  /// `clip(lower, upper)`, stored in `out`.
+  /// `clip(lower, upper)`, stored in `out` where `mask` holds, or everywhere.
   @discardableResult
   public func clip(
-    _ lower: (any TensorScalar)?, _ upper: (any TensorScalar)?, out: some TensorOutput
+    _ lower: (any TensorScalar)?, _ upper: (any TensorScalar)?, where mask: Tensor? = nil,
+    out: some TensorOutput
   ) -> Tensor {
-    out._store("clip", [self]) { clip(lower, upper) }
+    out._store("clip", [self], where: mask) { $0[0].clip(lower, upper) }
   }
 }

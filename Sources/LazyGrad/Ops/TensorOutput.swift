@@ -17,6 +17,9 @@ internal import LazyGradJIT
 ///   array's memory, which gradients flow through, and which the memory guard locks the array for as
 ///   long as the graph lives. Until then the graph also keeps the result as it was computed.
 ///
+/// With a mask of bools, `exp(x, where: mask, out: buffer)`, elements at which it does not hold are left as they
+/// are, and no gradient goes through them: exactly 0 arrives, whatever the function's slope is there.
+///
 /// The shape of a result must broadcast to that of the target; where parts are put together
 /// (`concatenate`, `stack`, `matmul`) it must be the same. Its type must be of the target's kind or a
 /// lower one: a float64 result goes into a float32 array, but not into one of integers. A target may be
@@ -30,6 +33,8 @@ public protocol TensorOutput: AnyObject {
   var shape: [Int] { get }
   /// The type of the elements.
   var dtype: DType { get }
+  /// What is there before something is stored, for the elements that keep it.
+  var _before: Tensor { get }
   /// Stores what `result` records, an operation on `operands`, and gives the tensor that holds it.
   func _store(
     _ operation: String, _ operands: [Tensor], fillsExactly: Bool, _ result: () -> Tensor
@@ -58,13 +63,32 @@ extension TensorOutput {
     return nil
   }
 
-  /// For operations whose result may be broadcast to the target's shape.
-  func _store(_ operation: String, _ operands: [Tensor], _ result: () -> Tensor) -> Tensor {
-    _store(operation, operands, fillsExactly: false, result)
+  /// For operations on elements, whose result may be broadcast to the target's shape, and of which a mask may
+  /// leave elements out.
+  func _store(
+    _ operation: String, _ operands: [Tensor], where mask: Tensor?, _ result: ([Tensor]) -> Tensor
+  ) -> Tensor {
+    guard let mask else {
+      return _store(operation, operands, fillsExactly: false) { result(operands) }
+    }
+    if let poison = poisoned(mask) { return poison }
+    if mask.dtype != .bool {
+      return fail(operation, "expected a mask of bools for where:, got \(mask.dtype)", [mask])
+    }
+    return _store(operation, operands + [mask], fillsExactly: false) {
+      // Whatever the gradient is where the mask does not hold, this choice of equal values makes it 0.
+      let gated = operands.map { x in
+        x.isConstant ? x : `where`(mask, x, Scope.untracked { +x })
+      }
+      return `where`(mask, result(gated), _before)
+    }
   }
 }
 
 extension Tensor: TensorOutput {
+  /// The tensor itself.
+  public var _before: Tensor { self }
+
   /// An update in place.
   public func _store(
     _ operation: String, _ operands: [Tensor], fillsExactly: Bool, _ result: () -> Tensor
@@ -77,6 +101,9 @@ extension Tensor: TensorOutput {
 }
 
 extension NDArray: TensorOutput {
+  /// A tensor of a copy.
+  public var _before: Tensor { Tensor(self, constant: true) }
+
   /// A write, and a tensor over what was written.
   public func _store(
     _ operation: String, _ operands: [Tensor], fillsExactly: Bool, _ result: () -> Tensor
