@@ -80,11 +80,18 @@ public func glu(_ x: Tensor, axis: Int = -1) -> Tensor {
 }
 
 /// The sum of two or more tensors that broadcast together.
-public func addSequence(_ tensors: Tensor...) -> Tensor { inPairs("addSequence", tensors, +) }
+public func addSequence(_ tensors: Tensor...) -> Tensor { addSequence(tensors) }
+
+/// The sum of a list of two or more tensors that broadcast together.
+public func addSequence(_ tensors: [Tensor]) -> Tensor { inPairs("addSequence", tensors, +) }
 
 /// The product of two or more tensors that broadcast together. The gradient of one is the product of the
 /// others, also where that one is zero.
-public func multiplySequence(_ tensors: Tensor...) -> Tensor {
+public func multiplySequence(_ tensors: Tensor...) -> Tensor { multiplySequence(tensors) }
+
+/// The product of a list of two or more tensors that broadcast together, with the gradients that it has for
+/// tensors one after the other.
+public func multiplySequence(_ tensors: [Tensor]) -> Tensor {
   inPairs("multiplySequence", tensors, *)
 }
 
