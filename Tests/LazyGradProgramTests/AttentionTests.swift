@@ -1,5 +1,5 @@
-// Multi-head self-attention, each word looking at those before it, forward and backward: once by einsum, once
-// by transposes and products of batches.
+// Multi-head self-attention, each word looking at itself and those before it, forward and backward:
+// once by einsum, once by transposes and products of batches.
 
 import LazyGrad
 import Testing

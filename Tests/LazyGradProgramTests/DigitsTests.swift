@@ -28,11 +28,11 @@ private func pictures(of labels: [Int], _ noise: inout Noise) -> Tensor {
     let labels = (0..<300).map { $0 % 10 }
     let (x, y) = (pictures(of: labels, &noise), NDArray(labels))
 
-    var parameters = [
+    let parameters = [
       Tensor(noise.array(64, 32, scale: 0.2)), Tensor.zeros([32]),
       Tensor(noise.array(32, 10, scale: 0.2)), Tensor.zeros([10]),
     ]
-    var velocities = parameters.map { Tensor.zeros(like: $0, constant: true) }
+    let velocities = parameters.map { Tensor.zeros(like: $0, constant: true) }
     func scores(_ x: Tensor) -> Tensor {
       let hidden = relu(matmul(x, parameters[0]) + parameters[1])
       return matmul(hidden, parameters[2]) + parameters[3]
@@ -46,9 +46,9 @@ private func pictures(of labels: [Int], _ noise: inout Noise) -> Tensor {
         loss = softmaxCrossEntropy(scores(x[batch]), y[batch])
         loss.backward()
         noAutodiff {
-          for i in parameters.indices {
-            velocities[i] = 0.9 * velocities[i] - 0.1 * parameters[i].gradient
-            parameters[i] += velocities[i]
+          for (parameter, velocity) in zip(parameters, velocities) {
+            velocity.assign(0.9 * velocity - 0.1 * parameter.gradient)
+            parameter += velocity
           }
         }
         eval(parameters + velocities)

@@ -1,5 +1,5 @@
-// What the programs share: the numbers that Fixtures/generate.py computed with NumPy and JAX, and the formula
-// that makes data and first weights there and here.
+// What the programs share: the numbers that Fixtures/generate.py computed with NumPy and JAX, and the
+// formula that makes data and first weights there and here.
 
 import Foundation
 import LazyGrad
@@ -27,8 +27,8 @@ struct Fixture {
     return NDArray(result.values, shape: result.shape)
   }
 
-  /// Expects a tensor's shape to be that of a result, and each element to be within 1e-8 of the result's
-  /// largest.
+  /// Expects a tensor's shape to be that of a result, and its elements to be off by at most 1e-8 of the
+  /// result's largest element.
   func expect(
     _ tensor: Tensor, _ name: String, sourceLocation: SourceLocation = #_sourceLocation
   ) throws {

@@ -23,9 +23,8 @@ private struct GaussianProcess {
   var loss: Tensor {
     let covariance = covariance
     let residual = triangularSolve(cholesky(covariance), y)
-    return 0.5
-      * (dot(residual, residual) + logDeterminant(covariance).logarithm
-        + Double(x.count) * log(2 * Double.pi))
+    let volume = logDeterminant(covariance).logarithm + Double(x.count) * log(2 * Double.pi)
+    return 0.5 * (dot(residual, residual) + volume)
   }
 
   func predict(_ points: Tensor) -> (mean: Tensor, deviation: Tensor) {
@@ -47,7 +46,7 @@ private struct GaussianProcess {
     for _ in 0..<100 {
       let loss = process.loss
       loss.backward()
-      noAutodiff { logs.assign(logs - 0.02 * logs.gradient) }
+      noAutodiff { logs -= 0.02 * logs.gradient }
       eval(logs)
       losses.append(loss.item())
     }

@@ -1,4 +1,5 @@
-// A Kalman filter follows a moving point by noisy measurements, and finds out by gradients how noisy they are.
+// A Kalman filter follows a moving point by noisy measurements, and finds out by gradients how noisy
+// they are.
 
 import Foundation
 import LazyGrad
@@ -40,10 +41,8 @@ private struct Tracker {
       covariance = matmul(one - matmul(gain, see), covariance)
       states.append(state)
 
-      likelihood -=
-        0.5
-        * (dot(surprise, solve(spread, surprise)) + logDeterminant(spread).logarithm
-          + 2 * log(2 * Double.pi))
+      let distance = dot(surprise, solve(spread, surprise))
+      likelihood -= 0.5 * (distance + logDeterminant(spread).logarithm + 2 * log(2 * Double.pi))
     }
     return (stack(states), covariance, likelihood)
   }
@@ -61,7 +60,7 @@ private struct Tracker {
     for _ in 0..<40 {
       let likelihood = tracker.run(measured).likelihood
       likelihood.backward()
-      noAutodiff { tracker.logs.assign(tracker.logs + 0.02 * tracker.logs.gradient) }
+      noAutodiff { tracker.logs += 0.02 * tracker.logs.gradient }
       eval(tracker.logs, likelihood)
       likelihoods.append(likelihood.item())
     }

@@ -1,5 +1,5 @@
-// Meta-learning (MAML): weights from which one step of gradient descent on five points learns a new sine. The
-// outer gradient is that of a computation with a gradient in it.
+// Meta-learning (MAML): weights from which one step of gradient descent on five points learns a new
+// sine. The outer gradient is that of a computation with a gradient in it.
 
 import LazyGrad
 import Testing
@@ -30,7 +30,7 @@ private struct Sine {
 @Suite struct MetaLearningTests {
   @Test func learnsToLearn() throws {
     var noise = Noise(6)
-    var weights = [
+    let weights = [
       Tensor(noise.array(1, 16)), Tensor(noise.array(16)),
       Tensor(noise.array(16, 1, scale: 0.5)), Tensor.zeros([1]),
     ]
@@ -45,7 +45,7 @@ private struct Sine {
     for _ in 0..<100 {
       let loss = loss()
       let step = gradients(of: loss, withRespectTo: weights)
-      noAutodiff { for i in weights.indices { weights[i] -= 0.05 * step[i] } }
+      noAutodiff { for (weight, gradient) in zip(weights, step) { weight -= 0.05 * gradient } }
       eval(weights)
       losses.append(loss.item())
     }

@@ -1,4 +1,5 @@
-// A pendulum with friction: gravity and friction are found by differentiating through the steps of time.
+// A pendulum with friction: gravity and friction are found by differentiating through the steps of
+// time.
 
 import LazyGrad
 import Testing
@@ -30,7 +31,7 @@ private func swing(_ parameters: Tensor, steps: Int, dt: Double) -> Tensor {
     let seen = swing(truth, steps: 100, dt: 0.05).detached() + noise.array(100, scale: 0.02)
     let rates = Tensor([1.0, 0.05], constant: true)
 
-    var parameters = Tensor([9.0, 0.1])
+    let parameters = Tensor([9.0, 0.1])
     func loss() -> Tensor { square(swing(parameters, steps: 100, dt: 0.05) - seen).mean() }
     let gradient = gradients(of: loss(), withRespectTo: [parameters])[0]
 

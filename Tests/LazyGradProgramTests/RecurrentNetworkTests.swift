@@ -57,9 +57,7 @@ private struct Network {
       let loss = network.loss(text)
       loss.backward()
       noAutodiff {
-        for parameter in network.parameters {
-          parameter.assign(parameter - 0.5 * parameter.gradient)
-        }
+        for parameter in network.parameters { parameter -= 0.5 * parameter.gradient }
       }
       eval(network.parameters)
       losses.append(loss.item())
