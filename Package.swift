@@ -29,6 +29,7 @@ let package = Package(
     .testTarget(name: "FormulaTests", dependencies: ["LazyGrad"]),
     .testTarget(
       name: "ConformanceTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(name: "LazyGradProgramTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

@@ -112,6 +112,8 @@ import Testing
     let x = Tensor([1.5, 2])
     #expect(Double(x.sum()) + 1 == 4.5 && Float(x[0]) == 1.5 && Int(x.sum()) == 3)
     #expect(Double(NDArray(2.5)) == 2.5 && Int(NDArray([[7]])) == 7 && Float(NDArray(1)) == 1)
+    #expect(Bool((x .> 1).all()) && !Bool((x .> 2).any()) && Bool(Tensor(0.5)))
+    #expect(Bool(NDArray([true])) && !Bool(NDArray(0.0)) && Bool(NDArray(Double.nan)))
     #expect(x.elements == [1.5, 2] && Tensor([true]).elements == [1])
     #expect(Tensor.zeros([0, 2]).elements == [] && NDArray([1, 2]).elements == [1, 2])
     #expect(x.cast(to: Float.self).dtype == .float32 && x.cast(to: Int.self).elements == [1, 2])

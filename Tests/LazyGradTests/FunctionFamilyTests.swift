@@ -266,6 +266,17 @@ struct FunctionFamilyTests {
     #expect(values(x[0].grad!) == [6, 8] && values(x[3].grad!) == [0, 8])
   }
 
+  @Test("Sums and products of lists of tensors, also of one")
+  func lists() {
+    let x = (0..<4).map { Tensor([Double($0), 2]) }
+    #expect(values(addSequence(x)) == [6, 8])
+    multiplySequence(x).backward()
+    #expect(values(x[0].grad!) == [6, 8] && values(x[3].grad!) == [0, 8])
+    for one in [addSequence([x[1]]), multiplySequence([x[1]])] {
+      #expect(one !== x[1] && values(one) == [1, 2])
+    }
+  }
+
   @Test("Losses by hand")
   func losses() {
     let x = Tensor([[1.0, 2, 0.5], [0, 1, 3]])
@@ -326,6 +337,7 @@ struct FunctionFamilyTests {
     #expect(message { logaddexp(x, Tensor([1.0, 2])) }.contains("logaddexp: expected shapes"))
     #expect(message { remainder(Tensor([1, 2, 3]), Tensor([1, 2])) }.contains("remainder"))
     #expect(message { addSequence(x) }.contains("addSequence: expected at least two"))
+    #expect(message { multiplySequence([]) }.contains("multiplySequence: expected at least two"))
     #expect(message { multiclassHinge(x, NDArray([0, 3])) }.contains("label 3 is out of range"))
     #expect(message { focalLoss(x, NDArray([0, 1]), gamma: -1) }.contains("gamma"))
     #expect(

@@ -82,10 +82,21 @@ public func glu(_ x: Tensor, axis: Int = -1) -> Tensor {
 /// The sum of two or more tensors that broadcast together.
 public func addSequence(_ tensors: Tensor...) -> Tensor { inPairs("addSequence", tensors, +) }
 
+/// The sum of a list of tensors that broadcast together; of one tensor, a copy of it.
+public func addSequence(_ tensors: [Tensor]) -> Tensor {
+  tensors.count == 1 ? +tensors[0] : inPairs("addSequence", tensors, +)
+}
+
 /// The product of two or more tensors that broadcast together. The gradient of one is the product of the
 /// others, also where that one is zero.
 public func multiplySequence(_ tensors: Tensor...) -> Tensor {
   inPairs("multiplySequence", tensors, *)
+}
+
+/// The product of a list of tensors that broadcast together; of one tensor, a copy of it. Gradients are right
+/// at zeros, too.
+public func multiplySequence(_ tensors: [Tensor]) -> Tensor {
+  tensors.count == 1 ? +tensors[0] : inPairs("multiplySequence", tensors, *)
 }
 
 /// Combines neighbours, then pairs of these, so that errors and the depth of the graph grow with the

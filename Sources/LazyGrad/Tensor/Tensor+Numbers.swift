@@ -60,3 +60,15 @@ extension Int {
   @_disfavoredOverload
   public init(_ array: NDArray) { self = array.item(as: Int.self) }
 }
+
+extension Bool {
+  /// Whether the only element of a tensor with one element is not zero: `if Bool((x .> 0).all())`.
+  ///
+  /// - Complexity: forces evaluation.
+  @_disfavoredOverload
+  public init(_ tensor: Tensor) { self = tensor.item(as: Bool.self) }
+
+  /// Whether the only element of an array with one element is not zero.
+  @_disfavoredOverload
+  public init(_ array: NDArray) { self = array.item(as: Bool.self) }
+}
