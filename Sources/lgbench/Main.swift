@@ -78,6 +78,8 @@ struct LGBench {
       try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .small:
       try SmallBenchmark(options: options, report: report).run(seconds: options.seconds ?? 6)
+    case .ops:
+      try OperationsBenchmark(options: options, report: report).run(seconds: options.seconds ?? 30)
     case .overhead:
       try OverheadBenchmark(options: options, report: report).run(seconds: options.seconds ?? 12)
     case .reduce:

@@ -7,9 +7,10 @@ into single matrix products, which is what an expert would write.
 import numpy as np
 
 import common as c
+import operations
 import small as small_programs
 
-args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6", "W9"])
+args = c.arguments(["manual", "batched"], ["W1", "W2", "W3", "W4", "W5", "W6", "W9", "W10"])
 bench = c.Bench("numpy", np.__version__, args)
 
 
@@ -201,5 +202,18 @@ def small():
         bench.run(case, "forward", forward, forward())
 
 
+def ops():
+    """Forward only as well."""
+    for family in c.chosen(args, operations.FAMILIES):
+        for count in operations.COUNTS:
+            parameters, constants = operations.data(family, count)
+            program = operations.numpy_program(family)
+
+            def forward():
+                return program(*parameters, *constants)
+
+            bench.run(f"{family}/{count}", "forward", forward)
+
+
 {"W1": rnn, "W2": chain, "W3": matmul, "W4": mlp, "W5": overhead,
- "W6": reduce, "W9": small}[args.workload]()
+ "W6": reduce, "W9": small, "W10": ops}[args.workload]()
