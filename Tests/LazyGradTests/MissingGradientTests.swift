@@ -1,6 +1,7 @@
 // Gradients that are missing: why, and what is done with them where errors are caught.
 
 import LazyGrad
+import LazyGradJIT
 import Testing
 
 @Suite struct MissingGradientTests {
@@ -48,8 +49,13 @@ import Testing
     (noAutodiff { other * 2 } * w).sum().backward()
     #expect(message { _ = other.gradient }.contains("only through noAutodiff"))
     let inside = noAutodiff { other * 2 }
-    // Said for sure while its record is there, which a full window ends.
     #expect(message { _ = inside.gradient }.contains("made inside noAutodiff"))
+    // Said for sure while its record is there, which a full window ends.
+    let sure = Tape.withLimits(.usual) {
+      let inside = noAutodiff { other * 2 }
+      return message { _ = inside.gradient }
+    }
+    #expect(sure.contains("the tensor was made inside noAutodiff, and"))
     inside.backward()
     #expect(inside.gradient.item() == 1)
     (w * w).backward()
