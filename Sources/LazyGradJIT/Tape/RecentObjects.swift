@@ -42,27 +42,40 @@ struct RecentObjects {
   var next = 0
   /// How often there was none to be had.
   var misses: UInt8 = 0
-  /// What the run-time writes before an object that has one reference, and that nobody can come by
-  /// in another way, by a weak one; 0 where that could not be found out.
-  let sole = RecentObjects.soleMark()
+  private let marks = RecentObjects.findMarks()
+
+  /// Whether the run-time's words are what they have to be for objects to be kept.
+  var canKeep: Bool { marks.one != 0 }
 
   /// Whether the tape has the only reference to an object.
   @inline(__always)
   func isSole(_ object: UnsafeMutableRawPointer) -> Bool {
-    RecentObjects.mark(of: object) == sole
+    RecentObjects.mark(of: object) == marks.one
+  }
+
+  /// Adds a reference to an object of which the tape has the only one. Nobody else can get at its word
+  /// meanwhile, so it is written; to count up as others might takes as long as half of the recording.
+  @inline(__always)
+  func retainSole(_ object: UnsafeMutableRawPointer) {
+    RecentObjects.word(of: object).pointee.store(marks.two, ordering: .relaxed)
+  }
+
+  @inline(__always)
+  private static func word(of object: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt>> {
+    (object + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
   }
 
   /// The word of an object that counts its references. Whoever lets go of an object does so after the
   /// last access to it, which is seen by who reads the word.
   @inline(__always)
   private static func mark(of object: UnsafeMutableRawPointer) -> UInt {
-    (object + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
-      .pointee.load(ordering: .acquiring)
+    word(of: object).pointee.load(ordering: .acquiring)
   }
 
-  /// Finds out what the mark of an object with one reference is, and whether it tells that one from all
-  /// others. `isKnownUniquelyReferenced` does not ask for weak references.
-  private static func soleMark() -> UInt {
+  /// Finds out what the run-time writes before an object that has one reference, and that nobody can
+  /// come by in another way, by a weak one; and before one that has two. 0 where the first does not tell
+  /// such an object from all others. `isKnownUniquelyReferenced` does not ask for weak references.
+  private static func findMarks() -> (one: UInt, two: UInt) {
     final class Probe {}
     let probe = UnsafeMutableRawPointer(Unmanaged.passRetained(Probe()).toOpaque())
     let sole = mark(of: probe)
@@ -73,7 +86,7 @@ struct RecentObjects {
     weak let weakly = Unmanaged<Probe>.fromOpaque(probe).takeUnretainedValue()
     let isTold = weakly != nil && mark(of: probe) != sole && two != sole && again == sole
     release(probe)
-    return isTold ? sole : 0
+    return isTold ? (sole, two) : (0, 0)
   }
 
   /// Not inlined: a reference that is taken and given up in one function is none.
@@ -152,7 +165,7 @@ extension Tape {
     _ recent: RecentObjects.Place?
   ) -> NewHandle {
     if let recent {
-      _ = Unmanaged<AnyObject>.fromOpaque(recent.object).retain()
+      state.pointee.recent.retainSole(recent.object)
       fill(recent.slot, id, shape: shape, type: type, traits: traits)
       return NewHandle(recent.slot, object: recent.object)
     }
@@ -167,7 +180,7 @@ extension Tape {
   /// that holds on to what it computes pays for keeping objects and gets nothing.
   @inline(never)
   private func wantsObject() -> Bool {
-    if state.pointee.recent.sole == 0 { return false }
+    if !state.pointee.recent.canKeep { return false }
     state.pointee.recent.misses &+= 1
     return state.pointee.recent.count < RecentObjects.capacity
       || state.pointee.recent.misses % 8 == 0
