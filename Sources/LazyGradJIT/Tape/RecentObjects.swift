@@ -61,7 +61,8 @@ struct RecentObjects {
   }
 
   @inline(__always)
-  private static func word(of object: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt>> {
+  private static func word(of object: UnsafeMutableRawPointer) -> UnsafeMutablePointer<Atomic<UInt>>
+  {
     (object + MemoryLayout<UInt>.size).assumingMemoryBound(to: Atomic<UInt>.self)
   }
 
