@@ -179,7 +179,9 @@ extension GradientCase {
     .init(.gatherRows, "entries of the last axis", [[3, 4]]) { x in
       square(x[0][.all, [3, 0, 3]]) + square(x[0][.ellipsis, NDArray([1, -1, 1])])
     },
-    .init(.gatherRows, "entries of a middle axis", [[2, 3, 4]]) { square($0[0][.all, [[2, 0], [0, 0]]]) },
+    .init(.gatherRows, "entries of a middle axis", [[2, 3, 4]]) {
+      square($0[0][.all, [[2, 0], [0, 0]]])
+    },
     .init(.gatherRows, "pairs of numbers", [[3, 4]]) { square($0[0][[0, 2, 0], [1, -1, 1]]) },
     .init(.gatherRows, "pairs of numbers for the last axes", [[2, 3, 4]]) {
       square($0[0][.all, NDArray([0, 2, 0]), NDArray([1, -1, 1])])

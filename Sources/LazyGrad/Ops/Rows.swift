@@ -190,7 +190,9 @@ extension NDArray {
   /// Makes numbers of entries those of entries of them.
   fileprivate func refine(_ numbers: UnsafeMutablePointer<Int64>, length: Int) -> Bool {
     withUnsafeTemporaryAllocation(of: Int64.self, capacity: count) { own in
-      guard let start = own.baseAddress, write(to: start, in: -length..<length) else { return false }
+      guard let start = own.baseAddress, write(to: start, in: -length..<length) else {
+        return false
+      }
       for i in 0..<count { numbers[i] = numbers[i] &* Int64(length) &+ own[i] }
       return true
     }
