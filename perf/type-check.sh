@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # How long the compiler takes to find out the types of formulas that mix tensors with numbers, as a table:
-# perf/type-check.sh [build folder]. Needs LazyGrad built there (default: .build/release).
+# perf/type-check.sh [build folder]. Needs LazyGrad built there (default: .build/release). Also whether it
+# says what to write where a formula of another library is refused.
 #
 # Times are printed. What fails is counted, and so the same on a slow machine: a formula may take the type
 # checker at most as many steps (solver scopes) as it makes in two thirds of a second, and a file of
@@ -57,3 +58,21 @@ if [ -n "$without" ] && [ "$with" -gt "$without" ]; then
   echo "type-check: import LazyGrad makes the compiler try more in code without tensors"
   exit 1
 fi
+
+# What people write who know other libraries, and what the compiler has to tell them.
+status=0
+while IFS='|' read -r code message; do
+  printf 'import LazyGrad\nfunc f(_ x: Tensor, _ y: Tensor) { %s }\n' "$code" >"$work/refused.swift"
+  if check "$work/refused.swift" 2>"$work/refused" || ! grep -qF -- "$message" "$work/refused"; then
+    echo "type-check: expected the compiler to refuse \`$code\` with: $message, but it says:"
+    cat "$work/refused"
+    status=1
+  fi
+done <<'LINES'
+_ = x[x > 0]|write `x[x .> 0]`
+x[x < 0] = 0|write `x[x .> 0]`
+_ = x == y|write .==
+if x > 0 { }|write .>
+_ = x[..., 0]|write `.ellipsis` for `...`
+LINES
+exit "$status"

@@ -127,6 +127,8 @@ struct OverheadTable {
       Entry(name: "norm(axis: 1)") { x.norm(axis: 1) },
       Entry(name: "cumsum(axis: 1)") { x.cumsum(axis: 1) },
       Entry(name: "cumprod(axis: 1)") { x.cumprod(axis: 1) },
+      Entry(name: "sorted") { x.sorted() }, Entry(name: "argsort") { x.argsort() },
+      Entry(name: "lgamma") { lgamma(x) }, Entry(name: "digamma") { digamma(x) },
       Entry(name: "trace") { x.trace() },
       Entry(name: "softmax") { softmax(x) }, Entry(name: "logSoftmax") { logSoftmax(x) },
       Entry(name: "logSumExp") { logSumExp(x) },

@@ -32,12 +32,18 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
 }
 
 @Suite struct ElementaryTests {
+  /// Functions that state a larger error: the C library's, and a series'.
+  static let special: Set<Opcode> = [.lgamma, .polygamma]
+
   /// The tests go over `UnaryFunction.all`: none may be missing there.
   @Test func everyFunctionIsTested() {
     let functions = Opcode.allCases.filter { $0.info.function != nil && $0.info.arity == 1 }
     #expect(Set(UnaryFunction.all.map(\.opcode)) == Set(functions))
-    for function in Opcode.allCases.compactMap(\.info.function) {
-      #expect(function.bounds.single <= 1.5 && function.bounds.double <= 1.5, "\(function)")
+    for opcode in Opcode.allCases {
+      guard let function = opcode.info.function else { continue }
+      #expect(function.bounds.single <= 1.5, "\(function)")
+      #expect(
+        function.bounds.double <= 1.5 || ElementaryTests.special.contains(opcode), "\(function)")
     }
   }
 

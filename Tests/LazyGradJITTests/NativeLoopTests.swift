@@ -13,7 +13,7 @@ private let fused = Set(Opcode.allCases.filter { $0.info.rounding == .fused })
 private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
   opcode -> [(Opcode, ScalarType)] in
   guard opcode.info.opClass == .elementwise, opcode != .cast else { return [] }
-  return ScalarType.allCases.filter { opcode.info.typeRule != .floating || $0.isFloating }
+  return ScalarType.allCases.filter { opcode.info.takes($0) }
     .map { (opcode, $0) }
 }
 

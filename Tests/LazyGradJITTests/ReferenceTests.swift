@@ -110,6 +110,17 @@ private let elementwiseCases: [Case] = [
   Case(
     .pow, [ints([3, -2, 7, 10]), ints([4, 3, 0, 20])], ints([81, -8, 1, 7_766_279_631_452_241_920])),
   Case(.pow, [ints([1, -1, -1, 2]), ints([-5, -5, -4, -1])], ints([1, -1, 1, 0])),
+  Case(.bitAnd, [ints([12, -1]), ints([10, 7])], ints([8, 7])),
+  Case(.bitOr, [bools([0, 0, 1]), bools([0, 1, 1])], bools([0, 1, 1])),
+  Case(
+    .bitXor, [ints([12, 255], nil, .uint8), ints([10, 1], nil, .uint8)],
+    ints([6, 254], nil, .uint8)),
+  Case(.leftShift, [ints([1, 3, 1, 5]), ints([63, 1, 64, -1])], ints([.min, 6, 0, 0])),
+  Case(.leftShift, [ints([129], nil, .uint8), ints([1], nil, .uint8)], ints([2], nil, .uint8)),
+  Case(.rightShift, [ints([-8, 8, -1, 9]), ints([1, 2, 64, -1])], ints([-4, 2, -1, 0])),
+  Case(.rightShift, [ints([-9], nil, .int32), ints([32], nil, .int32)], ints([-1], nil, .int32)),
+  Case(.lgamma, [f64([1, 3, 6, 0])], f64([0, Foundation.log(2), Foundation.log(120), inf])),
+  Case(.polygamma, [f64([1, 1, 0]), f64([inf, 0, 0])], f64([0, inf, -inf])),
   Case(.maximum, [f32([1, nan, 3]), f32([2, 0, nan])], f32([2, nan, nan])),
   Case(.maximum, [ints([1, 5]), ints([2, -5])], ints([2, 5])),
   Case(.minimum, [f32([1, nan, 3]), f32([2, 0, nan])], f32([1, nan, nan])),

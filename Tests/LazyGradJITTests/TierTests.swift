@@ -8,7 +8,7 @@ import Testing
 @Suite(.enabled(if: NativeCode.available.count > 1)) struct TierTests {
   private static let opcodes = Opcode.allCases.filter {
     $0.info.opClass == .elementwise && $0.info.arity <= 2 && $0 != .cast && $0 != .copy
-      && $0.info.typeRule != .bool
+      && $0.info.typeRule != .bool && $0.info.takes(.float32)
   }
   private static let tiers = Tier.all.filter { $0.set != .portable }
 

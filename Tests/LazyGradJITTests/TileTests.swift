@@ -97,6 +97,16 @@ private func same<T: BinaryFloatingPoint>(_ x: T, _ y: T) -> Bool {
     binary(.mul) { $0 &* $1 }
     binary(.maximum) { Swift.max($0, $1) }
     binary(.minimum) { Swift.min($0, $1) }
+    binary(.bitAnd) { $0 & $1 }
+    binary(.bitOr) { $0 | $1 }
+    binary(.bitXor) { $0 ^ $1 }
+    let places = b.map { $0 % 70 }
+    check(.leftShift, type, to: type, a, places, equal: ==) { (x: T, y: T, _) -> T in
+      y < 0 ? 0 : x << y
+    }
+    check(.rightShift, type, to: type, a, places, equal: ==) { (x: T, y: T, _) -> T in
+      y < 0 ? (x < 0 ? T.max &<< 1 | 1 : 0) : x >> y
+    }
     let exponents = b.map { $0 < 0 ? $0 : $0 % 17 }
     check(.pow, type, to: type, a, exponents, equal: ==) { (x: T, y: T, _) -> T in
       if y < 0 { return x == 1 ? 1 : x &+ 1 == 0 ? (y % 2 == 0 ? 1 : x) : 0 }
@@ -172,13 +182,15 @@ private func same<T: BinaryFloatingPoint>(_ x: T, _ y: T) -> Bool {
   @Test func bools() {
     let a = integers(5, as: UInt8.self).map { $0 & 1 }
     let b = integers(6, as: UInt8.self).map { $0 >> 1 & 1 }
-    for op in [Opcode.add, .maximum, .logicalOr] {
+    for op in [Opcode.add, .maximum, .logicalOr, .bitOr] {
       check(op, .bool, to: .bool, a, b, equal: ==) { x, y, _ in x | y }
     }
-    for op in [Opcode.mul, .minimum, .logicalAnd] {
+    for op in [Opcode.mul, .minimum, .logicalAnd, .bitAnd] {
       check(op, .bool, to: .bool, a, b, equal: ==) { x, y, _ in x & y }
     }
-    check(.sub, .bool, to: .bool, a, b, equal: ==) { x, y, _ in x ^ y }
+    for op in [Opcode.sub, .bitXor] {
+      check(op, .bool, to: .bool, a, b, equal: ==) { x, y, _ in x ^ y }
+    }
     check(.pow, .bool, to: .bool, a, b, equal: ==) { x, y, _ in x | (1 - y) }
     for op in [Opcode.copy, .neg, .abs, .sign, .square, .relu, .floor] {
       check(op, .bool, to: .bool, a, b, equal: ==) { x, _, _ in x }

@@ -48,6 +48,10 @@ extension GradientCase {
       logaddexp($0[0] * 20, $0[1] - 25) + logaddexp($0[0], $0[1] - 700)
     },
     .init(.attach, "logaddexp2", [[2, 3], [3]], in: both) { logaddexp2($0[0], $0[1]) },
+    .init(.polygamma, "digamma", [[2, 3]]) { digamma($0[0]) },
+    .init(.polygamma, "polygamma of negative numbers", [[5]]) {
+      polygamma(1, $0[0] * 0.1 - 2.6)
+    },
     .init(.hypot, "hypot", [[2, 3], [3]], in: both) { hypot($0[0], $0[1]) },
     .init(.hypot, "hypot of large numbers", [[3], []]) {
       hypot($0[0] * 1e30, $0[1] * 1e30) / 1e30

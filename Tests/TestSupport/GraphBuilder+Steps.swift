@@ -91,6 +91,12 @@ extension GraphBuilder {
 
   private func stepScalar() {
     let a = chooseFloat()
+    if random.chance(0.1), let size = unary(.abs, a),
+      let x = binary(.add, size, number(2.5, type(a)))
+    {
+      _ = binary(.polygamma, number(Double(random.int(0...3)), type(a)), x)
+      return
+    }
     let s = number(random.pick([0.5, 2, -1, 0.1, 1e-3, 3, 0, random.uniform(-2...2)]), type(a))
     let opcode = random.pick([.add, .sub, .mul, .div, .maximum, .minimum, .pow] as [Opcode])
     _ = random.chance(0.6) ? binary(opcode, a, s) : binary(opcode, s, a)
@@ -354,7 +360,10 @@ extension GraphBuilder {
     case 0: _ = unary(random.pick([.neg, .abs, .sign, .square, .relu, .copy]), a)
     case 1 where type(a) != .uint8: _ = reduce(.sum, a, 0..<dims(a).count, keepDims: false)
     default:
-      _ = binary(random.pick([.add, .sub, .mul, .maximum, .minimum]), a, partner(of: a))
+      _ = binary(
+        random.pick([
+          .add, .sub, .mul, .maximum, .minimum, .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift,
+        ]), a, partner(of: a))
     }
   }
 

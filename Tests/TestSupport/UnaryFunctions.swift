@@ -56,5 +56,9 @@ package struct UnaryFunction: Sendable, CustomStringConvertible {
     .init(.tanh, { tanh($0) }, out: { tanh($0, out: $1) }) { tanh($0) },
     .init(.sigmoid, { sigmoid($0) }) { 1 / (1 + exp(-$0)) },
     .init(.erf, { erf($0) }) { erf($0) },
+    .init(.lgamma, { lgamma($0) }) { x in
+      let (value, _): (Wide, Int) = Foundation.lgamma(x)
+      return value
+    },
   ]
 }

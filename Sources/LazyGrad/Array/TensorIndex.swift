@@ -146,6 +146,13 @@ extension Tensor: TensorIndex {
   public var indexComponent: IndexComponent { IndexComponent(kind: .array(array)) }
 }
 
+/// Not an index. It is here for what the compiler says of `x[x > 0]`.
+@available(*, unavailable, message: "tensors are compared elementwise: write `x[x .> 0]`")
+extension Bool: TensorIndex {
+  /// A mask without axes.
+  public var indexComponent: IndexComponent { IndexComponent(kind: .array(NDArray(self))) }
+}
+
 // MARK: - Negative bounds
 
 // Swift reads `-2...` as the negative of `2...`, and `1..<-1` as one operator between two numbers. These

@@ -32,6 +32,8 @@ package enum DerivativeRules {
     case .sigmoid: vjp?.sigmoid()
     case .erf: vjp?.erf()
     case .cbrt: vjp?.cbrt()
+    case .lgamma: vjp?.lgamma()
+    case .polygamma: vjp?.polygamma()
     case .relu: vjp?.relu()
     case .exp2: vjp?.exp2()
     case .log2: vjp?.log2()
@@ -69,7 +71,7 @@ package enum DerivativeRules {
     case .attach: vjp?.composite()
     case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
       .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin, .argsort,
-      .matrix:
+      .matrix, .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift:
       return false
     }
     return true

@@ -59,6 +59,17 @@ struct ByteReader {
   /// An offset in a section: of 8 bytes in a unit of the 64-bit format.
   mutating func offset(isLong: Bool) -> UInt64 { isLong ? word64() : UInt64(word32()) }
 
+  /// What is behind the length and the version that units begin with; this reader is behind the unit then.
+  /// nil for a version that is not known.
+  mutating func unit() -> (rest: ByteReader, version: UInt16, isLong: Bool)? {
+    var length = UInt64(word32())
+    let isLong = length == 0xFFFF_FFFF
+    if isLong { length = word64() }
+    var rest = part(length)
+    let version = rest.word16()
+    return (2...5).contains(version) ? (rest, version, isLong) : nil
+  }
+
   /// Little-endian base 128.
   mutating func unsigned() -> UInt64 {
     var result: UInt64 = 0

@@ -43,12 +43,9 @@ struct DebugUnit {
   fileprivate init?(_ file: DebugFile, _ section: inout ByteReader) {
     self.file = file
     start = section.position
-    var length = UInt64(section.word32())
-    isLong = length == 0xFFFF_FFFF
-    if isLong { length = section.word64() }
-    var reader = section.part(length)
-    version = reader.word16()
-    guard (2...5).contains(version) else { return nil }
+    guard let unit = section.unit() else { return nil }
+    var reader = unit.rest
+    (version, isLong) = (unit.version, unit.isLong)
     if version == 5 {
       let (complete, partial) = (UInt8(1), UInt8(3))
       let kind = reader.byte()

@@ -20,12 +20,9 @@ struct LineTable {
     self.file = file
     self.folder = folder
     var section = file.reader(.line, from: offset)
-    var length = UInt64(section.word32())
-    isLong = length == 0xFFFF_FFFF
-    if isLong { length = section.word64() }
-    var reader = section.part(length)
-    version = reader.word16()
-    guard (2...5).contains(version) else { return nil }
+    guard let unit = section.unit() else { return nil }
+    var reader = unit.rest
+    (version, isLong) = (unit.version, unit.isLong)
     if version == 5 { reader.skip(2) }
     var header = reader.part(reader.offset(isLong: isLong))
     program = reader

@@ -65,12 +65,13 @@ extension Tensor {
   public static func .>= <B: TensorOperand, Form>(a: Tensor, b: B) -> Tensor
   where B._Form == Form { Form._record(.greaterEqual, a, b._form) }
 
-  /// Where both masks are true. Numbers are refused: compare them first.
+  /// Where both masks are true; of integers the bits that both have. Floats are refused: compare them first.
   @inlinable
   public static func .& (a: Tensor, b: some ArrayOperand) -> Tensor {
     combinedMasks(.and, a, b._form)
   }
-  /// Where at least one of two masks is true. Numbers are refused: compare them first.
+  /// Where at least one of two masks is true; of integers the bits that one has. Floats are refused: compare
+  /// them first.
   @inlinable
   public static func .| (a: Tensor, b: some ArrayOperand) -> Tensor {
     combinedMasks(.or, a, b._form)
@@ -138,10 +139,15 @@ extension NDArray {
 
 // MARK: - Masks
 
-/// Records an operation on two masks.
+/// Records an operation on two masks, or on integers.
 @usableFromInline
 func combinedMasks(_ operation: _BinaryOperation, _ a: Tensor, _ b: Tensor) -> Tensor {
-  Tensor.mask(operation.opcode, [a, b]) ?? .binary(operation.opcode, a, b)
+  if a.kind != .poisoned, b.kind != .poisoned, !a.dtype.isFloating, !b.dtype.isFloating,
+    a.dtype != .bool || b.dtype != .bool
+  {
+    return operation == .and ? bitwiseAnd(a, b) : bitwiseOr(a, b)
+  }
+  return Tensor.mask(operation.opcode, [a, b]) ?? .binary(operation.opcode, a, b)
 }
 
 extension Tensor {

@@ -72,6 +72,7 @@ public enum _BinaryOperation: UInt8, Sendable {
   case maximum, minimum
   case equal, notEqual, less, lessEqual, greater, greaterEqual
   case and, or
+  case bitAnd, bitOr, bitXor, leftShift, rightShift
 
   @inline(__always)
   var opcode: Opcode {
@@ -91,6 +92,11 @@ public enum _BinaryOperation: UInt8, Sendable {
     case .greaterEqual: .greaterEqual
     case .and: .logicalAnd
     case .or: .logicalOr
+    case .bitAnd: .bitAnd
+    case .bitOr: .bitOr
+    case .bitXor: .bitXor
+    case .leftShift: .leftShift
+    case .rightShift: .rightShift
     }
   }
 

@@ -51,7 +51,7 @@ extension LoopShape {
         if LoopBody.needsHelp(casting: instruction.type, to: instruction.resultType) {
           return true
         }
-      case .pow: if instruction.type != .bool { return true }
+      case .pow, .leftShift, .rightShift: if instruction.type != .bool { return true }
       case let opcode: if opcode.info.function?.exact != nil { return true }
       }
     }

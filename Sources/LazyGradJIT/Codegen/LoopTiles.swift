@@ -152,9 +152,9 @@ extension LoopBody {
   private mutating func logic(_ opcode: Opcode, _ a: Value, _ b: Value) -> Value {
     switch opcode {
     case .neg, .abs, .sign, .square, .relu, .floor: return a
-    case .add, .maximum: return or(a, b)
-    case .mul, .minimum: return and(a, b)
-    case .sub: return xor(a, b)
+    case .add, .maximum, .bitOr: return or(a, b)
+    case .mul, .minimum, .bitAnd: return and(a, b)
+    case .sub, .bitXor: return xor(a, b)
     case .pow: return or(a, not(b))
     default: preconditionFailure("loop compiler: no operation \(opcode.info.name) on bools")
     }
@@ -184,9 +184,12 @@ extension LoopBody {
     case .mul: return wrapped(product(a, b), type)
     case .maximum: return extreme(.max, a, b)
     case .minimum: return extreme(.min, a, b)
-    case .pow:
+    case .bitAnd: return and(a, b)
+    case .bitOr: return or(a, b)
+    case .bitXor: return xor(a, b)
+    case .pow, .leftShift, .rightShift:
       // The caller computes every lane.
-      let help = LoopHelp(opcode: .pow, type: lane == .i32 ? .int32 : .int64)
+      let help = LoopHelp(opcode: opcode, type: lane == .i32 ? .int32 : .int64)
       return wrapped(
         self.help(help, where: Self.none, a, b, fast: binary(.or, a, zero)), type)
     default: preconditionFailure("loop compiler: no operation \(opcode.info.name) on integers")

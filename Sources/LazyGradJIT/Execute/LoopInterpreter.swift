@@ -29,9 +29,9 @@ struct LoopInterpreter {
   }
 
   private init?(_ opcode: Opcode, _ type: ScalarType) {
-    guard opcode.info.opClass == .elementwise, opcode.info.arity <= 2, opcode != .cast else {
-      return nil
-    }
+    guard opcode.info.opClass == .elementwise, opcode.info.arity <= 2, opcode != .cast,
+      opcode.info.takes(type)
+    else { return nil }
     // AVX2's steps: AVX-512 has an instruction for some of them, which gives the same bits.
     var body = LoopBody(.avx2)
     self.type = type

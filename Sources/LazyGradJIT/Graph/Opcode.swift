@@ -47,6 +47,12 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   case matrix
   /// Elements along an axis in order, and their places; the attribute is a `SortOrder`.
   case sort, argsort
+  // Elementwise, on the bits of two integers, or on truth values.
+  case bitAnd, bitOr, bitXor
+  // Elementwise, on the bits of integers: moved by as many places as the second says.
+  case leftShift, rightShift
+  // Elementwise: the logarithm of the gamma function, and its derivative of an order at a number.
+  case lgamma, polygamma
 }
 
 /// How the planner treats an operation.
@@ -58,6 +64,8 @@ package enum OpClass: UInt8, Sendable {
 package enum TypeRule: UInt8, Sendable {
   /// The operands' common type.
   case same
+  /// As `same`, and operands have no floating type.
+  case integers
   /// As `same`, but integers become float64.
   case floating
   /// Always bool.
@@ -109,6 +117,18 @@ package struct OpInfo: Sendable {
   package let function: (any ElementaryFunction.Type)?
 }
 
+extension OpInfo {
+  /// Whether operands may have a type; recording brings those of floating operations into one.
+  package func takes(_ type: ScalarType) -> Bool {
+    switch typeRule {
+    case .floating: type.isFloating
+    case .integers:
+      !type.isFloating && (type != .bool || opcode != .leftShift && opcode != .rightShift)
+    default: true
+    }
+  }
+}
+
 extension Opcode {
   /// This operation's row.
   @inline(__always)
@@ -143,6 +163,9 @@ extension Opcode {
     }
     func predicate(_ name: String, _ arity: Int = 2) -> OpInfo {
       row(name, arity, .elementwise, .bool, differentiable: false)
+    }
+    func bitwise(_ name: String) -> OpInfo {
+      row(name, 2, .elementwise, .integers, differentiable: false)
     }
     switch opcode {
     case .leaf: return row("leaf", 0, .source, .explicit)
@@ -233,6 +256,16 @@ extension Opcode {
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     case .matrix:
       return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)
+    case .bitAnd: return bitwise("bitwiseAnd")
+    case .bitOr: return bitwise("bitwiseOr")
+    case .bitXor: return bitwise("bitwiseXor")
+    case .leftShift: return bitwise("leftShift")
+    case .rightShift: return bitwise("rightShift")
+    case .lgamma: return elementary("lgamma", LogGamma.self, .a)
+    case .polygamma:
+      return row(
+        "polygamma", 2, .elementwise, .floating, expensive: true, b: [.a, .b],
+        function: Polygamma.self)
     case .sort: return row("sort", 1, .move, expensive: true, a: .a)
     case .argsort:
       return row("argsort", 1, .move, .int64, expensive: true, differentiable: false)

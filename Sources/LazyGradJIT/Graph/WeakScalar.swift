@@ -13,6 +13,15 @@ package struct WeakScalar: Sendable {
     self.int = int
   }
 
+  /// The type that it has by itself.
+  package var ownType: ScalarType {
+    switch kind {
+    case .bool: .bool
+    case .int: .int64
+    case .float: .float64
+    }
+  }
+
   /// The type that a tensor of `type` and this number have in common. A whole number that integers of
   /// this type can't hold is compared with them as an int64, exactly.
   @inline(__always)

@@ -27,7 +27,8 @@ extension Tile {
       unary(op, type, dst, a, count)
     case .logicalNot, .isNaN:
       unaryPredicate(op, type, dst, a, count)
-    case .add, .sub, .mul, .div, .pow, .maximum, .minimum:
+    case .add, .sub, .mul, .div, .pow, .maximum, .minimum, .bitAnd, .bitOr, .bitXor, .leftShift,
+      .rightShift:
       binary(op, type, dst, a, b.unsafelyUnwrapped, count)
     case .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr:
       binaryPredicate(op, type, dst, a, b.unsafelyUnwrapped, count)

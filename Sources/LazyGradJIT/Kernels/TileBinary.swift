@@ -49,8 +49,25 @@ extension Tile {
     case .maximum: zip(dst, a, b, count) { (x: V, y: V) in T.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: V, y: V) in T.smaller(x, y) }
     case .pow: zip(dst, a, b, count) { (x: V, y: V) in lanes(x, y) { power($0, $1) } }
+    case .bitAnd: zip(dst, a, b, count) { (x: V, y: V) in x & y }
+    case .bitOr: zip(dst, a, b, count) { (x: V, y: V) in x | y }
+    case .bitXor: zip(dst, a, b, count) { (x: V, y: V) in x ^ y }
+    case .leftShift:
+      zip(dst, a, b, count) { (x: V, y: V) in
+        lanes(x, y) { isPlace($1, T.self) ? $0 &<< $1 : 0 }
+      }
+    case .rightShift:
+      zip(dst, a, b, count) { (x: V, y: V) in
+        lanes(x, y) { isPlace($1, T.self) ? $0 &>> $1 : $0 < 0 ? ~0 : 0 }
+      }
     default: unsupported(op)
     }
+  }
+
+  /// Whether bits of a type can be moved by as many places and be left over.
+  @inline(__always)
+  private static func isPlace<T: FixedWidthInteger>(_ distance: T, _: T.Type) -> Bool {
+    distance >= 0 && distance < T(truncatingIfNeeded: T.bitWidth)
   }
 
   /// `base^exponent`, wrapping around, by repeated squaring. What has no whole result, a negative
@@ -81,9 +98,9 @@ extension Tile {
   ) {
     typealias V = SIMD8<UInt8>
     switch op {
-    case .add, .maximum: zip(dst, a, b, count) { (x: V, y: V) in x | y }
-    case .mul, .minimum: zip(dst, a, b, count) { (x: V, y: V) in x & y }
-    case .sub: zip(dst, a, b, count) { (x: V, y: V) in x ^ y }
+    case .add, .maximum, .bitOr: zip(dst, a, b, count) { (x: V, y: V) in x | y }
+    case .mul, .minimum, .bitAnd: zip(dst, a, b, count) { (x: V, y: V) in x & y }
+    case .sub, .bitXor: zip(dst, a, b, count) { (x: V, y: V) in x ^ y }
     case .pow: zip(dst, a, b, count) { (x: V, y: V) in x | (y ^ V(repeating: 1)) }
     default: unsupported(op)
     }

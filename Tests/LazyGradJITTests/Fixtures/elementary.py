@@ -61,12 +61,14 @@ FUNCTIONS = {
     "arctan": mp.atan,
     "sinh": mp.sinh,
     "cosh": mp.cosh,
+    "lgamma": lambda x: mp.log(abs(mp.gamma(x))),
 }
 # Of two operands. C's remainder is exact.
 FUNCTIONS2 = {
     "pow": lambda x, y: x ** y,
     "arctan2": mp.atan2,
     "hypot": mp.hypot,
+    "polygamma": lambda n, x: mp.polygamma(int(n), x),
     "fmod": lambda x, y: mp.mpf(math.fmod(float(x), float(y))),
 }
 
@@ -298,5 +300,18 @@ for kind, (digits, smallest, largest, _, _) in TYPES.items():
         add("hypot", kind, x, rounded(x * random.uniform(-1, 1), kind))
         if math.isfinite(y):
             add("hypot", kind, y, -x)
+
+# The gamma function's logarithm and its derivatives: small and large numbers, on both sides of 0.
+for kind in TYPES:
+    for _ in range(60):
+        for low, high in ((0.01, 3), (3, 40), (-6, 0), (1e3, 1e8)):
+            x = rounded(random.uniform(low, high), kind)
+            add("lgamma", kind, x)
+            # Next to its zeros digamma's error is not in units of its own.
+            if abs(mp.digamma(x)) > 0.5:
+                add("polygamma", kind, 0.0, x)
+            # Where the derivatives of the cotangent cancel, errors are those of the larger terms.
+            if x > 0:
+                add("polygamma", kind, float(random.randint(1, 6)), x)
 
 print("\n".join(lines))

@@ -47,6 +47,10 @@ extension Reference {
       return ReferenceArray(type, a.dims, floats: zip(a.floats, b).map { binary(opcode, $0, $1) })
     case (_, false):
       let b = operands[1].integers
+      if opcode == .leftShift || opcode == .rightShift {
+        return ReferenceArray(
+          type, a.dims, integers: zip(a.integers, b).map { shifted(opcode, $0, by: $1, in: type) })
+      }
       return ReferenceArray(
         type, a.dims, integers: zip(a.integers, b).map { binary(opcode, $0, $1) })
     }
@@ -138,8 +142,20 @@ extension Reference {
     case .pow: power(x, y)
     case .maximum: Swift.max(x, y)
     case .minimum: Swift.min(x, y)
+    case .bitAnd: x & y
+    case .bitOr: x | y
+    case .bitXor: x ^ y
     default: preconditionFailure("reference: \(opcode) is not a binary operation on integers")
     }
+  }
+
+  /// Bits moved within the width of a type: none of them are left, or the sign, where that is too far.
+  private static func shifted(_ opcode: Opcode, _ x: Int64, by y: Int64, in type: ScalarType)
+    -> Int64
+  {
+    let isTooFar = y < 0 || y >= Int64(8 * type.size)
+    if opcode == .leftShift { return isTooFar ? 0 : x << y }
+    return isTooFar ? (x < 0 ? -1 : 0) : x >> y
   }
 
   /// The wrapping power. A negative exponent gives the true value rounded toward zero, which is 0

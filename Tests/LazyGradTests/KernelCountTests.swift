@@ -1,0 +1,45 @@
+// What must run as few kernels, with the operations as a program calls them: a kernel more is a pass over
+// memory more.
+
+import LazyGrad
+import LazyGradJIT
+import TestSupport
+import Testing
+
+@Suite struct KernelCountTests {
+  /// The kernels that the evaluation of what `body` makes takes.
+  private func kernels(_ body: @escaping @Sendable () -> [Tensor]) -> Int {
+    ConcurrencyTests.onNewThread {
+      let results = body()
+      let tape = Tape.current
+      func count() -> Int { tape.locked { tape.state.pointee.counters.kernelsRun } }
+      let before = count()
+      eval(results)
+      return count() - before
+    }
+  }
+
+  private static func rows(_ width: Int = 100) -> Tensor {
+    Tensor(NDArray((0..<64 * width).map { Float($0 % 97) / 97 }, shape: [64, width]))
+  }
+
+  @Test func rowsAreReadOnce() {
+    #expect(kernels { [Self.rows().var(axis: 1)] } == 1)
+    #expect(kernels { [Self.rows().std(axis: 1)] } == 1)
+    #expect(kernels { [softmax(Self.rows())] } == 1)
+    #expect(kernels { [logSoftmax(Self.rows())] } == 1)
+    #expect(kernels { [logSumExp(Self.rows(), axis: 1)] } == 1)
+    #expect(
+      kernels {
+        let scale = Tensor(NDArray([Float](repeating: 2, count: 100)))
+        let shift = Tensor(NDArray([Float](repeating: 1, count: 100)))
+        return [layerNorm(Self.rows(), gamma: scale, beta: shift)]
+      } == 1)
+  }
+
+  @Test func lossesAreOneRunOverTheScores() {
+    // One over the rows, and one for the mean.
+    #expect(
+      kernels { [softmaxCrossEntropy(Self.rows(10), NDArray((0..<64).map { $0 % 10 }))] } <= 2)
+  }
+}
