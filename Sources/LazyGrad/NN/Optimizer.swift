@@ -101,7 +101,7 @@ public class GradientOptimizer: Optimizer {
   ///   one plan.
   public func step(clipping: GradientClipping? = nil) {
     if let gradients = gradientsLeft(by: "\(Self.self)", namedParameters) {
-      step(gradients, clipping: clipping)
+      step(gradients, clipping, with: [])
     }
   }
 
@@ -109,6 +109,11 @@ public class GradientOptimizer: Optimizer {
   ///
   ///     optimizer.step(gradients(of: loss, withRespectTo: model.parameters))
   public func step(_ gradients: [Tensor], clipping: GradientClipping? = nil) {
+    step(gradients, clipping, with: [])
+  }
+
+  /// Makes one step; its plan computes some tensors more.
+  private func step(_ gradients: [Tensor], _ clipping: GradientClipping?, with others: [Tensor]) {
     // The error is known to the scope that throws it.
     if gradients.contains(where: \.isPoisoned) { return }
     if gradients.count != namedParameters.count {
@@ -126,30 +131,33 @@ public class GradientOptimizer: Optimizer {
         operands: [parameter, gradient])
       return
     }
+    let gradients = clipping.map { limit in noAutodiff { clipped(gradients, by: limit) } } ?? gradients
+    if gradients.contains(where: \.isPoisoned) { return }
     stepCount += 1
     noAutodiff {
-      let gradients = clipping.map { clipped(gradients, by: $0) } ?? gradients
       for (i, (parameter, gradient)) in zip(namedParameters.map(\.tensor), gradients).enumerated() {
         parameter.assign(update(parameter, gradient) { kept[$0].arrays[i] })
       }
     }
-    eval(namedParameters.map(\.tensor) + kept.flatMap(\.arrays) + constants)
+    eval(others + namedParameters.map(\.tensor) + kept.flatMap(\.arrays) + constants)
   }
 
   /// Computes the loss, its gradients, and makes one step.
   ///
-  /// - Returns: The loss before the step.
+  /// - Returns: The loss before the step, computed in the step's plan.
   @discardableResult
   public func step(_ loss: () -> Tensor) -> Tensor { step(clipping: nil, loss) }
 
   /// Computes the loss, its gradients, limits these, and makes one step.
   ///
-  /// - Returns: The loss before the step.
+  /// - Returns: The loss before the step, computed in the step's plan.
   @discardableResult
   public func step(clipping: GradientClipping?, _ loss: () -> Tensor) -> Tensor {
     let value = loss()
     value.backward()
-    step(clipping: clipping)
+    if let gradients = gradientsLeft(by: "\(Self.self)", namedParameters) {
+      step(gradients, clipping, with: [value])
+    }
     return value
   }
 

@@ -152,9 +152,7 @@ struct OptimizerTests {
     var loss = Tensor(0.0)
     for step in 0..<6 {
       let counts = PlanCounts {
-        loss = softmaxCrossEntropy(model(x, training: true), problem.y)
-        loss.backward()
-        optimizer.step()
+        loss = optimizer.step { softmaxCrossEntropy(model(x, training: true), problem.y) }
       }
       if step > 0 { #expect(counts == PlanCounts(hits: 1, misses: 0)) }
       let reading = PlanCounts {
@@ -258,6 +256,9 @@ struct OptimizerTests {
     #expect(shape?.message == "expected a gradient of shape [2] for '0', got [1]")
     let failed = tensorError { optimizer.step { matmul(w, Tensor([1.0, 2, 3])) } }
     #expect(failed?.operation == "matmul")
+    #expect(w.elements == [1, 2])
+    let limit = tensorError { optimizer.step(clipping: .norm(-1)) { (w * w).sum() } }
+    #expect(limit?.operation == "clipped")
     #expect(w.elements == [1, 2])
     #expect(optimizer.stepCount == 0)
     // And it goes on.
