@@ -303,29 +303,34 @@ public final class LBFGS: Optimizer {
   public func load(_ state: OptimizerState) throws(ParameterError) {
     let numbers = state.arrays["numbers"].map { Tensor(sharing: $0) }
     let count = numbers?.count ?? 0
-    let pairs = Swift.max(count - 4, 0)
     let length = namedParameters.reduce(0) { $0 + $1.tensor.count }
-    let type = concatenate(namedParameters.map { $0.tensor.flattened() }).dtype
-    // Tensors in the shapes that the numbers announce, which are loaded as those of any model.
-    var arrays = ["numbers": Tensor.zeros([count == 2 ? 2 : Swift.max(count, 4)], constant: true)]
-    func make(_ name: String, _ shape: [Int]) {
-      arrays[name] = .zeros(shape, dtype: type, constant: true)
+    var shapes = ["numbers": [count == 2 ? 2 : Swift.max(count, 4)]]
+    if count != 2 { (shapes["direction"], shapes["gradient"]) = ([length], [length]) }
+    if count > 4 {
+      (shapes["steps"], shapes["changes"]) = ([count - 4, length], [count - 4, length])
     }
-    if count != 2 { ["direction", "gradient"].forEach { make($0, [length]) } }
-    if pairs > 0 { ["steps", "changes"].forEach { make($0, [pairs, length]) } }
-    try arrays.load(state.arrays)
-    let values = arrays["numbers"]!.elements
+    try state.check(shapes)
+    let values = numbers?.elements ?? []
+    let counts = values.prefix(2).map { Int(exactly: $0) ?? -1 }
+    if let wrong = counts.firstIndex(where: { $0 < 0 }) {
+      throw ParameterError("numbers", expected: "a count", got: "\(values[wrong])")
+    }
+    let type = concatenate(namedParameters.map { $0.tensor.flattened() }).dtype
+    /// A copy in the type that gradients have.
+    func tensor(_ name: String) -> Tensor? {
+      state.arrays[name].map { Tensor(Tensor(sharing: $0).array, dtype: type, constant: true) }
+    }
     stepCount = state.stepCount
-    (iterationCount, evaluationCount) = (Int(values[0]), Int(values[1]))
+    (iterationCount, evaluationCount) = (counts[0], counts[1])
     memory = nil
-    guard let direction = arrays["direction"], let gradient = arrays["gradient"] else { return }
+    guard let direction = tensor("direction"), let gradient = tensor("gradient") else { return }
     var memory = Memory(direction: direction, length: values[2], gradient: gradient)
     memory.scale = values[3]
-    let (steps, changes) = (arrays["steps"], arrays["changes"])
-    for (i, weight) in values.dropFirst(4).enumerated().suffix(history) {
-      guard let steps, let changes else { break }
-      let (step, change) = noAutodiff { (+steps[i], +changes[i]) }
-      memory.pairs.append(Pair(step: step, change: change, weight: weight))
+    if let steps = tensor("steps"), let changes = tensor("changes") {
+      for (i, weight) in values.dropFirst(4).enumerated().suffix(history) {
+        let (step, change) = noAutodiff { (+steps[i], +changes[i]) }
+        memory.pairs.append(Pair(step: step, change: change, weight: weight))
+      }
     }
     eval(memory.pairs.flatMap { [$0.step, $0.change] })
     self.memory = memory

@@ -50,6 +50,23 @@ public struct OptimizerState: Sendable, Equatable, Codable {
   }
 }
 
+extension OptimizerState {
+  /// Whether this has the arrays of an optimiser, in their shapes, and a number of steps that can be.
+  func check(_ shapes: [String: [Int]]) throws(ParameterError) {
+    if !(0...1 << 53).contains(stepCount) {
+      throw ParameterError("stepCount", expected: "0 or more", got: "\(stepCount)")
+    }
+    let error = ParameterError(
+      missing: shapes.keys.filter { arrays[$0] == nil }.sorted(),
+      unexpected: arrays.keys.filter { shapes[$0] == nil }.sorted(),
+      mismatches: shapes.sorted { $0.key < $1.key }.compactMap { name, shape in
+        guard let array = arrays[name], array.shape != shape else { return nil }
+        return .init(name: name, expected: "\(shape)", got: "\(array.shape)")
+      })
+    if !error.isEmpty { throw error }
+  }
+}
+
 /// Limits gradients before a step.
 public enum GradientClipping: Sendable {
   /// Every element is brought between minus a number and that number.
@@ -131,7 +148,8 @@ public class GradientOptimizer: Optimizer {
         operands: [parameter, gradient])
       return
     }
-    let gradients = clipping.map { limit in noAutodiff { clipped(gradients, by: limit) } } ?? gradients
+    let gradients =
+      clipping.map { limit in noAutodiff { clipped(gradients, by: limit) } } ?? gradients
     if gradients.contains(where: \.isPoisoned) { return }
     stepCount += 1
     noAutodiff {
@@ -168,6 +186,7 @@ public class GradientOptimizer: Optimizer {
 
   /// Goes on where another optimiser of the same kind was.
   public func load(_ state: OptimizerState) throws(ParameterError) {
+    try state.check(keptByName.mapValues(\.shape))
     try keptByName.load(state.arrays)
     stepCount = state.stepCount
   }

@@ -28,6 +28,20 @@ public struct ParameterError: Error, Sendable, Equatable, CustomStringConvertibl
     return "load: " + parts.joined(separator: "; ")
   }
 
+  init(missing: [String], unexpected: [String], mismatches: [Mismatch]) {
+    (self.missing, self.unexpected, self.mismatches) = (missing, unexpected, mismatches)
+  }
+
+  /// One value that does not fit.
+  init(_ name: String, expected: String, got: String) {
+    self.init(
+      missing: [], unexpected: [],
+      mismatches: [Mismatch(name: name, expected: expected, got: got)])
+  }
+
+  /// Whether nothing is wrong.
+  var isEmpty: Bool { missing.isEmpty && unexpected.isEmpty && mismatches.isEmpty }
+
   private static func list(_ names: [String]) -> String {
     names.map { "'\($0)'" }.joined(separator: ", ")
   }
@@ -61,13 +75,10 @@ extension Parameterized {
     let mismatches = named.compactMap { name, tensor in
       values[name].flatMap { mismatch(name, tensor, $0) }
     }
-    if !(allowsMissing || missing.isEmpty) || !(allowsUnexpected || unexpected.isEmpty)
-      || !mismatches.isEmpty
-    {
-      throw ParameterError(
-        missing: allowsMissing ? [] : missing, unexpected: allowsUnexpected ? [] : unexpected,
-        mismatches: mismatches)
-    }
+    let error = ParameterError(
+      missing: allowsMissing ? [] : missing, unexpected: allowsUnexpected ? [] : unexpected,
+      mismatches: mismatches)
+    if !error.isEmpty { throw error }
     noAutodiff {
       for (name, tensor) in named {
         if let value = values[name] { tensor.assign(value) }

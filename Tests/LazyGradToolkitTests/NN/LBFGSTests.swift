@@ -132,6 +132,15 @@ struct LBFGSTests {
     #expect(throws: ParameterError.self) {
       try optimizer.load(OptimizerState(stepCount: 0, arrays: [:]))
     }
-    #expect(optimizer.stepCount == 0)
+    var state = other.state
+    let fitting = LBFGS([Tensor([1.0, 2, 3])])
+    for numbers in [[0.5, 1], [Double.nan, 1], [-1, 1], [1e300, 1], [1, 2, 3]] {
+      state.arrays["numbers"] = Tensor(numbers).snapshot
+      #expect(throws: ParameterError.self) { try fitting.load(state) }
+    }
+    // As many pairs as nobody has memory for are announced.
+    state.arrays["numbers"] = Tensor.ones([1_000_000]).snapshot
+    #expect(throws: ParameterError.self) { try fitting.load(state) }
+    #expect(optimizer.stepCount == 0 && fitting.stepCount == 0)
   }
 }

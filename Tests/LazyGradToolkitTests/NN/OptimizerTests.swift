@@ -309,6 +309,11 @@ struct OptimizerTests {
     let before = adam.state
     #expect(throws: ParameterError.self) { try adam.load(sgd.state) }
     #expect(adam.state == before)
+    for count in [-1, .min, .max] {
+      let wrong = OptimizerState(stepCount: count, arrays: before.arrays)
+      #expect(throws: ParameterError.self) { try adam.load(wrong) }
+    }
+    #expect(adam.state == before)
     let other = Adam(["w": Tensor([1.0])])
     do {
       try adam.load(other.state)
