@@ -116,13 +116,56 @@ public func batchNorm(
       [x, parameter])
   }
   let axes = [0] + (2..<x.rank)
-  // One number per channel, beside the axes that follow it.
-  let column = [channels] + [Int](repeating: 1, count: x.rank - 2)
-  let centred = x - x.mean(axes: axes, keepDims: true)
-  let variance = square(centred).mean(axes: axes, keepDims: true)
+  return normalized(
+    x, mean: x.mean(axes: axes, keepDims: true), variance: nil, gamma, beta, eps)
+}
+
+/// Brings every channel to mean 0 and variance 1 by statistics that are given: those of a training, as a
+/// network uses them afterwards, or a batch's own.
+///
+/// - Parameters:
+///   - x: Of shape `[N, C, ...]`.
+///   - mean: What is subtracted from each channel, of shape `[C]`. Gradients reach it.
+///   - variance: What each channel is divided by the root of, of shape `[C]`. Gradients reach it.
+///   - gamma: What each channel is multiplied by then, of shape `[C]`.
+///   - beta: What is added to each channel at the end, of shape `[C]`.
+///   - eps: Added to the variance.
+/// - Returns: In the shape of `x`.
+/// - Complexity: records a few operations on elements.
+public func batchNorm(
+  _ x: Tensor, mean: Tensor, variance: Tensor, gamma: Tensor? = nil, beta: Tensor? = nil,
+  eps: Double
+) -> Tensor {
+  if let poison = poisoned(x, mean, variance) ?? poisoned(x, gamma, beta) { return poison }
+  if x.rank < 2 {
+    return fail("batchNorm", "expected at least two axes, [N, C, ...], got \(x.shape)", [x])
+  }
+  for given in [mean, variance, gamma, beta].compactMap({ $0 }) where given.shape != [x.shape[1]] {
+    return fail(
+      "batchNorm",
+      "expected statistics, gamma and beta of shape [\(x.shape[1])], got \(given.shape)",
+      [x, given])
+  }
+  let column = channelShape(x)
+  return normalized(
+    x, mean: mean.reshaped(column), variance: variance.reshaped(column), gamma, beta, eps)
+}
+
+/// The shape of one number per channel, beside the axes that follow it.
+private func channelShape(_ x: Tensor) -> [Int] {
+  [x.shape[1]] + [Int](repeating: 1, count: x.rank - 2)
+}
+
+/// The elements less a mean over the root of a variance, nil: that of the batch, and what a channel has of
+/// its own.
+private func normalized(
+  _ x: Tensor, mean: Tensor, variance: Tensor?, _ gamma: Tensor?, _ beta: Tensor?, _ eps: Double
+) -> Tensor {
+  let centred = x - mean
+  let variance = variance ?? square(centred).mean(axes: [0] + (2..<x.rank), keepDims: true)
   var result = centred / sqrt(variance + eps)
-  if let gamma { result = result * gamma.reshaped(column) }
-  if let beta { result = result + beta.reshaped(column) }
+  if let gamma { result = result * gamma.reshaped(channelShape(x)) }
+  if let beta { result = result + beta.reshaped(channelShape(x)) }
   return result
 }
 

@@ -165,6 +165,33 @@ func fail(_ operation: String, _ message: String, _ operands: [Tensor] = []) -> 
       TensorError(operation: operation, message: message, shapes: operands.map(\.shape))))
 }
 
+extension Tensor {
+  /// Whether this stands for the result of a call that could not be carried out: inside
+  /// `catchingTensorErrors`, which throws the reason at its end. Such a tensor has no shape of its own, so a
+  /// function that checks shapes asks this first and returns it.
+  public var isPoisoned: Bool { kind == .poisoned }
+
+  /// What a function of your own returns where it can't be carried out: it ends the program with a message,
+  /// and the line that called LazyGrad, or gives a poisoned tensor inside `catchingTensorErrors`.
+  ///
+  ///     func area(_ sides: Tensor) -> Tensor {
+  ///       if sides.isPoisoned { return sides }
+  ///       if sides.shape != [2] {
+  ///         return .failure("area", "expected two sides, got \(sides.shape)", operands: [sides])
+  ///       }
+  ///       return sides[0] * sides[1]
+  ///     }
+  ///
+  /// - Parameters:
+  ///   - operation: The function.
+  ///   - message: What it expected, and what it got.
+  ///   - operands: The tensors that it got.
+  @inline(never)
+  public static func failure(
+    _ operation: String, _ message: String, operands: [Tensor] = []
+  ) -> Tensor { fail(operation, message, operands) }
+}
+
 /// The result of a call that has found out why it can't be carried out.
 func fail(_ error: TensorError, _ operands: [Tensor] = []) -> Tensor {
   var error = error
