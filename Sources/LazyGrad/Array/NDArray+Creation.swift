@@ -78,7 +78,8 @@ extension NDArray {
   /// - Throws: `TensorError` for a shape that no array can have, and where there is no memory: sizes often
   ///   come from outside, so they are not the program's error. What `body` throws.
   public convenience init(
-    shape: [Int], dtype: DType, initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
+    shape: [Int], dtype: DType,
+    initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
   ) throws {
     try self.init(uninitialized: shape, dtype: dtype, operation: "NDArray")
     let bytes = UnsafeMutableRawBufferPointer(start: pointer, count: count * dtype.size)

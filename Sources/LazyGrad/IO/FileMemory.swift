@@ -62,7 +62,9 @@ final class FileMemory: @unchecked Sendable {
   convenience init(_ content: [UInt8]) throws(FileProblem) {
     try self.init(byteCount: content.count) { target in
       content.withUnsafeBytes { bytes in
-        if let source = bytes.baseAddress { target.copyMemory(from: source, byteCount: bytes.count) }
+        if let source = bytes.baseAddress {
+          target.copyMemory(from: source, byteCount: bytes.count)
+        }
       }
     }
   }

@@ -86,7 +86,8 @@ struct FileWriter: ~Copyable {
   ) throws {
     do {
       if path.isEmpty || path.utf8.contains(0) {
-        throw FileProblem.notWritable("a path", path.isEmpty ? "an empty text" : "a zero byte in it")
+        throw FileProblem.notWritable(
+          "a path", path.isEmpty ? "an empty text" : "a zero byte in it")
       }
       var status = stat()
       let exists = stat(path, &status) == 0

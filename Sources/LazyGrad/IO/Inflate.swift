@@ -170,7 +170,8 @@ struct Inflate {
     let entry = code.lookUp(bits)
     let length = Int(entry & 15)
     guard length != 0, length <= bitCount else {
-      throw Self.damaged("a code that there is", bitCount < HuffmanCode.longest ? "the end" : "another")
+      throw Self.damaged(
+        "a code that there is", bitCount < HuffmanCode.longest ? "the end" : "another")
     }
     drop(length)
     return Int(entry >> 4)
@@ -263,6 +264,7 @@ private struct HuffmanCode {
   /// Codes up to this length are looked up, longer ones counted out: they are rare, and a table for all
   /// would take longer to make than many blocks to read.
   private static let tableBits = 10
+  private static let tableMask: UInt64 = 1 << 10 - 1
 
   /// For each value of the next 10 bits: the symbol times 16, plus the length of its code; 0 where the code
   /// is longer, or there is none. Empty where there is no code at all.
@@ -275,7 +277,7 @@ private struct HuffmanCode {
   /// What the next bits begin with, as in `table`.
   @inline(__always)
   func lookUp(_ bits: UInt64) -> UInt16 {
-    let entry = table.isEmpty ? 0 : table[Int(bits) & (1 << Self.tableBits - 1)]
+    let entry = table.isEmpty ? 0 : table[Int(bits & Self.tableMask)]
     return entry != 0 ? entry : countOut(bits)
   }
 

@@ -12,12 +12,15 @@ extension NDArray {
   ///
   /// - Throws: `TensorFileError`. The file may be anything: what it claims is compared with its length
   ///   before memory is taken, and bytes behind the array are an error as well.
-  /// - Complexity: reads every byte once, into the array. In Fortran order there are two copies meanwhile.
+  /// - Complexity: reads every byte once, into the array. In Fortran order there are three copies
+  ///   for a while.
   public convenience init(npy location: some FileLocation) throws(TensorFileError) {
     let path = location._filePath
-    do throws(FileProblem) {
-      self.init(sharing: try Self.read(npy: ByteSource(try OpenFile(checked: path))))
-    } catch { throw TensorFileError(error, "read", path) }
+    let file: OpenFile
+    do throws(FileProblem) { file = try OpenFile(checked: path) } catch {
+      throw TensorFileError(error, "read", path)
+    }
+    try self.init(npy: .file(file), path)
   }
 
   /// Reads the bytes of a `.npy` file, which have come from elsewhere.
@@ -29,29 +32,57 @@ extension NDArray {
   public convenience init(
     npyBytes bytes: some Sequence<UInt8>, name: String = "bytes"
   ) throws(TensorFileError) {
-    do throws(FileProblem) {
-      self.init(
-        sharing: try FileContent.bytes([UInt8](bytes)).withSource { source throws(FileProblem) in
-          try Self.read(npy: source)
-        })
-    } catch { throw TensorFileError(error, "read", name) }
+    try self.init(npy: .bytes([UInt8](bytes)), name)
   }
 
-  /// The array that a part of a file holds.
-  static func read(npy source: ByteSource) throws(FileProblem) -> NDArray {
-    let header = try NPYHeader(source)
-    let isReversed = header.isFortranOrder && header.shape.count > 1
-    let data = source.part(header.offset..<source.count)
+  private convenience init(npy content: FileContent, _ path: String) throws(TensorFileError) {
+    var byteCount = 0
     do {
-      let array = try NDArray(
-        shape: isReversed ? header.shape.reversed() : header.shape, dtype: header.dtype
-      ) { bytes in
-        try data.read(0, into: bytes)
-        if header.isBigEndian { ByteOrder.swap(bytes, size: header.dtype.size) }
-        if header.dtype == .bool { try ByteOrder.checkTruth(UnsafeRawBufferPointer(bytes)) }
+      let header = try content.withSource { source throws(FileProblem) in try NPYHeader(source) }
+      byteCount = header.byteCount
+      try self.init(shape: header.shape, dtype: header.dtype) { bytes in
+        try content.withSource { source throws(FileProblem) in
+          try header.readElements(source, into: bytes)
+        }
       }
-      return isReversed ? try catchingTensorErrors { array.transposed().copy() } : array
+    } catch { throw TensorFileError(.array(error, byteCount), "read", path) }
+  }
+}
+
+extension NPYHeader {
+  /// The array of a part of a file.
+  static func readArray(_ source: ByteSource) throws(FileProblem) -> NDArray {
+    let header = try NPYHeader(source)
+    do {
+      return try NDArray(shape: header.shape, dtype: header.dtype) {
+        try header.readElements(source, into: $0)
+      }
     } catch { throw .array(error, header.byteCount) }
+  }
+
+  /// Reads the elements that stand behind the header, into C order.
+  func readElements(
+    _ source: ByteSource, into target: UnsafeMutableRawBufferPointer
+  ) throws(FileProblem) {
+    if isFortranOrder, shape.count > 1 {
+      do {
+        // The same elements are in C order for the axes the other way around.
+        let reversed = try NDArray(shape: shape.reversed(), dtype: dtype) {
+          try readInOrder(source, into: $0)
+        }
+        try reversed.transposed().withUnsafeBytes { target.copyMemory(from: $0) }
+      } catch { throw .array(error, byteCount) }
+    } else {
+      try readInOrder(source, into: target)
+    }
+  }
+
+  private func readInOrder(
+    _ source: ByteSource, into target: UnsafeMutableRawBufferPointer
+  ) throws(FileProblem) {
+    try source.read(offset, into: target)
+    if isBigEndian { ByteOrder.swap(target, size: dtype.size) }
+    if dtype == .bool { try ByteOrder.checkTruth(UnsafeRawBufferPointer(target)) }
   }
 }
 

@@ -36,7 +36,9 @@ struct NPYHeader {
       throw .unsupported("version 1.0, 2.0 or 3.0 of the format", "\(major).\(minor)")
     }
     let isLong = major >= 2
-    guard !isLong || start.count == 12 else { throw .malformed("a version and a length", "the end") }
+    guard !isLong || start.count == 12 else {
+      throw .malformed("a version and a length", "the end")
+    }
     let length = start.withUnsafeBytes { isLong ? $0.word32(8) : $0.word16(8) }
     let first = isLong ? 12 : 10
     guard length <= source.count - first else {

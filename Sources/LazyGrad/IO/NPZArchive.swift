@@ -12,8 +12,8 @@
 /// written.
 ///
 /// Files may come from anywhere. Damaged archives, encrypted ones, archives that could be read in two ways,
-/// names that are there twice or lead out of a folder (`../x`) are errors. No more memory is taken than
-/// 1,032 times the file's length: nothing that is deflated can become longer.
+/// names that are there twice or lead out of a folder (`../x`) are errors. What is deflated can't become longer
+/// than 1,032 times what it was, and what claims to is refused before memory is taken.
 public struct NPZArchive: Sendable {
   private let content: FileContent
   private let path: String
@@ -96,7 +96,7 @@ public struct NPZArchive: Sendable {
   ) throws(FileProblem) -> NDArray {
     guard entry.isDeflated else {
       try check(try CRC32.of(data), entry)
-      return try NDArray.read(npy: data)
+      return try NPYHeader.readArray(data)
     }
     let bytes: NDArray
     do {
@@ -104,7 +104,9 @@ public struct NPZArchive: Sendable {
         if let input = data.inMemory {
           try Inflate.decode(input, into: output)
         } else {
-          let packed = try NDArray(shape: [data.count], dtype: .uint8) { try data.read(0, into: $0) }
+          let packed = try NDArray(shape: [data.count], dtype: .uint8) {
+            try data.read(0, into: $0)
+          }
           try packed.withUnsafeBytes { try Inflate.decode($0, into: output) }
         }
       }
@@ -113,7 +115,7 @@ public struct NPZArchive: Sendable {
       Result<NDArray, FileProblem> { () throws(FileProblem) in
         let source = ByteSource(UnsafeRawBufferPointer(elements))
         try check(try CRC32.of(source), entry)
-        return try NDArray.read(npy: source)
+        return try NPYHeader.readArray(source)
       }
     }
     return try result.get()

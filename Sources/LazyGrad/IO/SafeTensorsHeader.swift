@@ -41,7 +41,8 @@ struct SafeTensorsHeader {
     offset = 8 + Int(length)
     let text = UnsafeRawBufferPointer(rebasing: file[8..<offset])
     guard text.first == UInt8(ascii: "{") else {
-      throw .malformed("a header that begins with '{'", "'\(FileProblem.printable(text.prefix(8)))'")
+      throw .malformed(
+        "a header that begins with '{'", "'\(FileProblem.printable(text.prefix(8)))'")
     }
     var parser = HeaderParser(text)
     let (entries, metadata) = try parser.header()
@@ -214,7 +215,9 @@ private struct HeaderParser {
     try expect("\"")
     var bytes: [UInt8] = []
     while true {
-      guard position < text.count else { throw .malformed("the end of a text in the header", "none") }
+      guard position < text.count else {
+        throw .malformed("the end of a text in the header", "none")
+      }
       let byte = text[position]
       position += 1
       switch byte {

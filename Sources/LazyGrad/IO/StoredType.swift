@@ -14,9 +14,10 @@ struct StoredType {
   }
 
   /// Writes elements that a file has anywhere as elements of a wider type.
-  typealias Widening = @Sendable (
-    _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawPointer
-  ) -> Void
+  typealias Widening =
+    @Sendable (
+      _ source: UnsafeRawBufferPointer, _ target: UnsafeMutableRawPointer
+    ) -> Void
 
   let name: String
   /// Bits of an element; nil for a name that nobody knows.

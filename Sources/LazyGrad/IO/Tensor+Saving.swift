@@ -19,7 +19,9 @@ extension Tensor {
     var arrays = [
       Self.dataName: try catchingTensorErrors { array }, Self.constantName: NDArray(isConstant),
     ]
-    if let gradient = grad { arrays[Self.gradientName] = try catchingTensorErrors { gradient.array } }
+    if let gradient = grad {
+      arrays[Self.gradientName] = try catchingTensorErrors { gradient.array }
+    }
     try NPZArchive.write(arrays, to: location)
   }
 
