@@ -6,7 +6,30 @@ import LazyGrad
 import TestSupport
 import Testing
 
-@Suite("Files and Python", .enabled(if: PythonTests.libraries.contains("numpy")))
+/// The interpreter.
+private enum Python {
+  static func run(_ arguments: String...) -> (status: Int32, text: String) {
+    let process = Process()
+    let script = FileMutator.fixtures.appending(path: "roundtrip.py").path
+    process.executableURL = URL(filePath: "/usr/bin/env")
+    let python = ProcessInfo.processInfo.environment["LAZYGRAD_PYTHON"] ?? "python3"
+    process.arguments = [python, script] + arguments
+    let pipe = Pipe()
+    (process.standardOutput, process.standardError) = (pipe, pipe)
+    guard (try? process.run()) != nil else { return (-1, "") }
+    let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return (process.terminationStatus, text)
+  }
+
+  /// What Python has.
+  static let libraries: [String] = {
+    let (status, text) = run("has")
+    return status == 0 ? text.split(whereSeparator: \.isWhitespace).map(String.init) : []
+  }()
+}
+
+@Suite("Files and Python", .enabled(if: Python.libraries.contains("numpy")))
 struct PythonTests {
   private struct Entry: Codable, Equatable {
     let shape: [Int]
@@ -26,26 +49,6 @@ struct PythonTests {
     let tensors: [String: Entry]
     let metadata: [String: String]
   }
-
-  private static func python(_ arguments: String...) -> (status: Int32, text: String) {
-    let process = Process()
-    let script = FileMutator.fixtures.appending(path: "roundtrip.py").path
-    process.executableURL = URL(filePath: "/usr/bin/env")
-    let python = ProcessInfo.processInfo.environment["LAZYGRAD_PYTHON"] ?? "python3"
-    process.arguments = [python, script] + arguments
-    let pipe = Pipe()
-    (process.standardOutput, process.standardError) = (pipe, pipe)
-    guard (try? process.run()) != nil else { return (-1, "") }
-    let text = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return (process.terminationStatus, text)
-  }
-
-  /// What Python has.
-  static let libraries: [String] = {
-    let (status, text) = python("has")
-    return status == 0 ? text.split(whereSeparator: \.isWhitespace).map(String.init) : []
-  }()
 
   private static func sample(_ random: inout SeededRandom) -> NDArray {
     let dtype = random.pick(DType.allCases)
@@ -86,7 +89,7 @@ struct PythonTests {
       }
       try Data("{\(texts.joined(separator: ","))}".utf8)
         .write(to: folder.appending(path: "manifest.json"))
-      let (status, text) = Self.python("check", folder.path)
+      let (status, text) = Python.run("check", folder.path)
       #expect(status == 0, "\(text)")
     }
   }
@@ -94,7 +97,7 @@ struct PythonTests {
   @Test("What Python writes is read here")
   func read() throws {
     try withFolder { folder in
-      let (status, text) = Self.python("write", folder.path)
+      let (status, text) = Python.run("write", folder.path)
       try #require(status == 0, "\(text)")
       /// One of the forms of an entry.
       enum Content: Decodable {
