@@ -157,14 +157,16 @@ private final class TemporaryFile {
     let name = slash.map { String(target[target.utf8.index(after: $0)...]) } ?? target
     folder = slash.map { String(target[...$0]) } ?? "./"
     if name.isEmpty { throw .notWritable("the name of a file", "a path that ends with '/'") }
-    let usual = "\(folder).\(name).saving"
+    // Names of files have at most 255 bytes. Targets whose names begin alike take turns then.
+    let begin = name.utf8.count > 180 ? String(name.unicodeScalars.prefix(40)) : name
+    let usual = "\(folder).\(begin).saving"
     if let descriptor = try Self.openLocked(usual) {
       self.descriptor = descriptor
       path = usual
       return
     }
     // Somebody else's, or a file system without locks: a name that nobody has.
-    let unique = "\(folder).\(name).\(getpid())-\(UInt32.random(in: 0 ... .max)).saving"
+    let unique = "\(folder).\(begin).\(getpid())-\(UInt32.random(in: 0 ... .max)).saving"
     path = unique
     descriptor = open(unique, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     if descriptor < 0 { throw .system("a folder to write to") }

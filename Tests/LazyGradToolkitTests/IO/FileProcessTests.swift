@@ -78,14 +78,14 @@ import Testing
             setting("LAZYGRAD_TEST_FOLDER", ""), setting("LAZYGRAD_TEST_KILL", 0)
           )
           // Somebody else's signal, at a moment that nothing in here knows.
-          let microseconds = UInt32.random(in: 0...60_000)
+          let microseconds = UInt32.random(in: 0...250_000)
           Thread.detachNewThread {
             usleep(microseconds)
             killThisProcess()
           }
           var value = Double(kill) * 1e6
           while true {
-            for index in 0..<4 {
+            for index in (0..<4).shuffled() {
               value += 1
               let length = Int.random(in: 1...60_000)
               try SavingTests.writers[index](Tensor.full([length], value), "\(folder)/\(index)")
@@ -119,7 +119,9 @@ import Testing
     @Test("A file of 1 GiB is mapped: its first tensor takes milliseconds, and no memory")
     func large() async {
       #if os(Linux)
-        await #expect(processExitsWith: .success) {
+        let result = await #expect(
+          processExitsWith: .success, observing: [\.standardOutputContent]
+        ) {
           func resident() -> Int {
             let status = FileManager.default.contents(atPath: "/proc/self/statm")!
             let pages = Int(String(decoding: status, as: UTF8.self).split(separator: " ")[1])!
@@ -160,6 +162,7 @@ import Testing
             precondition(grown < 16 << 20, "\(grown)")
           }
         }
+        print(String(decoding: result?.standardOutputContent ?? [], as: UTF8.self), terminator: "")
       #endif
     }
   }

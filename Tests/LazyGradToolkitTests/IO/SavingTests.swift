@@ -139,6 +139,11 @@ struct SavingTests {
       #expect(lstat(link, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK)
       #expect(stat(file, &status) == 0 && status.st_mode & 0o777 == 0o640)
       #expect(try Data(contentsOf: URL(filePath: file)) != first)
+      // The longest name that a file can have.
+      let long = folder.path + "/" + String(repeating: "é", count: 127)
+      try write(Tensor([1.0]), long)
+      #expect(try Data(contentsOf: URL(filePath: long)) == first)
+      remove(long)
       // A file that a killed process has left is used again, and cut to length.
       let left = folder.path + "/.x.saving"
       try Data(count: 1 << 20).write(to: URL(filePath: left))
