@@ -95,12 +95,13 @@ func train(_ network: some Layer, _ images: Images, epochs: Int, key: RandomKey)
 
 /// Trains a network and prints how it reads images that it has not seen.
 func report(
-  _ title: String, _ network: some Layer, _ data: (train: Images, test: Images), _ options: Options
+  _ title: String, _ network: some Layer, _ data: (train: Images, test: Images), epochs: Int,
+  seed: UInt64
 ) {
   // Dropout draws from the default stream.
-  seedRandom(options.seed)
+  seedRandom(seed)
   let start = Date()
-  train(network, data.train, epochs: options.epochs, key: RandomKey(options.seed).folded(in: 1))
+  train(network, data.train, epochs: epochs, key: RandomKey(seed).folded(in: 1))
   note(String(format: "%@: trained in %.1f s", title, -start.timeIntervalSinceNow))
 
   let scores = noAutodiff { network(data.test.pixels, training: false) }
@@ -129,8 +130,12 @@ do {
   let data = (train: images[order[360...]], test: images[order[0..<360]])
   print("\(data.train.count) images to train on, \(data.test.count) for the test\n")
   let keys = RandomKey(options.seed).split(2)
-  if options.networks.contains(.rnn) {
-    report("RNN over rows", RowReader(key: keys[0]), data, options)
+  for network in options.networks {
+    let epochs = options.epochs[network]!
+    switch network {
+    case .rnn:
+      report("RNN over rows", RowReader(key: keys[0]), data, epochs: epochs, seed: options.seed)
+    case .cnn: report("CNN", PictureReader(key: keys[1]), data, epochs: epochs, seed: options.seed)
+    }
   }
-  if options.networks.contains(.cnn) { report("CNN", PictureReader(key: keys[1]), data, options) }
 } catch { stop("\(error)", status: 1) }

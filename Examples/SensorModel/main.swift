@@ -104,14 +104,16 @@ do {
   print("\(readings.count) readings of two sensors, \(silent) of them missing")
   print(String(format: "negative log-likelihood %.4f", track.loss.item()))
   note("\(evaluations) evaluations of the likelihood and its gradient")
-  print(
-    "\nparameter           fitted      95 % interval"
-      + (record.parameters == nil ? "" : "        true"))
+  if !errors.allSatisfy(\.isFinite) {
+    note("the likelihood has no maximum here: no intervals; another --period may lead to one")
+  }
+  let heading = "\nparameter           fitted      95 % interval"
+  print(heading + (record.parameters == nil ? "" : "        true"))
   for (i, name) in Oscillator.names.enumerated() {
     let value = model.logarithms[i].item()
     let (low, high) = (exp(value - 1.96 * errors[i]), exp(value + 1.96 * errors[i]))
     let truth = record.parameters.map {
-      String(format: "%12.4f%@", $0[i], (low...high).contains($0[i]) ? "" : "  outside")
+      String(format: "%12.4f%@", $0[i], $0[i] < low || $0[i] > high ? "  outside" : "")
     }
     let padded = name.padding(toLength: 16, withPad: " ", startingAt: 0)
     print(padded + String(format: "%10.4f%10.4f ...%7.4f", exp(value), low, high) + (truth ?? ""))
@@ -139,8 +141,10 @@ do {
   }
   if let file = options.svg {
     let title = "Readings of two sensors, and what a fitted Kalman filter makes of them"
-    try Plot(title: title, panels: panels).text.write(
-      toFile: file, atomically: true, encoding: .utf8)
+    do {
+      try Plot(title: title, panels: panels).text.write(
+        toFile: file, atomically: true, encoding: .utf8)
+    } catch { stop("can't write '\(file)': \(error.localizedDescription)", status: 1) }
     note("the picture is in \(file)")
   }
 } catch { stop("\(error)", status: 1) }
