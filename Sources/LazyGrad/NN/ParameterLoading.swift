@@ -50,7 +50,7 @@ public struct ParameterError: Error, Sendable, Equatable, CustomStringConvertibl
 extension Parameterized {
   /// Copies values into the tensors of this model, by name.
   ///
-  ///     try model.load(other.namedTensors.reduce(into: [:]) { $0[$1.name] = $1.tensor })
+  ///     try model.load(other.tensorsByName)
   ///
   /// The tensors stay the objects that they are, with their element types, so optimisers and views see the
   /// values. Either all are loaded or, where something does not fit, none.

@@ -46,6 +46,11 @@ extension Parameterized {
   /// The tensors that are trained, without their names.
   public var parameters: [Tensor] { namedParameters.map(\.tensor) }
 
+  /// All tensors by their names: what files hold, and what `load` takes.
+  public var tensorsByName: [String: Tensor] {
+    namedTensors.reduce(into: [:]) { $0[$1.name] = $1.tensor }
+  }
+
   /// How many numbers are trained.
   public var parameterCount: Int { parameters.reduce(0) { $0 + $1.count } }
 

@@ -163,8 +163,8 @@ struct OptimizerTests {
     }
   }
 
-  @Test("Memory stays the same over many steps")
-  func memory() {
+  @Test("Views of parameters see a step, a state that was taken doesn't")
+  func views() {
     let problem = TorchProblem()
     let optimizer = Adam(problem)
     let before = optimizer.state

@@ -61,6 +61,8 @@ struct ParameterTests {
     // The tensors are the model's own.
     #expect(model.namedTensors[0].tensor === model.scale)
     #expect(model.namedTensors[3].tensor === model.layers[0].weight)
+    #expect(model.tensorsByName["layers.0.weight"] === model.layers[0].weight)
+    #expect(model.tensorsByName.count == 25)
   }
 
   private class Base: Parameterized {
@@ -112,16 +114,12 @@ struct ParameterTests {
 
   // MARK: Loading
 
-  private func values(_ model: some Parameterized) -> [String: Tensor] {
-    model.namedTensors.reduce(into: [:]) { $0[$1.name] = $1.tensor }
-  }
-
   @Test("Values are copied into the tensors that there are")
   func loading() throws {
     let (a, b) = (Dense(3, 2), Dense(3, 2, dtype: .float32))
     let weight = b.weight
     let row = weight[0]
-    try b.load(values(a))
+    try b.load(a.tensorsByName)
     #expect(b.weight === weight)
     #expect(b.weight.dtype == .float32)
     #expect(weight.elements(as: Float.self) == a.weight.elements(as: Float.self))
@@ -156,7 +154,7 @@ struct ParameterTests {
   func errors() throws {
     let model = Sequential(Dense(2, 3), Dense(3, 1))
     let before = model.snapshots
-    var wrong = values(Sequential(Dense(2, 3), Dense(4, 1)))
+    var wrong = Sequential(Dense(2, 3), Dense(4, 1)).tensorsByName
     wrong["0.bias"] = nil
     wrong["head.weight"] = Tensor(1.0)
     do {
