@@ -11,11 +11,6 @@ struct Checkpoint {
   private let settings: String
   private let text: String
 
-  /// What another file than a checkpoint, or that of another training, is refused with.
-  struct Unusable: Error, CustomStringConvertible {
-    let description: String
-  }
-
   init(_ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options) {
     self.network = network.snapshots
     self.optimizer = optimizer.state

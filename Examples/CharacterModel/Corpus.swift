@@ -5,11 +5,6 @@ import LazyGrad
 
 /// A text as numbers; its last tenth is not trained on.
 struct Corpus {
-  /// What is wrong with a text, or with a prompt for it.
-  struct Unusable: Error, CustomStringConvertible {
-    let description: String
-  }
-
   let name: String
   /// The characters that there are, in the order of their numbers.
   let vocabulary: [Character]
@@ -45,9 +40,9 @@ struct Corpus {
         description: "'\(name)': expected \(needed * 10 / 9 + 2) characters or more for "
           + "\(options.streams) streams of \(options.length), got \(codes.count)")
     }
-    if options.prompt.isEmpty { throw Unusable(description: "--prompt: expected some text") }
+    if options.prompt.isEmpty { stop("--prompt: expected some text") }
     if let unknown = options.prompt.first(where: { [numbers] in numbers[$0] == nil }) {
-      throw Unusable(description: "--prompt: '\(unknown)' does not occur in '\(name)'")
+      stop("--prompt: '\(unknown)' does not occur in '\(name)'")
     }
   }
 

@@ -73,6 +73,11 @@ struct Options {
   }
 }
 
+/// What is wrong with a file.
+struct Unusable: Error, CustomStringConvertible {
+  let description: String
+}
+
 /// Ends the program with one line that says why.
 func stop(_ message: String, status: Int32 = 2) -> Never {
   FileHandle.standardError.write(Data("CharacterModel: \(message)\n".utf8))
