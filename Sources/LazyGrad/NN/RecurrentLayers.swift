@@ -1,4 +1,4 @@
-// Layers over sequences, `[T, N, C]`: steps, samples, features. A step is a sequence of one.
+// Layers over sequences, `[T, N, C]`: steps, samples, features, or one step, `[N, C]`.
 
 /// A recurrent network's simplest layer: `s = tanh(x W + s U + b)` (Elman, Finding Structure in Time, 1990).
 ///
@@ -49,7 +49,7 @@ public struct RNN: PlainLayer {
   ///   - state: The state before the first step, `[N, D]`; nil: zeros.
   /// - Returns: The states `[T, N, D]`, and that after the last step, `[N, D]`.
   public func callAsFunction(_ x: Tensor, state: Tensor?) -> (outputs: Tensor, state: Tensor) {
-    if let refusal = Recurrence.refusal("RNN", x, inputWeight, [state], 1) {
+    if let refusal = Recurrence.refusal("RNN", x, axes: 3, inputWeight, [state], 1) {
       return (refusal, refusal)
     }
     let (steps, samples, width) = (x.shape[0], x.shape[1], bias.shape[0])
@@ -59,7 +59,7 @@ public struct RNN: PlainLayer {
     if steps == 0 { return (forAllSteps, state) }
     var outputs: [Tensor] = []
     for t in 0..<steps {
-      state = activation(forAllSteps[t] + matmul(state, stateWeight))
+      state = next(forAllSteps[t], state)
       outputs.append(state)
     }
     return (stack(outputs), state)
@@ -72,7 +72,16 @@ public struct RNN: PlainLayer {
   ///   - state: The state before it, `[N, D]`; nil: zeros.
   /// - Returns: Of shape `[N, D]`.
   public func step(_ x: Tensor, state: Tensor? = nil) -> Tensor {
-    Recurrence.step("RNN", x) { self($0, state: state).state }
+    if let refusal = Recurrence.refusal("RNN", x, axes: 2, inputWeight, [state], 1) {
+      return refusal
+    }
+    return next(matmul(x, inputWeight) + bias, state)
+  }
+
+  /// A state, of what the inputs give and the state before.
+  private func next(_ input: Tensor, _ state: Tensor?) -> Tensor {
+    let state = state ?? .zeros(input.shape, dtype: input.dtype, constant: true)
+    return activation(input + matmul(state, stateWeight))
   }
 }
 
@@ -129,7 +138,9 @@ public struct GRU: PlainLayer {
   ///   - state: The state before the first step, `[N, D]`; nil: zeros.
   /// - Returns: The states `[T, N, D]`, and that after the last step, `[N, D]`.
   public func callAsFunction(_ x: Tensor, state: Tensor?) -> (outputs: Tensor, state: Tensor) {
-    if let refusal = Recurrence.refusal("GRU", x, uz, [state], 1) { return (refusal, refusal) }
+    if let refusal = Recurrence.refusal("GRU", x, axes: 3, uz, [state], 1) {
+      return (refusal, refusal)
+    }
     let states = gru(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s0: state)
     return (states[1...], states[-1])
   }
@@ -141,7 +152,8 @@ public struct GRU: PlainLayer {
   ///   - state: The state before it, `[N, D]`; nil: zeros.
   /// - Returns: Of shape `[N, D]`.
   public func step(_ x: Tensor, state: Tensor? = nil) -> Tensor {
-    Recurrence.step("GRU", x) { self($0, state: state).state }
+    Recurrence.refusal("GRU", x, axes: 2, uz, [state], 1)
+      ?? gruStep(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s: state)
   }
 }
 
@@ -202,7 +214,7 @@ public struct LSTM: PlainLayer {
   /// - Returns: The outputs `[T, N, D]`, and the state after the last step.
   public func callAsFunction(_ x: Tensor, state: State?) -> (outputs: Tensor, state: State) {
     let given = [state?.output, state?.memory]
-    if let refusal = Recurrence.refusal("LSTM", x, inputWeight, given, 4) {
+    if let refusal = Recurrence.refusal("LSTM", x, axes: 3, inputWeight, given, 4) {
       return (refusal, State(output: refusal, memory: refusal))
     }
     let (states, memory) = lstm(
@@ -216,13 +228,13 @@ public struct LSTM: PlainLayer {
   ///   - x: Of shape `[N, C]`.
   ///   - state: The state before it; nil: zeros.
   public func step(_ x: Tensor, state: State? = nil) -> State {
-    var result: State?
-    let output = Recurrence.step("LSTM", x) {
-      let state = self($0, state: state).state
-      result = state
-      return state.output
+    let given = [state?.output, state?.memory]
+    if let refusal = Recurrence.refusal("LSTM", x, axes: 2, inputWeight, given, 4) {
+      return State(output: refusal, memory: refusal)
     }
-    return result ?? State(output: output, memory: output)
+    let (output, memory) = lstmStep(
+      x, inputWeight, stateWeight, bias, h: state?.output, c: state?.memory)
+    return State(output: output, memory: memory)
   }
 }
 
@@ -239,34 +251,25 @@ private enum Recurrence {
     }
   }
 
-  /// What comes of a sequence or states that don't fit; nil where they do.
+  /// What comes of a sequence, of a step where there are two axes, or of states that don't fit; nil where they
+  /// do.
   static func refusal(
-    _ layer: String, _ x: Tensor, _ weight: Tensor, _ states: [Tensor?], _ gates: Int
+    _ layer: String, _ x: Tensor, axes: Int, _ weight: Tensor, _ states: [Tensor?], _ gates: Int
   ) -> Tensor? {
     let states = states.compactMap { $0 }
     if let bad = ([x, weight] + states).first(where: \.isPoisoned) { return bad }
     let (features, width) = (weight.shape[0], weight.shape[1] / gates)
     let name = "\(layer)(\(features), \(width))"
-    if x.rank != 3 || x.shape[2] != features {
-      return .failure(
-        name, "expected a sequence [T, N, \(features)], got \(x.shape)", operands: [x])
+    if x.rank != axes || x.shape[axes - 1] != features {
+      let wanted = axes == 3 ? "a sequence [T, N, \(features)]" : "one step [N, \(features)]"
+      return .failure(name, "expected \(wanted), got \(x.shape)", operands: [x])
     }
-    for state in states where state.shape != [x.shape[1], width] {
+    for state in states where state.shape != [x.shape[axes - 2], width] {
       return .failure(
         name,
-        "expected a state [\(x.shape[1]), \(width)] for inputs \(x.shape), got \(state.shape)",
-        operands: [state])
+        "expected a state [\(x.shape[axes - 2]), \(width)] for inputs \(x.shape), "
+          + "got \(state.shape)", operands: [state])
     }
     return nil
-  }
-
-  /// Runs a sequence of one step.
-  static func step(_ layer: String, _ x: Tensor, _ body: (Tensor) -> Tensor) -> Tensor {
-    if x.isPoisoned { return x }
-    if x.rank != 2 {
-      return .failure(
-        layer, "expected one step [N, C], got \(x.shape)", operands: [x])
-    }
-    return body(x.expandedDims(at: 0))
   }
 }

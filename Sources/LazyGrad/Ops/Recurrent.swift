@@ -25,23 +25,9 @@ public func gru(
   _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
   _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor? = nil
 ) -> Tensor {
-  let operands = [x, uz, wz, bz, ur, wr, br, uh, wh, bh] + (s0.map { [$0] } ?? [])
-  if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return poison }
-  guard x.rank == 3, uz.rank == 2 else {
-    return fail(
-      "gru", "expected inputs [T, N, C] and weights [C, D], got \(x.shape) and \(uz.shape)",
-      operands)
-  }
+  let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
+  if let refusal = misfit("gru", x, axes: 3, weights, gates: 1, [s0]) { return refusal }
   let (steps, samples, features, width) = (x.shape[0], x.shape[1], x.shape[2], uz.shape[1])
-  let expected =
-    [[[Int]]](repeating: [[features, width], [width, width], [width]], count: 3).flatMap { $0 }
-    + [[samples, width]]
-  for (operand, shape) in zip(operands.dropFirst(), expected) where operand.shape != shape {
-    return fail(
-      "gru",
-      "expected a weight, bias or state of shape \(shape) for inputs of \(x.shape), got "
-        + "\(operand.shape)", operands)
-  }
   // One product for all steps, whose gradient is one as well.
   x.use()
   let rows = x.reshaped([steps * samples, features])
@@ -53,13 +39,38 @@ public func gru(
   var state = s0 ?? Tensor.zeros([samples, width], dtype: forUpdate.dtype, constant: true)
   var states = [state]
   for t in 0..<steps {
-    let z = sigmoid(forUpdate[t] + matmul(state, wz))
-    let r = sigmoid(forReset[t] + matmul(state, wr))
-    let h = tanh(forState[t] + matmul(r * state, wh))
-    state = h + z * (state - h)
+    state = gruState(state, (forUpdate[t], wz), (forReset[t], wr), (forState[t], wh))
     states.append(state)
   }
   return stack(states)
+}
+
+/// One step of `gru`: the state after it.
+///
+/// Options as for `gru(_:_:_:_:_:_:_:_:_:_:s0:)`, but:
+/// - `x`: The inputs of one step, `[N, C]`.
+/// - `s`: The state before it, `[N, D]`; nil: zeros.
+/// - Returns: Of shape `[N, D]`.
+/// - Complexity: records six products and ten operations on elements.
+public func gruStep(
+  _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
+  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s: Tensor? = nil
+) -> Tensor {
+  let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
+  if let refusal = misfit("gruStep", x, axes: 2, weights, gates: 1, [s]) { return refusal }
+  let forUpdate = matmul(x, uz) + bz
+  let state = s ?? Tensor.zeros([x.shape[0], uz.shape[1]], dtype: forUpdate.dtype, constant: true)
+  return gruState(state, (forUpdate, wz), (matmul(x, ur) + br, wr), (matmul(x, uh) + bh, wh))
+}
+
+/// A state, of the one before, and for each gate what the inputs give and what states are multiplied by.
+private func gruState(
+  _ state: Tensor, _ update: (Tensor, Tensor), _ reset: (Tensor, Tensor), _ new: (Tensor, Tensor)
+) -> Tensor {
+  let z = sigmoid(update.0 + matmul(state, update.1))
+  let r = sigmoid(reset.0 + matmul(state, reset.1))
+  let h = tanh(new.0 + matmul(r * state, new.1))
+  return h + z * (state - h)
 }
 
 /// A long short-term memory (Hochreiter and Schmidhuber, Long Short-Term Memory, 1997, with the forget gate of
@@ -82,27 +93,11 @@ public func gru(
 public func lstm(
   _ x: Tensor, _ w: Tensor, _ u: Tensor, _ b: Tensor, h0: Tensor? = nil, c0: Tensor? = nil
 ) -> (states: Tensor, memory: Tensor) {
-  let operands = [x, w, u, b] + [h0, c0].compactMap { $0 }
-  if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return (poison, poison) }
-  guard x.rank == 3, w.rank == 2, w.shape[1] % 4 == 0 else {
-    let poison = fail(
-      "lstm", "expected inputs [T, N, C] and weights [C, 4 D], got \(x.shape) and \(w.shape)",
-      operands)
-    return (poison, poison)
+  if let refusal = misfit("lstm", x, axes: 3, [w, u, b], gates: 4, [h0, c0]) {
+    return (refusal, refusal)
   }
   let (steps, samples, features) = (x.shape[0], x.shape[1], x.shape[2])
   let width = w.shape[1] / 4
-  let expected: [(Tensor?, [Int])] = [
-    (w, [features, 4 * width]), (u, [width, 4 * width]), (b, [4 * width]),
-    (h0, [samples, width]), (c0, [samples, width]),
-  ]
-  for case (let operand?, let shape) in expected where operand.shape != shape {
-    let poison = fail(
-      "lstm",
-      "expected a weight, bias or state of shape \(shape) for inputs of \(x.shape), got "
-        + "\(operand.shape)", operands)
-    return (poison, poison)
-  }
   // One product for all steps, whose gradient is one as well.
   x.use()
   let rows = x.reshaped([steps * samples, features])
@@ -111,11 +106,70 @@ public func lstm(
   var (state, memory) = (h0 ?? zeros, c0 ?? zeros)
   var states = [state]
   for t in 0..<steps {
-    let gates = forAllSteps[t] + matmul(state, u)
-    func gate(_ k: Int) -> Tensor { gates[.all, (k * width)..<((k + 1) * width)] }
-    memory = sigmoid(gate(1)) * memory + sigmoid(gate(0)) * tanh(gate(2))
-    state = sigmoid(gate(3)) * tanh(memory)
+    (state, memory) = lstmState(forAllSteps[t] + matmul(state, u), memory)
     states.append(state)
   }
   return (stack(states), memory)
+}
+
+/// One step of `lstm`: state and memory after it.
+///
+/// Options as for `lstm(_:_:_:_:h0:c0:)`, but:
+/// - `x`: The inputs of one step, `[N, C]`.
+/// - `h`, `c`: State and memory before it, `[N, D]`; nil: zeros.
+/// - Returns: State and memory, `[N, D]`.
+/// - Complexity: records two products and fifteen other operations.
+public func lstmStep(
+  _ x: Tensor, _ w: Tensor, _ u: Tensor, _ b: Tensor, h: Tensor? = nil, c: Tensor? = nil
+) -> (state: Tensor, memory: Tensor) {
+  if let refusal = misfit("lstmStep", x, axes: 2, [w, u, b], gates: 4, [h, c]) {
+    return (refusal, refusal)
+  }
+  let forStep = matmul(x, w) + b
+  let zeros =
+    h != nil && c != nil
+    ? nil : Tensor.zeros([x.shape[0], w.shape[1] / 4], dtype: forStep.dtype, constant: true)
+  let (state, memory) = (h ?? zeros!, c ?? zeros!)
+  return lstmState(forStep + matmul(state, u), memory)
+}
+
+/// State and memory, of the four gates before their functions and the memory before.
+private func lstmState(_ gates: Tensor, _ memory: Tensor) -> (state: Tensor, memory: Tensor) {
+  let width = memory.shape[1]
+  func gate(_ k: Int) -> Tensor { gates[.all, (k * width)..<((k + 1) * width)] }
+  let memory = sigmoid(gate(1)) * memory + sigmoid(gate(0)) * tanh(gate(2))
+  return (sigmoid(gate(3)) * tanh(memory), memory)
+}
+
+/// What comes of operands of a recurrent layer that don't fit; nil where they do.
+///
+/// - Parameters:
+///   - axes: 3 for a sequence, 2 for a step.
+///   - weights: For inputs, for states, and what is added, as often as there are.
+///   - gates: How many gates a weight has side by side.
+private func misfit(
+  _ operation: String, _ x: Tensor, axes: Int, _ weights: [Tensor], gates: Int, _ states: [Tensor?]
+) -> Tensor? {
+  let operands = [x] + weights + states.compactMap { $0 }
+  if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return poison }
+  guard x.rank == axes, weights[0].rank == 2, weights[0].shape[1] % gates == 0 else {
+    return fail(
+      operation,
+      "expected inputs \(axes == 3 ? "[T, N, C]" : "[N, C]") and weights "
+        + "\(gates == 1 ? "[C, D]" : "[C, \(gates) D]"), got \(x.shape) and \(weights[0].shape)",
+      operands)
+  }
+  let (samples, features) = (x.shape[axes - 2], x.shape[axes - 1])
+  let all = weights[0].shape[1]
+  let width = all / gates
+  let shapes = [[features, all], [width, all], [all]]
+  var expected = weights.indices.map { (weights[$0], shapes[$0 % 3]) }
+  expected += states.compactMap { $0 }.map { ($0, [samples, width]) }
+  for (operand, shape) in expected where operand.shape != shape {
+    return fail(
+      operation,
+      "expected a weight, bias or state of shape \(shape) for inputs of \(x.shape), got "
+        + "\(operand.shape)", operands)
+  }
+  return nil
 }

@@ -352,7 +352,27 @@ struct ModelLayerTests {
           return LSTM(3, 4)(Tensor.ones([5, 2, 3]), state: state)
         }
       ),
-      ("RNN: expected one step [N, C], got [1, 2, 3]", { RNN(3, 4).step(Tensor.ones([1, 2, 3])) }),
+      (
+        "RNN(3, 4): expected one step [N, 3], got [1, 2, 3]",
+        { RNN(3, 4).step(Tensor.ones([1, 2, 3])) }
+      ),
+      ("GRU(3, 4): expected one step [N, 3], got [2, 4]", { GRU(3, 4).step(Tensor.ones([2, 4])) }),
+      (
+        "LSTM(3, 4): expected a state [2, 4] for inputs [2, 3], got [2, 5]",
+        { LSTM(3, 4).step(x, state: .init(output: .ones([2, 4]), memory: .ones([2, 5]))) }
+      ),
+      (
+        "lstmStep: expected inputs [N, C] and weights [C, 4 D], got [2, 3] and [3, 6]",
+        { lstmStep(x, Tensor.ones([3, 6]), x, x) }
+      ),
+      (
+        "lstmStep: expected a weight, bias or state of shape [2, 8] for inputs of [2, 3], got [2, 3]",
+        { lstmStep(x, Tensor.ones([3, 8]), x, x) }
+      ),
+      (
+        "gruStep: expected inputs [N, C] and weights [C, D], got [3] and [2, 3]",
+        { gruStep(x[0], x, x, x, x, x, x, x, x, x) }
+      ),
       ("Flatten: expected at least one axis, [N, ...], got a scalar", { Flatten()(Tensor(1.0)) }),
     ]
     for (message, body) in cases {
