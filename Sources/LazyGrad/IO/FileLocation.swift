@@ -14,6 +14,8 @@ extension String: FileLocation {
 }
 
 extension URL: FileLocation {
-  /// The path of a file URL.
-  public var _filePath: String { path(percentEncoded: false) }
+  /// The path of a file URL. Of another one the whole text, which is no file's name.
+  public var _filePath: String {
+    scheme == nil || isFileURL ? path(percentEncoded: false) : absoluteString
+  }
 }

@@ -129,6 +129,10 @@ struct NPYTests {
     let missing = #expect(throws: TensorFileError.self) { try NDArray(npy: "no/such/file.npy") }
     #expect(missing?.reason == .notFound)
     #expect(missing?.description.hasPrefix("read no/such/file.npy: expected ") == true)
+    let web = #expect(throws: TensorFileError.self) {
+      try NDArray(npy: URL(string: "https://example.org/etc/hosts")!)
+    }
+    #expect(web?.path == "https://example.org/etc/hosts" && web?.reason == .notFound)
     let folder = #expect(throws: TensorFileError.self) { try NDArray(npy: "/") }
     #expect(folder?.found == "a folder")
     let zero = #expect(throws: TensorFileError.self) { try NDArray(npy: "/etc/hosts\0.npy") }
