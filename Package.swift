@@ -18,6 +18,23 @@ let package = Package(
       name: "CustomOperation", dependencies: ["LazyGrad"], path: "Examples/CustomOperation"),
     .executableTarget(
       name: "SharedWeights", dependencies: ["LazyGrad"], path: "Examples/SharedWeights"),
+    .executableTarget(
+      name: "CharacterModel", dependencies: ["LazyGrad"], path: "Examples/CharacterModel",
+      resources: [.embedInCode("Resources/romeo.txt")]),
+    .executableTarget(
+      name: "Digits", dependencies: ["LazyGrad"], path: "Examples/Digits",
+      exclude: ["make_digits.py"],
+      resources: [.embedInCode("Resources/digits.npz")]),
+    .executableTarget(
+      name: "SensorModel", dependencies: ["LazyGrad"], path: "Examples/SensorModel",
+      exclude: ["make_readings.py"],
+      resources: [.embedInCode("Resources/readings.npz")]),
+    .executableTarget(
+      name: "TorchModel", dependencies: ["LazyGrad"], path: "Examples/TorchModel",
+      exclude: ["make_model.py"],
+      resources: [
+        .embedInCode("Resources/iris.safetensors"), .embedInCode("Resources/expected.safetensors"),
+      ]),
     .target(
       name: "TestSupport", dependencies: ["LazyGrad", "LazyGradJIT"], path: "Tests/TestSupport"),
     .testTarget(
@@ -31,7 +48,8 @@ let package = Package(
       name: "ConformanceTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "LazyGradProgramTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(
-      name: "LazyGradToolkitTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
+      name: "LazyGradToolkitTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]
+    ),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

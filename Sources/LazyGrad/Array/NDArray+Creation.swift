@@ -67,6 +67,28 @@ extension NDArray {
     }
   }
 
+  /// Makes an array whose elements `body` writes, as bytes in C order: what a reader of files or a
+  /// connection has.
+  ///
+  ///     let x = try NDArray(shape: [480, 640], dtype: .uint8) { bytes in try camera.read(into: bytes) }
+  ///
+  /// The memory is not initialised before, so `body` has to write all of it. Of truth values, bytes other
+  /// than 0 become 1.
+  ///
+  /// - Throws: `TensorError` for a shape that no array can have, and where there is no memory: sizes often
+  ///   come from outside, so they are not the program's error. What `body` throws.
+  public convenience init(
+    shape: [Int], dtype: DType,
+    initializingWith body: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) throws {
+    try self.init(uninitialized: shape, dtype: dtype, operation: "NDArray")
+    let bytes = UnsafeMutableRawBufferPointer(start: pointer, count: count * dtype.size)
+    try body(bytes)
+    if dtype == .bool {
+      for i in bytes.indices where bytes[i] > 1 { bytes[i] = 1 }
+    }
+  }
+
   /// Memory of `dtype`, filled through a temporary of `source` if the two differ.
   ///
   /// Whole numbers that integers of the type can't hold are an error, unless they shall wrap around.

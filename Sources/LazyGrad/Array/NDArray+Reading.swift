@@ -69,6 +69,22 @@ extension NDArray {
       UnsafeBufferPointer(start: pointer.assumingMemoryBound(to: Scalar.self), count: count))
   }
 
+  /// Gives read access to the elements as bytes in C order, in place if they lie in memory that way.
+  ///
+  /// The pointer must not be used after `body` has returned.
+  ///
+  /// - Throws: `TensorError` if the array stands in the place of one that could not be made, or if there is
+  ///   no memory for a copy; what `body` throws.
+  /// - Complexity: free for a contiguous array, otherwise copies every element once.
+  public func withUnsafeBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) throws -> Result {
+    try checkIsMade()
+    let source = try contiguous("withUnsafeBytes")
+    defer { withExtendedLifetime(source) {} }
+    return try body(UnsafeRawBufferPointer(start: source.pointer, count: count * dtype.size))
+  }
+
   /// Nothing shorter will do where the caller counts on `count` elements: without memory for a copy the
   /// program ends.
   private func orderedElements<Scalar: TensorScalar>(_ type: Scalar.Type) -> [Scalar] {

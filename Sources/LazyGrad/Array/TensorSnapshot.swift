@@ -47,11 +47,7 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
   ///
   /// - Throws: `SnapshotError` if they don't fit together.
   public init(shape: [Int], dtype: DType, bytes: [UInt8]) throws(SnapshotError) {
-    if shape.count > LayoutTable.maxRank { throw .tooManyAxes(shape.count) }
-    if shape.contains(where: { $0 < 0 }) { throw .negativeLength(shape: shape) }
-    guard let count = LayoutTable.contiguousStrides(shape)?.count,
-      case let (expected, overflow) = count.multipliedReportingOverflow(by: dtype.size), !overflow
-    else { throw .tooLarge(shape: shape) }
+    let expected = try Self.byteCount(shape, dtype)
     if expected != bytes.count { throw .byteCount(expected: expected, got: bytes.count) }
     // Any other byte would be undefined behaviour once it is read as a `Bool`.
     if dtype == .bool, bytes.contains(where: { $0 > 1 }) { throw .invalidBool }
@@ -62,6 +58,57 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
         UnsafeMutableRawBufferPointer(start: target, count: source.count).copyMemory(from: source)
       }
     }
+  }
+
+  /// A snapshot over memory that somebody else owns: a mapped file, a buffer of another library. Nothing is
+  /// copied, and `Tensor(sharing:)` shows that very memory.
+  ///
+  /// Nobody may write to the memory as long as `owner` lives; the snapshot and the tensors over it keep that.
+  ///
+  /// - Parameters:
+  ///   - shape: The length of every axis.
+  ///   - dtype: The type of the elements, which lie there in C order, little-endian.
+  ///   - memory: What may be read. Begins at a multiple of 64, and goes on for at least 64 bytes behind the
+  ///     elements, because they are read in whole vectors.
+  ///   - byteOffset: Where in it the elements begin: at a multiple of their size.
+  ///   - owner: Keeps the memory.
+  /// - Throws: `SnapshotError` if the parts don't fit together.
+  /// - Complexity: O(1); truth values are looked at once.
+  public init(
+    shape: [Int], dtype: DType, memory: UnsafeRawBufferPointer, byteOffset: Int = 0,
+    owner: some AnyObject & Sendable
+  ) throws(SnapshotError) {
+    let count = try Self.byteCount(shape, dtype)
+    guard let base = memory.baseAddress, UInt(bitPattern: base) % 64 == 0, byteOffset >= 0,
+      byteOffset % dtype.size == 0
+    else { throw .misaligned(byteOffset: byteOffset) }
+    let rest = memory.count - StoragePool.slack
+    guard byteOffset <= rest, count <= rest - byteOffset else {
+      throw .byteCount(expected: count, got: max(rest - byteOffset, 0))
+    }
+    let bytes = UnsafeRawBufferPointer(start: base + byteOffset, count: count)
+    if dtype == .bool, bytes.contains(where: { $0 > 1 }) { throw .invalidBool }
+    self.shape = shape
+    self.dtype = dtype
+    self.memory = SnapshotMemory(bytes, owner: owner)
+  }
+
+  /// How many bytes an array has.
+  private static func byteCount(_ shape: [Int], _ dtype: DType) throws(SnapshotError) -> Int {
+    if shape.count > LayoutTable.maxRank { throw .tooManyAxes(shape.count) }
+    if shape.contains(where: { $0 < 0 }) { throw .negativeLength(shape: shape) }
+    guard let count = LayoutTable.contiguousStrides(shape)?.count,
+      case let (bytes, overflow) = count.multipliedReportingOverflow(by: dtype.size), !overflow
+    else { throw .tooLarge(shape: shape) }
+    return bytes
+  }
+
+  /// Gives read access to `bytes` without a copy. The pointer must not be used after `body` has returned.
+  public func withUnsafeBytes<Result>(
+    _ body: (UnsafeRawBufferPointer) throws -> Result
+  ) rethrows -> Result {
+    defer { withExtendedLifetime(memory) {} }
+    return try body(memory.bytes)
   }
 
   /// Whether shape, element type and all bytes are equal.
@@ -110,6 +157,9 @@ public enum SnapshotError: Error, Equatable, CustomStringConvertible {
   case invalidBool
   /// No memory for the array.
   case outOfMemory(byteCount: Int)
+  /// Memory of somebody else that doesn't begin at a multiple of 64, or elements in it that don't begin at a
+  /// multiple of their size.
+  case misaligned(byteOffset: Int)
 
   /// What was expected and what came.
   public var description: String {
@@ -126,6 +176,8 @@ public enum SnapshotError: Error, Equatable, CustomStringConvertible {
       "snapshot: expected truth values of 0 or 1, got another byte"
     case .outOfMemory(let byteCount):
       "snapshot: no memory for \(byteCount) bytes"
+    case .misaligned(let offset):
+      "snapshot: expected memory at a multiple of 64 and elements at one of their size, got byte \(offset)"
     }
   }
 }
@@ -153,6 +205,8 @@ extension NDArray {
 private final class SnapshotMemory: @unchecked Sendable {
   let bytes: UnsafeRawBufferPointer
   private let pointer: UnsafeMutableRawPointer
+  /// Who keeps the memory; nil: it is this object's own.
+  private let owner: AnyObject?
 
   /// - Parameter fill: Writes all bytes.
   init(byteCount: Int, fill: (UnsafeMutableRawPointer) -> Void) {
@@ -160,12 +214,26 @@ private final class SnapshotMemory: @unchecked Sendable {
     pointer = .allocate(byteCount: byteCount + StoragePool.slack, alignment: 64)
     fill(pointer)
     bytes = UnsafeRawBufferPointer(start: pointer, count: byteCount)
+    owner = nil
   }
 
-  deinit { pointer.deallocate() }
+  /// Elements in memory that begins at a multiple of 64 somewhere before them.
+  init(_ bytes: UnsafeRawBufferPointer, owner: AnyObject) {
+    self.bytes = bytes
+    // Never written to: storages of lent memory are read-only.
+    pointer = UnsafeMutableRawPointer(mutating: bytes.baseAddress!)
+    self.owner = owner
+  }
 
-  /// A storage for a reader of its own.
-  func lend() -> Storage { Storage(lent: pointer, byteCount: bytes.count, owner: self) }
+  deinit { if owner == nil { pointer.deallocate() } }
+
+  /// A storage for a reader of its own, and where the elements begin in it: storages are aligned to 64 bytes.
+  func lend() -> (storage: Storage, byteOffset: Int) {
+    let offset = Int(UInt(bitPattern: pointer) % 64)
+    return (
+      Storage(lent: pointer - offset, byteCount: offset + bytes.count, owner: self), offset
+    )
+  }
 }
 
 extension Tensor {
@@ -193,8 +261,9 @@ extension Tensor {
 extension NDArray {
   /// A read-only array over a snapshot's memory.
   fileprivate convenience init(sharing snapshot: TensorSnapshot) {
+    let (storage, byteOffset) = snapshot.memory.lend()
     self.init(
-      storage: snapshot.memory.lend(), layout: LayoutTable.shared.intern(dims: snapshot.shape),
-      offset: 0, dtype: snapshot.dtype, isNativelyWriteable: false)
+      storage: storage, layout: LayoutTable.shared.intern(dims: snapshot.shape),
+      offset: byteOffset / snapshot.dtype.size, dtype: snapshot.dtype, isNativelyWriteable: false)
   }
 }
