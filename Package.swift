@@ -31,6 +31,8 @@ let package = Package(
       name: "ConformanceTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
     .testTarget(name: "LazyGradProgramTests", dependencies: ["LazyGrad"], exclude: ["Fixtures"]),
     .testTarget(
+      name: "LazyGradToolkitTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]),
+    .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),
   ],

@@ -65,23 +65,35 @@ extension Engine {
     return slot.node.map { tape.isGiven($0) } ?? true
   }
 
-  /// The plan that forcing these handles would run, as text.
-  package static func explain(_ slots: [SlotRef]) -> String {
-    var result = ""
+  /// What forcing these handles would run: a plan for each tape on which something of them is pending.
+  package static func report(_ slots: [SlotRef]) -> [PlanReport] {
+    var reports: [PlanReport] = []
+    var seen: [Tape] = []
     for slot in slots {
       let tape = Tape.hold(slot)
-      result = tape.withSettled {
+      tape.withSettled {
+        if seen.contains(tape) { return }
+        seen.append(tape)
         let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
           .filter { !tape.isGiven($0) }
-        if ids.isEmpty { return "" }
-        let extraction = tape.extract(ids)
-        return PlanCache.shared.plan(
-          for: extraction.graph, prepare: NativeCompiler.prepare
-        ).plan.explain(extraction.graph, details: true)
+        if ids.isEmpty { return }
+        let graph = tape.extract(ids).graph
+        let (plan, isKnown) = plan(for: graph)
+        reports.append(
+          PlanReport(
+            plan, graph, isKnown: isKnown,
+            threads: PlanRunner.threads(
+              plan, limit: threads, parallelThreshold: PlanRunner.parallelThreshold)))
       }
-      if !result.isEmpty { break }
     }
-    return result.isEmpty ? "nothing to run\n" : result
+    return reports
+  }
+
+  /// The plan of a graph, ready to be run.
+  static func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
+    let result = PlanCache.shared.plan(for: graph, prepare: NativeCompiler.prepare)
+    if !result.isHit, Settings.debugLevel > 1 { Trace.show(result.plan, graph) }
+    return result
   }
 }
 

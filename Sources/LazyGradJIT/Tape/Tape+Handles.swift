@@ -109,13 +109,24 @@ extension Tape {
   }
 
   /// A handle for the same value that no gradient flows through.
-  package static func constant(_ slot: SlotRef) -> SlotRef {
+  package static func constant(_ slot: SlotRef) -> SlotRef { share(slot, as: .none) }
+
+  /// A handle for the same value that gradients flow to, and through to nothing.
+  package static func variable(_ slot: SlotRef) -> SlotRef { share(slot, as: .variable) }
+
+  /// A handle for the same value that can't be differentiated, which is an error and not 0.
+  package static func gradient(_ slot: SlotRef) -> SlotRef { share(slot, as: .gradient) }
+
+  private static func share(_ slot: SlotRef, as traits: Node.Traits) -> SlotRef {
     let shared = share(slot)
     let tape = hold(shared)
     defer { tape.unlock() }
-    shared.pointee.isVariable = false
-    shared.isGradient = false
-    if let node = shared.node { tape[node].traits.remove(.inherited) }
+    shared.pointee.isVariable = traits.contains(.variable)
+    shared.isGradient = traits.contains(.gradient)
+    if let node = shared.node {
+      tape[node].traits.remove(.inherited)
+      tape[node].traits.formUnion(traits)
+    }
     return shared
   }
 
