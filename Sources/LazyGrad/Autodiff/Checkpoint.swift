@@ -73,10 +73,11 @@ private enum Checkpoint {
       let isHigherOrder = Scope.isTracking
       let points = isHigherOrder ? operands : operands.map(\.independent)
       return Scope.with({ $0.isTracking = true }) {
-        let value = body(points)
+        let value = body(points.map(\.tracked))
         if usesVariables, let refusal = refusal(value, points) {
           return points.map { _ in refusal }
         }
+        if value.isConstant { return points.map { _ in nil } }
         let parts = gradients(
           of: (value * gradient).sum(), withRespectTo: points, createGraph: isHigherOrder)
         if !isHigherOrder {

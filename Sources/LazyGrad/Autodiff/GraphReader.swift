@@ -17,6 +17,8 @@ struct GraphReader {
     /// The program's handle, or one that was made for this walk; and for a view what it is a view of.
     case handle(SlotRef, base: View?)
     case number(Double)
+    /// An update in place has taken its memory over.
+    case nowhere
   }
 
   /// A part of another node's value.
@@ -113,6 +115,7 @@ extension GraphReader {
     var places: [Place] = []
     var positions: [UInt32: Int] = [:]
     var leaves: [SlotRef: Int] = [:]
+    var lost: Set<UInt32> = []
     let heads = Set(tensors.compactMap { $0.slot.node.map { origin($0, tape) } })
     for id in ids {
       let record = tape[id]
@@ -138,7 +141,10 @@ extension GraphReader {
           shape: LayoutTable.shared[record.shape].dims, dtype: DType(record.type),
           isConstant: !record.traits.contains(.variable), operands: list))
       guard let lend else { continue }
-      if record.opcode == .scalar {
+      if isLost(id, sources, lost, tape) {
+        lost.insert(id)
+        places.append(.nowhere)
+      } else if record.opcode == .scalar {
         places.append(.number(number(record)))
       } else if let slot = record.slot {
         places.append(.handle(slot, base: base(of: id, sources.first, positions, tape)))
@@ -162,6 +168,15 @@ extension GraphReader {
       return nodes.count - 1
     }
     return (nodes, places, targets)
+  }
+
+  /// Whether a value is neither in memory nor can be computed again: an update in place has its memory.
+  private func isLost(
+    _ id: UInt32, _ sources: [UInt32], _ lost: Set<UInt32>, _ tape: Tape
+  ) -> Bool {
+    let memory = tape[id].opcode == .view ? tape.a(id) : id
+    if tape[memory].storage != nil { return false }
+    return tape[id].opcode == .leaf || sources.contains { lost.contains($0) }
   }
 
   private func number(_ record: Node) -> Double {
@@ -199,8 +214,12 @@ extension GraphReader {
     if composite !== Composite.custom { return composite.name }
     // The library's own routines on matrices are custom operations over one record.
     var value = id
-    while tape[value].opcode == .attach, tape.hasOperands(value) {
-      value = origin(tape.b(value), tape)
+    while tape.hasOperands(value) {
+      switch tape[value].opcode {
+      case .attach: value = origin(tape.b(value), tape)
+      case .view: value = origin(tape.a(value), tape)
+      default: return tape[value].routine.map { "\($0)" } ?? composite.name
+      }
     }
     return tape[value].routine.map { "\($0)" } ?? composite.name
   }
@@ -223,6 +242,7 @@ extension GraphReader {
   ) -> (values: ComputationGraph.Statistics?, gradients: ComputationGraph.Statistics?) {
     switch place {
     case .number(let number): return (.init([number]), nil)
+    case .nowhere: return (nil, nil)
     case .handle(let slot, let view):
       return (.init(elements(of: slot)), gradient(of: slot, view, places).flatMap { .init($0) })
     }

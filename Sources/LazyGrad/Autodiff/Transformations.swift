@@ -24,7 +24,7 @@ public func jacobian(
   at points: [Tensor], createGraph: Bool = false, of function: ([Tensor]) -> Tensor
 ) -> [Tensor] {
   Transformation.run(points, createGraph) { inputs in
-    let result = function(inputs)
+    let result = function(inputs.map(\.tracked))
     return Transformation.jacobian(of: result, inputs, createGraph)
   }
 }
@@ -62,15 +62,14 @@ public func jvp(
 ) -> (value: Tensor, derivative: Tensor) {
   if let refusal = Transformation.refusal("jvp", points, directions) { return (refusal, refusal) }
   let both = Transformation.run(points, createGraph) { inputs in
-    let value = function(inputs)
+    let value = function(inputs.map(\.tracked))
+    if let refusal = Transformation.refusal("jvp", lostWay: value) { return [refusal, refusal] }
     let covector = Tensor.zeros(value.shape, dtype: value.dtype)
     let products = gradients(
       of: (value * covector).sum(), withRespectTo: inputs, createGraph: true)
     return [
       value,
-      gradient(
-        of: Transformation.sum(of: products, times: directions), withRespectTo: covector,
-        createGraph: createGraph),
+      Transformation.slopes(products, directions, withRespectTo: [covector], createGraph)[0],
     ]
   }
   return (both[0], both[1])
@@ -102,7 +101,7 @@ public func hessian(
   at point: Tensor, createGraph: Bool = false, of function: (Tensor) -> Tensor
 ) -> Tensor {
   Transformation.run([point], createGraph) { inputs in
-    let value = function(inputs[0])
+    let value = function(inputs[0].tracked)
     if let refusal = Transformation.refusal("hessian", value) { return [refusal] }
     let slope = gradient(of: value, withRespectTo: inputs[0], createGraph: true)
     return [Transformation.rows(of: slope, inputs, createGraph)[0]]
@@ -129,14 +128,12 @@ public func hessianVectorProduct(
     return points.map { _ in refusal }
   }
   return Transformation.run(points, createGraph) { inputs in
-    let value = function(inputs)
+    let value = function(inputs.map(\.tracked))
     if let refusal = Transformation.refusal("hessianVectorProduct", value) {
       return points.map { _ in refusal }
     }
     let slopes = gradients(of: value, withRespectTo: inputs, createGraph: true)
-    return gradients(
-      of: Transformation.sum(of: slopes, times: directions), withRespectTo: inputs,
-      createGraph: createGraph)
+    return Transformation.slopes(slopes, directions, withRespectTo: inputs, createGraph)
   }
 }
 
@@ -170,7 +167,7 @@ private enum Transformation {
   static func jacobian(
     of result: Tensor, _ inputs: [Tensor], _ createGraph: Bool
   ) -> [Tensor] {
-    if result.poison != nil { return inputs.map { _ in result } }
+    if let refusal = refusal("jacobian", lostWay: result) { return inputs.map { _ in refusal } }
     let width = inputs.reduce(0) { $0 + $1.count }
     if result.count <= width { return rows(of: result, inputs, createGraph) }
     let covector = Tensor.zeros(result.shape, dtype: result.dtype)
@@ -196,9 +193,27 @@ private enum Transformation {
     return inputs.indices.map { k in stack(passes.map { $0[k] }).reshaped(shapes[k]) }
   }
 
-  /// The sum of the products of tensors with directions.
-  static func sum(of tensors: [Tensor], times directions: [Tensor]) -> Tensor {
-    addSequence(zip(tensors, directions).map { ($0 * $1).sum() })
+  /// The gradients of the sum of the products of tensors with directions.
+  static func slopes(
+    _ tensors: [Tensor], _ directions: [Tensor], withRespectTo inputs: [Tensor],
+    _ createGraph: Bool
+  ) -> [Tensor] {
+    // Where the tensors are constants the directions, which may be gradients, have no say.
+    let parts = zip(tensors, directions).filter { !$0.0.isConstant }
+    guard !parts.isEmpty else {
+      return inputs.map { Tensor.zeros($0.shape, dtype: $0.dtype, constant: true) }
+    }
+    return gradients(
+      of: addSequence(parts.map { ($0 * $1).sum() }), withRespectTo: inputs,
+      createGraph: createGraph)
+  }
+
+  /// A result that is poisoned, or computed from gradients that don't know what they depend on: 0 would be
+  /// wrong.
+  static func refusal(_ name: String, lostWay result: Tensor) -> Tensor? {
+    if result.poison != nil { return result }
+    return result.isConstant && result.slot.isGradient
+      ? fail(name, InvalidBackprop.plainGradient.description, [result]) : nil
   }
 
   static func refusal(
@@ -231,11 +246,13 @@ private enum Transformation {
 extension Tensor {
   /// A variable of the same value that no graph leads to, whose own graph leads nowhere else.
   var independent: Tensor {
-    poison != nil || !dtype.isFloating ? self : Tensor(Tape.variable(slot))
+    if poison != nil { return self }
+    return Tensor(dtype.isFloating ? Tape.variable(slot) : Tape.constant(slot))
   }
 
-  /// A variable of the same value, through which gradients flow on to this tensor; it is no new use.
-  fileprivate var tracked: Tensor {
+  /// A variable of the same value, through which gradients flow on to this tensor: an update of it in place
+  /// leaves this one as it is, and it is no new use.
+  var tracked: Tensor {
     if isConstant || poison != nil { return independent }
     return Tensor.prepared(self) {
       Tensor(Tape.view(slot, mode: $0, layout: shapeID))

@@ -60,8 +60,20 @@ public struct Explanation: Sendable, Equatable {
 
   /// An array that is there before the evaluation or afterwards.
   public struct Buffer: Sendable, Equatable {
-    /// `in0`, `in1` and so on for what is read, `out0` and so on for results.
+    /// What an array is for.
+    public enum Role: String, Sendable {
+      /// It is read.
+      case input
+      /// It was asked for.
+      case result
+      /// It is computed on the way, and kept: the program holds a tensor of it, or a gradient will need it.
+      case kept
+    }
+
+    /// `in0`, `in1` and so on for what is read, `out0` and so on for what is there afterwards.
     public let name: String
+    /// What it is for.
+    public let role: Role
     /// The shape of the array.
     public let shape: [Int]
     /// The type of its elements.
@@ -114,12 +126,14 @@ public struct Explanation: Sendable, Equatable {
       for (k, value) in report.inputs.enumerated() {
         inputBuffers.append(
           Buffer(
-            name: name(.input(k)), shape: value.shape, dtype: DType(value.type), replaces: nil))
+            name: name(.input(k)), role: .input, shape: value.shape, dtype: DType(value.type),
+            replaces: nil))
       }
       for (k, value) in report.results.enumerated() {
         resultBuffers.append(
           Buffer(
-            name: name(.result(k)), shape: value.shape, dtype: DType(value.type),
+            name: name(.result(k)), role: value.isAskedFor ? .result : .kept, shape: value.shape,
+            dtype: DType(value.type),
             replaces: value.replaces.map { name(.input($0)) }))
       }
       for kernel in report.kernels {

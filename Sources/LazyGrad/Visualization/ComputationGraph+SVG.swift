@@ -31,7 +31,9 @@ struct GraphPicture {
         return label
       }
       + assignment.references.map { [Self.shortened(Self.title(graph, $0.source))] }
-    let sizes = labels.map(Self.size)
+    let sizes = labels.enumerated().map { box, label in
+      Self.size(label, isBold: box < graph.nodes.count && graph.nodes[box].name != nil)
+    }
     let layout = GraphLayout(assignment, sizes: sizes, sources: sources)
     let legend = Self.legend(graph, hasReferences: !assignment.references.isEmpty)
     let width = max(layout.size.width, legend.width) + 2 * Self.margin
@@ -63,7 +65,8 @@ struct GraphPicture {
       text += Self.frame(
         layout.centres[box], sizes[box], style, isRound: !node.sources.isEmpty, isDashed: !isNode)
       text += Self.lines(
-        label, at: layout.centres[box], hasName: isNode && node.name != nil)
+        label, at: layout.centres[box], hasName: isNode && node.name != nil,
+        titles: isNode && node.name != nil && node.operation != "input" ? 2 : 1)
       text += "</g>\n"
     }
     text += "</g>\n</svg>\n"
@@ -110,9 +113,10 @@ struct GraphPicture {
     }
   }
 
-  private static func size(_ label: [String]) -> GraphLayout.Size {
-    GraphLayout.Size(
-      width: max(40, (label.map(width).max() ?? 0) + 18),
+  private static func size(_ label: [String], isBold: Bool) -> GraphLayout.Size {
+    let widths = label.map(width)
+    return GraphLayout.Size(
+      width: max(40, ((widths + [(widths.first ?? 0) * (isBold ? 1.2 : 1)]).max() ?? 0) + 18),
       height: Double(label.count) * lineHeight + 10)
   }
 
@@ -175,16 +179,14 @@ struct GraphPicture {
   }
 
   private static func lines(
-    _ label: [String], at centre: GraphLayout.Point, hasName: Bool
+    _ label: [String], at centre: GraphLayout.Point, hasName: Bool, titles: Int
   ) -> String {
     var y = centre.y - Double(label.count) * lineHeight / 2 + 10.5
     var text = ""
     for (k, line) in label.enumerated() {
       let style =
         k == 0 && hasName
-        ? " font-weight=\"700\""
-        : k == 0 || k == 1 && hasName && label.count > 2
-          ? "" : " font-size=\"10.5\" fill=\"#555555\""
+        ? " font-weight=\"700\"" : k < titles ? "" : " font-size=\"10.5\" fill=\"#555555\""
       text += "<text x=\"\(place(centre.x))\" y=\"\(place(y))\" text-anchor=\"middle\"\(style)>"
       text += "\(escaped(line))</text>\n"
       y += lineHeight

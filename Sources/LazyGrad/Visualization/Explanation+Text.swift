@@ -11,6 +11,9 @@ extension Explanation: CustomStringConvertible {
       + (instructionSet == "portable"
         ? "portable code" : "machine code for \(instructionSet)") + "\n\n"
     text += kernelTable + "\n" + bufferTable
+    if buffers.contains(where: { $0.role == .kept }) {
+      text += "\nkept: computed on the way; the program holds it, or a gradient will need it\n"
+    }
     let temporaries = Set(kernels.flatMap { $0.memoryRead + $0.memoryWritten }).contains {
       $0.hasPrefix("tmp")
     }
@@ -49,9 +52,8 @@ extension Explanation: CustomStringConvertible {
     ])
     for buffer in buffers {
       let what =
-        buffer.name.hasPrefix("in")
-        ? "input"
-        : "result" + (buffer.replaces.map { ", in the memory of \($0) if that is free" } ?? "")
+        buffer.role.rawValue
+        + (buffer.replaces.map { ", in the memory of \($0) if that is free" } ?? "")
       table.add(
         buffer.name, what, "\(buffer.shape)", "\(buffer.dtype)",
         TextTable.grouped(Double(buffer.byteCount)))

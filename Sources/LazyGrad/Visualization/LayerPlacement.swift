@@ -48,7 +48,7 @@ extension LayeredGraph {
       var (sum, weight) = (0.0, 0.0)
       func look(_ neighbours: [Int]) {
         for other in neighbours {
-          let w = isBend[vertex] && isBend[other] ? 8.0 : isBend[vertex] || isBend[other] ? 2 : 1
+          let w = isBend[vertex] && isBend[other] ? 24.0 : isBend[vertex] || isBend[other] ? 2 : 1
           sum += w * x[other]
           weight += w
         }

@@ -77,11 +77,13 @@ extension Engine {
         let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
           .filter { !tape.isGiven($0) }
         if ids.isEmpty { return }
-        let graph = tape.extract(ids).graph
+        let extraction = tape.extract(ids)
+        let graph = extraction.graph
+        let asked = Set(ids.map { tape.computed($0) })
         let (plan, isKnown) = plan(for: graph)
         reports.append(
           PlanReport(
-            plan, graph, isKnown: isKnown,
+            plan, graph, asked: extraction.roots.map(asked.contains), isKnown: isKnown,
             threads: PlanRunner.threads(
               plan, limit: threads, parallelThreshold: PlanRunner.parallelThreshold)))
       }
@@ -98,6 +100,21 @@ extension Engine {
 }
 
 extension Tape {
+  /// The node that a node's value is computed as, which may be a view or an alias of it.
+  fileprivate func computed(_ id: UInt32) -> UInt32 {
+    var id = id
+    while true {
+      switch nodes[Int(id)].opcode {
+      case .view: id = a(id)
+      case .attach: id = b(id)
+      case .leaf:
+        guard let source = importedNode(id) else { return id }
+        id = source
+      default: return id
+      }
+    }
+  }
+
   /// Computes values that were left out when others were read. Where there is no memory for them they stay
   /// pending, and who reads them is told. The caller holds the lock.
   package func forceLate(_ ids: [UInt32]) {

@@ -17,6 +17,8 @@ package struct PlanReport: Sendable {
     package let type: ScalarType
     /// Of a result: the input whose memory it takes over if nothing else needs that.
     package var replaces: Int?
+    /// Of a result: whether it was asked for, and is not only kept for who holds or reads it later.
+    package var isAskedFor = false
   }
 
   package enum Code: Sendable { case native, portable, mixed }
@@ -53,7 +55,8 @@ package struct PlanReport: Sendable {
   /// Threads that a run takes, of as many as it may.
   package let threads: Int
 
-  package init(_ plan: Plan, _ graph: Graph, isKnown: Bool, threads: Int) {
+  /// - Parameter asked: Which of the plan's outputs were asked for.
+  init(_ plan: Plan, _ graph: Graph, asked: [Bool], isKnown: Bool, threads: Int) {
     var temporaries: [Int: Int] = [:]
     func memory(_ place: Place) -> Memory {
       let base = Int(place.base)
@@ -87,6 +90,7 @@ package struct PlanReport: Sendable {
     self.inputs = inputs.map { $0 ?? Value(shape: [], type: .float64) }
     results = plan.outputs.enumerated().map { i, output in
       var result = value(graph.nodes[output.node])
+      result.isAskedFor = asked[i]
       result.replaces = plan.updates.array.first { $0.output == i }?.leaf
       return result
     }
