@@ -139,6 +139,18 @@ private let otherCases: [Case] = [
   Case(.cumsum, [matrix], f32([1, 2, 3, 5, 7, 9], [2, 3]), attribute: 0),
   Case(.cumprod, [matrix], f32([1, 2, 6, 4, 20, 120], [2, 3]), attribute: 1),
   Case(.cumprod, [ints([.max, 2])], ints([.max, -2]), attribute: 0),
+  Case(
+    .sort, [f32([3, nan, 1, 2, 2, 5], [2, 3])], f32([1, 3, nan, 2, 2, 5], [2, 3]),
+    attribute: SortOrder(axis: 1, isDescending: false).attribute),
+  Case(
+    .sort, [f32([3, nan, 1, 2, 2, 5], [2, 3])], f32([3, 2, 5, 2, nan, 1], [2, 3]),
+    attribute: SortOrder(axis: 0, isDescending: true).attribute),
+  Case(
+    .argsort, [f32([3, nan, 1, nan, 3, 5], [6])], ints([2, 0, 4, 5, 1, 3]),
+    attribute: SortOrder(axis: 0, isDescending: false).attribute),
+  Case(
+    .argsort, [ints([3, 0, 1, 2, 0, 5], [2, 3])], ints([0, 1, 5, 3, 4, 2], [2, 3]),
+    attribute: SortOrder(axis: 0, isDescending: true, isFlat: true).attribute),
   Case(.sum, [matrix], f32([5, 7, 9], [3]), attribute: shape([1, 2, 3])),
   Case(.sum, [matrix], f32([6, 15], [2, 1]), attribute: shape([2, 3, 1])),
   Case(.sum, [matrix], f32([21], []), attribute: shape([1, 6, 1])),

@@ -169,9 +169,22 @@ extension GradientCase {
     .init(.gatherRows, "takeAlong", [[2, 3]]) {
       square($0[0].takeAlong(NDArray([[2, 0], [1, 1]])))
     },
-    .init(.gatherRows, "sorted", [[2, 4]], in: both) { square($0[0].sorted()) * $0[0] },
-    .init(.gatherRows, "sorted, axis 0, descending", [[4, 2]], in: both) {
+    .init(.sort, "sorted", [[2, 4]], in: both) { square($0[0].sorted()) * $0[0] },
+    .init(.sort, "sorted, axis 0, descending", [[4, 2]], in: both) {
       square($0[0].sorted(axis: 0, descending: true)) * $0[0]
+    },
+    .init(.sort, "sorted, middle axis, of a transposed tensor", [[2, 3, 4]], in: both) { x in
+      square(x[0].transposed([2, 0, 1]).sorted(axis: 1)) * x[0].transposed([2, 0, 1])
+    },
+    .init(.gatherRows, "entries of the last axis", [[3, 4]]) { x in
+      square(x[0][.all, [3, 0, 3]]) + square(x[0][.ellipsis, NDArray([1, -1, 1])])
+    },
+    .init(.gatherRows, "entries of a middle axis", [[2, 3, 4]]) {
+      square($0[0][.all, [[2, 0], [0, 0]]])
+    },
+    .init(.gatherRows, "pairs of numbers", [[3, 4]]) { square($0[0][[0, 2, 0], [1, -1, 1]]) },
+    .init(.gatherRows, "pairs of numbers for the last axes", [[2, 3, 4]]) {
+      square($0[0][.all, NDArray([0, 2, 0]), NDArray([1, -1, 1])])
     },
     .init(.view, "slidingWindows", [[6]]) { square($0[0].slidingWindows([3])) * 0.5 },
     .init(.view, "slidingWindows of images", [[2, 4, 5]]) {

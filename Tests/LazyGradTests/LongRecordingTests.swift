@@ -203,13 +203,13 @@ import Testing
     func recorded(_ count: Int, _ join: @escaping @Sendable ([Tensor]) -> Tensor) -> Double {
       ConcurrencyTests.onNewThread {
         let leaves = (0..<count).map { Tensor([Double($0)]) }
-        let before = LazyGradEngine.counters.nodesRecorded
+        let before = Tape.recordsOfThisThread
         let y = join(leaves)
         (y * y).backward()
         var sum: Double = 0
         for leaf in leaves { sum += leaf.grad?.item() ?? Double.nan }
         #expect(sum == Double((count - 1) * count))
-        return Double(LazyGradEngine.counters.nodesRecorded - before) / Double(count)
+        return Double(Tape.recordsOfThisThread - before) / Double(count)
       }
     }
     for join in [{ concatenate($0) }, { stack($0) }] as [@Sendable ([Tensor]) -> Tensor] {

@@ -105,21 +105,15 @@ import Testing
     for (name, operation, nodes) in operations {
       // The least of a few: records that outlive the compaction of an arena are counted once more.
       let made = (0..<4).map { _ in
-        let before = tapeRecords()
+        let before = Tape.recordsOfThisThread
         _ = operation()
-        return tapeRecords() - before
+        return Tape.recordsOfThisThread - before
       }.min()!
       #expect(made == nodes, "\(name) records \(made)")
       var objects: Set<ObjectIdentifier> = []
       for _ in 0..<20 { objects.insert(ObjectIdentifier(operation())) }
       #expect(objects.count <= 8, "\(name) makes objects")
     }
-  }
-
-  /// All records that the calling thread's tape has made, those that are gone among them.
-  private func tapeRecords() -> Int {
-    let tape = Tape.current
-    return tape.locked { tape.state.pointee.counters.nodesRecorded + Int(tape.count) }
   }
 
   @Test func anAxisThatIsNotThereIsNamed() {

@@ -20,7 +20,7 @@ extension GraphBuilder {
 
   /// Adds a random step; may add nothing.
   func step() {
-    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2, 2]) {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2, 2, 2]) {
     case 0: _ = unary(someUnary(), chooseFloat())
     case 1: stepBinary()
     case 2: stepScalar()
@@ -40,6 +40,7 @@ extension GraphBuilder {
     case 16: stepSetRows()
     case 17: stepFilled()
     case 18: stepMatrix()
+    case 19: stepSort()
     default: stepScan()
     }
   }
@@ -181,6 +182,18 @@ extension GraphBuilder {
       GraphNode(
         random.chance(0.7) ? .cumsum : .cumprod, type(a), shape: nodes[a].shape, a: a,
         attribute: UInt32(random.int(0...(dims(a).count - 1)))))
+  }
+
+  private func stepSort() {
+    guard let a = choose(where: { !self.dims($0).isEmpty }) else { return }
+    let order = SortOrder(
+      axis: random.int(0...(dims(a).count - 1)), isDescending: random.chance(0.5),
+      isFlat: random.chance(0.3))
+    let opcode: Opcode = random.chance(0.6) ? .sort : .argsort
+    _ = add(
+      GraphNode(
+        opcode, opcode == .sort ? type(a) : .int64, shape: nodes[a].shape, a: a,
+        attribute: order.attribute))
   }
 
   /// A routine on small matrices, some of which are multiplied with their transposes before. What is not a

@@ -92,7 +92,7 @@ package final class GraphBuilder {
   private func jumps(_ node: GraphNode) -> Bool {
     switch node.opcode {
     case .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual, .floor, .sign, .argmax,
-      .argmin, .logicalNot, .logicalAnd, .logicalOr, .fmod:
+      .argmin, .argsort, .logicalNot, .logicalAnd, .logicalOr, .fmod:
       true
     case .cast: !node.type.isFloating
     default: false

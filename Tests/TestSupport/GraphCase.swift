@@ -161,6 +161,7 @@ package func describe(_ graph: Graph) -> String {
     case _ where node.opcode.info.opClass == .reduction:
       line += " [outer, length, inner] = \(LayoutTable.shared[node.attribute].dims)"
     case .concat, .cumsum, .cumprod: line += " axis \(node.attribute)"
+    case .sort, .argsort: line += " order \(SortOrder(attribute: node.attribute))"
     case .attach: line += " rule \(node.attribute)"
     case .matrix: line += " routine \(node.attribute)"
     default: break

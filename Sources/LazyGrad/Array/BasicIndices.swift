@@ -62,10 +62,35 @@ struct BasicIndices {
   /// The first index array. It may have been made for this list, at some cost.
   private var array: (position: Int, component: IndexComponent)?
 
-  /// The index array where it is all there is.
-  func loneArray(_ indices: IndexList) -> NDArray? {
-    guard indices.count == 1, case .array(let array) = array?.component.kind else { return nil }
-    return array
+  /// The index arrays, and the axis that the first of them takes, where they stand side by side and all else
+  /// in the list is whole axes. A mask only where it is all there is.
+  @inline(__always)
+  func arrays(_ indices: IndexList, rank: Int) -> (first: NDArray, others: [NDArray], axis: Int)? {
+    guard let array, case .array(let first) = array.component.kind else { return nil }
+    if indices.count == 1 { return (first, [], 0) }
+    return arrays(indices, first, at: array.position, rank: rank)
+  }
+
+  @inline(never)
+  private func arrays(
+    _ indices: IndexList, _ first: NDArray, at position: Int, rank: Int
+  ) -> (first: NDArray, others: [NDArray], axis: Int)? {
+    if first.dtype == .bool { return nil }
+    var others: [NDArray] = []
+    var axis = position
+    var ellipses = 0
+    for i in 0..<indices.count where i != position {
+      switch indices[i].component.kind {
+      case .slice(let slice) where slice.isWhole: continue
+      case .ellipsis:
+        ellipses += 1
+        if i < position { axis += rank - indices.count }
+      case .array(let array) where i == position + others.count + 1: others.append(array)
+      default: return nil
+      }
+    }
+    let named = indices.count - ellipses
+    return ellipses > 1 || named > rank ? nil : (first, others, axis)
   }
 
   /// Goes over the list, once.

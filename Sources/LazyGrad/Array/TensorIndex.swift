@@ -67,6 +67,9 @@ struct IndexSlice {
   var start: Int? { first == Self.none ? nil : first }
   var stop: Int? { end == Self.none ? nil : end }
   var step: Int { Int(highStep) << 48 | Int(middleStep) << 32 | Int(lowStep) }
+
+  /// Whether it takes a whole axis as it is.
+  var isWhole: Bool { first == Self.none && end == Self.none && step == 1 }
 }
 
 extension TensorIndex where Self == IndexComponent {

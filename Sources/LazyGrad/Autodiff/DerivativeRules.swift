@@ -65,9 +65,11 @@ package enum DerivativeRules {
     case .concat: vjp?.general(JoiningRules.concat)
     case .cumsum: vjp?.general(ScanRules.cumsum)
     case .cumprod: vjp?.general(ScanRules.cumprod)
+    case .sort: vjp?.general(SortingRules.sort)
     case .attach: vjp?.composite()
     case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
-      .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin, .matrix:
+      .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin, .argsort,
+      .matrix:
       return false
     }
     return true

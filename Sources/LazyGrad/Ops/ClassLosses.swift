@@ -15,10 +15,9 @@ public func negativeLogLikelihood(
   _ scores: Tensor, _ labels: NDArray, weights: Tensor? = nil
 ) -> Tensor {
   let name = "negativeLogLikelihood"
-  if let refusal = refusal(name, scores, labels) { return refusal }
-  let picked = scores.atLabels(labels)
+  let picked = scores.atLabels(labels, name)
   guard let weights else { return -picked.mean() }
-  if let poison = poisoned(weights) { return poison }
+  if let poison = poisoned(picked, weights) { return poison }
   if weights.shape != [scores.shape[1]] {
     return fail(
       name, "expected a weight for each of \(scores.shape[1]) classes, got shape \(weights.shape)",
@@ -38,8 +37,9 @@ public func negativeLogLikelihood(
 public func multiclassHinge(
   _ scores: Tensor, _ labels: NDArray, hinge: some TensorScalar = 1.0
 ) -> Tensor {
-  if let refusal = refusal("multiclassHinge", scores, labels) { return refusal }
-  let margins = relu(scores - scores.atLabels(labels).expandedDims(at: 1) + hinge._double)
+  let picked = scores.atLabels(labels, "multiclassHinge")
+  if let poison = poisoned(picked) { return poison }
+  let margins = relu(scores - picked.expandedDims(at: 1) + hinge._double)
   let isLabel = scores.labelMask(labels)
   let others = `where`(isLabel, Tensor.zeros([], dtype: margins.dtype, constant: true), margins)
   return others.sum() / Double(scores.shape[0])
@@ -95,9 +95,8 @@ public func focalLoss(
   gamma: some TensorScalar = 0.0
 ) -> Tensor {
   let name = "focalLoss"
-  if let refusal = refusal(name, probabilities, labels) { return refusal }
+  let p = probabilities.atLabels(labels, name)
   if let wrong = refusedGamma(name, gamma._double) { return wrong }
-  let p = probabilities.atLabels(labels)
   return focal(log(p), missing: 1 - p, alpha._double, gamma._double)
 }
 
@@ -108,9 +107,8 @@ public func softmaxFocalLoss(
   gamma: some TensorScalar = 0.0
 ) -> Tensor {
   let name = "softmaxFocalLoss"
-  if let refusal = refusal(name, scores, labels) { return refusal }
+  let logarithm = logSoftmax(scores).atLabels(labels, name)
   if let wrong = refusedGamma(name, gamma._double) { return wrong }
-  let logarithm = logSoftmax(scores).atLabels(labels)
   return focal(logarithm, missing: -expm1(logarithm), alpha._double, gamma._double)
 }
 
@@ -131,17 +129,18 @@ private func refusedGamma(_ name: String, _ gamma: Double) -> Tensor? {
   gamma >= 0 ? nil : fail(name, "expected a gamma that is not negative, got \(gamma)")
 }
 
-/// What is wrong with scores and labels; nil where nothing is.
-private func refusal(_ name: String, _ scores: Tensor, _ labels: NDArray) -> Tensor? {
-  if let poison = poisoned(scores) { return poison }
-  if let poison = labels.poison { return Tensor(poison: poison) }
-  return refusedLabels(name, scores, labels)
-}
-
 extension Tensor {
   /// Of scores `[rows, classes]` that of the label in every row.
-  fileprivate func atLabels(_ labels: NDArray) -> Tensor {
-    takeAlong(labels.reshaped([labels.count, 1]), axis: 1).reshaped([labels.count])
+  fileprivate func atLabels(_ labels: NDArray, _ operation: String) -> Tensor {
+    if rank == 2, labels.rank == 1,
+      let picked = along(labels, axis: 1, isKept: false, in: 0..<shape[1])
+    {
+      return picked
+    }
+    if let poison = poisoned(self) { return poison }
+    if let poison = labels.poison { return Tensor(poison: poison) }
+    return refusedLabels(operation, self, labels)
+      ?? takeAlong(labels.reshaped([labels.count, 1]), axis: 1).reshaped([labels.count])
   }
 
   /// Where the label's class is, for scores `[rows, classes]`.

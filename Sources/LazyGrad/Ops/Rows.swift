@@ -1,36 +1,91 @@
-// Rows by number: what index arrays and masks over the first axes select, and `takeRows`.
+// Entries by number: what index arrays and masks select beside whole axes, and `takeRows`.
 
 internal import LazyGradJIT
 
 extension Tensor {
-  /// What an index list of nothing but one array selects: entries along the first axis by number, or
-  /// those for which a mask is true.
+  /// What index arrays of one shape for axes that follow each other select beside whole axes, or what one
+  /// mask selects over the first axes.
   ///
-  /// - Returns: nil for a view, where rows of the base are to be found, where nothing is selected, and
+  /// - Returns: nil for a view, where entries of the base are to be found, where nothing is selected, and
   ///   where the selection is wrong: the resolver says why.
-  func rows(_ array: NDArray) -> Tensor? {
-    if kind != .plain || rank == 0 || array.poison != nil { return nil }
-    return array.dtype == .bool ? masked(array) : numbered(array, .rows)
+  func entries(_ first: NDArray, _ others: [NDArray], axis: Int) -> Tensor? {
+    if kind != .plain || rank == 0 || first.poison != nil { return nil }
+    if first.dtype == .bool { return others.isEmpty && axis == 0 ? masked(first) : nil }
+    return numbered(first, others, axis: axis, .rows)
   }
 
-  private func numbered(_ indices: NDArray, _ operation: ViewKey.Operation) -> Tensor? {
-    let n = indices.count
-    if n == 0 || count == 0 || indices.dtype.isFloating || indices.dtype == .bool { return nil }
+  private func numbered(
+    _ first: NDArray, _ others: [NDArray] = [], axis: Int = 0, _ operation: ViewKey.Operation
+  ) -> Tensor? {
+    if !first.namesEntries || count == 0 { return nil }
+    let own = layout.dims
+    let end = axis + 1 + others.count
+    if end > own.count { return nil }
+    for other in others where !other.namesEntries || other.shape != first.shape { return nil }
     var key = ViewKey(operation)
-    key.append(indices.layout.shapeID)
-    let length = Int64(layout.dims[0])
+    key.append(first.layout.shapeID)
+    if end > 1 {
+      key.append(axis)
+      key.append(end)
+    }
+    let n = first.count
+    let outer = axis == 0 ? 1 : own[..<axis].reduce(1, *)
+    let (total, overflow) = n.multipliedReportingOverflow(by: outer)
+    if overflow { return nil }
     let write = { (numbers: UnsafeMutablePointer<Int64>) in
-      indices.copyElements(to: numbers, as: .int64)
-      for i in 0..<n {
-        let number = numbers[i]
-        if number < -length || number >= length { return false }
-        numbers[i] = number < 0 ? number &+ length : number
+      if !first.write(to: numbers, in: -own[axis]..<own[axis]) { return false }
+      for (k, other) in others.enumerated() {
+        if !other.refine(numbers, length: own[axis + 1 + k]) { return false }
+      }
+      // Once for every place along the axes before.
+      let step = Int64(own[axis..<end].reduce(1, *))
+      for i in n..<total { numbers[i] = numbers[i - n] &+ step }
+      return true
+    }
+    return Tensor.quick(self) { Tape.rows(slot, key, count: total, mode: $0, numbers: write) }
+      ?? recordRows(
+        key, count: total, axes: axis..<end, dims: first.shape, asTable: operation == .rows, write)
+  }
+
+  /// For every place the element whose position along the axis is the number there, where the shapes are
+  /// equal along the other axes.
+  ///
+  /// - Parameters:
+  ///   - isKept: Whether the numbers have the axis; else the result has not.
+  ///   - range: What the numbers have to be in; negative ones count from the end.
+  /// - Returns: nil where that is to be had by other ways only, or not at all.
+  func along(
+    _ indices: NDArray, axis: Int, isKept: Bool = true, in range: Range<Int>? = nil
+  ) -> Tensor? {
+    if kind != .plain || !indices.namesEntries || count == 0 { return nil }
+    let own = layout.dims
+    let dims = indices.layout.dims
+    let others = axis + (isKept ? 1 : 0)
+    guard dims.count + (isKept ? 0 : 1) == own.count, dims[..<axis] == own[..<axis],
+      dims[others...] == own[(axis + 1)...]
+    else { return nil }
+    var key = ViewKey(.along, axis)
+    key.append(indices.layout.shapeID)
+    let length = own[axis]
+    let inner = own[(axis + 1)...].reduce(1, *)
+    let block = isKept ? dims[axis] * inner : inner
+    let write = { (numbers: UnsafeMutablePointer<Int64>) in
+      if !indices.write(to: numbers, in: range ?? -length..<length) { return false }
+      var place = 0
+      for start in stride(from: 0, to: own[..<axis].reduce(length * inner, *), by: length * inner) {
+        let end = place + block
+        while place < end {
+          for i in 0..<inner {
+            numbers[place] = Int64(start + i) &+ numbers[place] &* Int64(inner)
+            place += 1
+          }
+        }
       }
       return true
     }
+    let n = indices.count
     return Tensor.quick(self) { Tape.rows(slot, key, count: n, mode: $0, numbers: write) }
-      ?? recordRows(
-        key, count: n, axes: 1, dims: indices.shape, asTable: operation == .rows, write)
+      ?? recordRows(key, count: n, axes: 0..<own.count, dims: dims, asTable: true, write)
   }
 
   private func masked(_ mask: NDArray) -> Tensor? {
@@ -47,21 +102,22 @@ extension Tensor {
     let rows = Tensor.quick(self) { Tape.rows(slot, key, count: n, mode: $0, numbers: write) }
     if let rows { return rows }
     if !layout.dims.starts(with: mask.layout.dims) { return nil }
-    return recordRows(key, count: n, axes: mask.rank, dims: [n], asTable: true, write)
+    return recordRows(key, count: n, axes: 0..<mask.rank, dims: [n], asTable: true, write)
   }
 
-  /// The same where the layouts are not known yet: `dims` take the place of the first `axes`.
+  /// The same where the layouts are not known yet: `dims` take the place of some axes.
   @inline(never)
   private func recordRows(
-    _ key: ViewKey, count n: Int, axes: Int, dims: [Int], asTable: Bool,
+    _ key: ViewKey, count n: Int, axes: Range<Int>, dims: [Int], asTable: Bool,
     _ write: (UnsafeMutablePointer<Int64>) -> Bool
   ) -> Tensor? {
-    let result = dims + shape.dropFirst(axes)
-    if count == 0 || result.count > LayoutTable.maxRank || !fitsMemory(result) { return nil }
+    let own = shape
+    let result = own[..<axes.lowerBound] + dims + own[axes.upperBound...]
+    if count == 0 || result.count > LayoutTable.maxRank || !fitsMemory(Array(result)) { return nil }
     let table = LayoutTable.shared
-    let width = shape.dropFirst(axes).reduce(1, *)
+    let width = own[axes.upperBound...].reduce(1, *)
     Tape.rememberRows(
-      slot, key, result: table.intern(dims: result),
+      slot, key, result: table.intern(dims: Array(result)),
       table: asTable ? table.intern(dims: [count / width, width]) : nil,
       numbers: table.intern(dims: [n]))
     return Tensor.prepared(self) {
@@ -77,7 +133,7 @@ extension Tensor {
     if let poison = poisoned(self) { return poison }
     if let poison = indices.poison { return Tensor(poison: poison) }
     if rank == 0 { return fail("takeRows", "expected at least one axis, got a scalar", [self]) }
-    if kind == .plain, let rows = numbered(indices, .takenRows) { return rows }
+    if kind == .plain, let rows = numbered(indices, axis: 0, .takenRows) { return rows }
     if indices.dtype.isFloating || indices.dtype == .bool {
       return fail("takeRows", "expected integer row numbers, got \(indices.dtype)", [self])
     }
@@ -105,6 +161,40 @@ extension Tensor {
         Tape.general(
           .gatherRows, slot, numbers.slot, type: slot.pointee.type,
           shape: LayoutTable.shared.intern(dims: dims), mode: $0))
+    }
+  }
+}
+
+extension NDArray {
+  /// Whether its elements can be numbers of entries.
+  fileprivate var namesEntries: Bool {
+    poison == nil && count > 0 && !dtype.isFloating && dtype != .bool
+  }
+
+  /// Writes the elements, which have to be in a range, as numbers of entries; negative ones count from its
+  /// end.
+  ///
+  /// - Returns: false where one is out of range.
+  fileprivate func write(to numbers: UnsafeMutablePointer<Int64>, in range: Range<Int>) -> Bool {
+    copyElements(to: numbers, as: .int64)
+    let low = Int64(range.lowerBound)
+    let length = Int64(range.upperBound)
+    for i in 0..<count {
+      let number = numbers[i]
+      if number < low || number >= length { return false }
+      numbers[i] = number < 0 ? number &+ length : number
+    }
+    return true
+  }
+
+  /// Makes numbers of entries those of entries of them.
+  fileprivate func refine(_ numbers: UnsafeMutablePointer<Int64>, length: Int) -> Bool {
+    withUnsafeTemporaryAllocation(of: Int64.self, capacity: count) { own in
+      guard let start = own.baseAddress, write(to: start, in: -length..<length) else {
+        return false
+      }
+      for i in 0..<count { numbers[i] = numbers[i] &* Int64(length) &+ own[i] }
+      return true
     }
   }
 }

@@ -211,7 +211,11 @@ extension Tensor {
     var basic = BasicIndices()
     let key = withOwnLayout { basic.take(indices, of: $0) }
     if let key, let view = known(key, from: basic.offset) { return view }
-    if let array = basic.loneArray(indices), let rows = rows(array) { return rows }
+    if let list = basic.arrays(indices, rank: layout.dims.count),
+      let entries = entries(list.first, list.others, axis: list.axis)
+    {
+      return entries
+    }
     return indexed(basic.components(indices), key)
   }
 

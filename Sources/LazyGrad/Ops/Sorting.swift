@@ -20,6 +20,7 @@ extension Tensor {
     if indices.dtype.isFloating || indices.dtype == .bool {
       return fail("take", "expected integer numbers, got \(indices.dtype)", [self])
     }
+    if let taken = entries(indices, [], axis: place) { return taken }
     let list = (0..<rank).map { $0 == place ? indices as any TensorIndex : IndexComponent.all }
     return list.withUnsafeBufferPointer { selection($0) }
   }
@@ -40,6 +41,7 @@ extension Tensor {
     if indices.dtype.isFloating || indices.dtype == .bool {
       return fail("takeAlong", "expected integer numbers, got \(indices.dtype)", [self])
     }
+    if let picked = along(indices, axis: place) { return picked }
     let list = (0..<rank).map { axis -> any TensorIndex in
       if axis == place { return indices }
       var dims = Array(repeating: 1, count: rank)
@@ -58,66 +60,49 @@ extension Tensor {
   /// The positions of the elements along an axis in ascending order, as int64 and without a gradient. Equal
   /// elements keep their order, and not-a-number comes last.
   ///
-  /// - Complexity: forces evaluation; O(n log n) on the host.
+  /// - Complexity: records a node; O(length) an element for short axes, O(1) for long ones.
   public func argsort(axis: Int = -1, descending: Bool = false) -> Tensor {
-    if let poison = poisoned(self) { return poison }
-    guard let place = position(of: axis, rank: rank) else {
-      return fail("argsort", "axis \(axis) is out of range for shape \(shape)", [self])
-    }
-    let last = noAutodiff { detached().movedAxis(from: place, to: -1) }
-    let length = shape[place]
-    do throws(TensorError) {
-      let positions = try last.sortedPositions(
-        rows: length == 0 ? 0 : count / length, length, descending)
-      let table = Tensor(adopting: try NDArray.make(positions, dtype: .int64), isVariable: false)
-      return noAutodiff { table.reshaped(last.shape).movedAxis(from: -1, to: place) }
-    } catch { return fail(error, [self]) }
+    ordered(.argsort, axis, descending)
   }
 
   /// The elements along an axis in ascending order; equal elements keep their order, and not-a-number comes
   /// last. The gradient goes to where an element was.
   ///
-  /// - Complexity: forces evaluation; O(n log n) on the host.
+  /// - Complexity: records a node, as `argsort`.
   public func sorted(axis: Int = -1, descending: Bool = false) -> Tensor {
+    ordered(.sort, axis, descending)
+  }
+
+  private func ordered(_ opcode: Opcode, _ axis: Int, _ isDescending: Bool) -> Tensor {
     if let poison = poisoned(self) { return poison }
-    let positions = argsort(axis: axis, descending: descending)
-    return poisoned(positions) ?? takeAlong(positions, axis: axis)
-  }
-
-  /// The positions along the last axis, for rows of a length.
-  private func sortedPositions(
-    rows: Int, _ length: Int, _ descending: Bool
-  ) throws(TensorError) -> [Int] {
-    if dtype.isFloating {
-      return Self.positions(
-        try array.copiedElements(as: Double.self, operation: "argsort"), rows, length, descending
-      ) { $0.isNaN }
+    guard let place = position(of: axis, rank: rank) else {
+      let name = opcode == .sort ? "sorted" : "argsort"
+      return fail(name, "axis \(axis) is out of range for shape \(shape)", [self])
     }
-    return Self.positions(
-      try array.copiedElements(as: Int64.self, operation: "argsort"), rows, length, descending
-    ) { _ in false }
-  }
-
-  private static func positions<T: Comparable>(
-    _ elements: [T], _ rows: Int, _ length: Int, _ descending: Bool, _ isUnordered: (T) -> Bool
-  ) -> [Int] {
-    var result: [Int] = []
-    result.reserveCapacity(elements.count)
-    var row: [(value: T, position: Int)] = []
-    for start in stride(from: 0, to: rows * length, by: Swift.max(length, 1)) {
-      row.removeAll(keepingCapacity: true)
-      var unordered: [Int] = []
-      for i in 0..<length {
-        let value = elements[start + i]
-        if isUnordered(value) { unordered.append(i) } else { row.append((value, i)) }
-      }
-      row.sort {
-        if $0.value == $1.value { return $0.position < $1.position }
-        return descending ? $0.value > $1.value : $0.value < $1.value
-      }
-      for entry in row { result.append(entry.position) }
-      result += unordered
+    return compose { r in
+      r.order(opcode, r.x, SortOrder(axis: place, isDescending: isDescending))
     }
-    return result
+  }
+}
+
+// MARK: - Derivative rules
+
+enum SortingRules {
+  /// Every element's gradient goes to where it was.
+  static func sort(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let x = p.a(n)
+    let count = p.layout(n).count
+    if count == 0 { return }
+    let table = LayoutTable.shared
+    var order = SortOrder(attribute: p.tape[n].order)
+    order.isFlat = true
+    let places = p.emit(
+      .argsort, type: .int64, shape: p.shape(n), p.value(x), attribute: order.attribute)
+    let column = table.intern(dims: [count, 1])
+    let zeros = p.emit(.copy, type: p.type(n), shape: column, p.number(0, n))
+    let sum = p.emit(
+      .scatterAddRows, type: p.type(n), shape: column, zeros, p.reshaped(g, column),
+      p.reshaped(places, table.intern(dims: [count])))
+    p.add(x, p.reshaped(sum, p.shape(x)))
   }
 }

@@ -62,8 +62,22 @@ extension MoveKernel {
     case .cumsum, .cumprod:
       start(to, size, from)
       Scan.run(
-        isSum: kind == .cumsum, type: type, outer: scan.outer, length: scan.length,
-        inner: scan.inner, to)
+        isSum: kind == .cumsum, type: type, outer: runs.outer, length: runs.length,
+        inner: runs.inner, to)
+    case .sort, .argsort:
+      let (order, type) = order!
+      withContiguous(aLayout, type.size, from) { elements in
+        if kind == .sort {
+          Sort.values(
+            type, outer: runs.outer, length: runs.length, inner: runs.inner,
+            isDescending: order.isDescending, from: elements, to: to)
+        } else {
+          Sort.places(
+            type, outer: runs.outer, length: runs.length, inner: runs.inner,
+            isDescending: order.isDescending, isFlat: order.isFlat, from: elements,
+            to: to.assumingMemoryBound(to: Int64.self))
+        }
+      }
     case .concat:
       withContiguous(aLayout, size, from) { first in
         withContiguous(bLayout!, size, context.address(b)) { second in

@@ -45,6 +45,8 @@ public enum Opcode: UInt8, CaseIterable, Sendable {
   /// A routine on matrices, which the attribute names; all of its results in one value. Derivatives are
   /// those of the composites that record it.
   case matrix
+  /// Elements along an axis in order, and their places; the attribute is a `SortOrder`.
+  case sort, argsort
 }
 
 /// How the planner treats an operation.
@@ -231,6 +233,9 @@ extension Opcode {
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     case .matrix:
       return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)
+    case .sort: return row("sort", 1, .move, expensive: true, a: .a)
+    case .argsort:
+      return row("argsort", 1, .move, .int64, expensive: true, differentiable: false)
     }
   }
 }

@@ -387,7 +387,7 @@ package final class LoopKernel: @unchecked Sendable {
 package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
     case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
-    case cumsum, cumprod, matrix
+    case cumsum, cumprod, matrix, sort, argsort
   }
   package var kind: Kind
   package var type: ScalarType
@@ -414,8 +414,10 @@ package struct MoveKernel: @unchecked Sendable {
   package var aBlock = 0
   package var bBlock = 0
   package var blocks = 0
-  /// Scans: how many runs one behind the other, their length, and how many lie side by side.
-  package var scan = (outer: 0, length: 0, inner: 0)
+  /// Scans and sorting: how many runs one behind the other, their length, and how many lie side by side.
+  package var runs = (outer: 0, length: 0, inner: 0)
+  /// Sorting: the order, and the type of what is sorted.
+  package var order: (SortOrder, of: ScalarType)?
   /// `matrix`: what is done.
   package var call: MatrixCall?
 
@@ -426,7 +428,7 @@ package struct MoveKernel: @unchecked Sendable {
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
-      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix: nil
+      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix, .sort, .argsort: nil
       }
     guard let changed else { return count }
     return changed + (isInPlace ? 0 : count)

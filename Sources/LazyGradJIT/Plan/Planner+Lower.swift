@@ -111,11 +111,12 @@ extension Planner {
       move.bBlock = bDims[axis...].reduce(1, *)
     case .cumsum, .cumprod:
       move.kind = node.opcode == .cumsum ? .cumsum : .cumprod
-      let axis = Int(node.attribute)
-      let dims = layout(node.shape).dims
-      move.scan = (
-        dims[..<axis].reduce(1, *), dims[axis], dims[(axis + 1)...].reduce(1, *)
-      )
+      move.runs = runs(along: Int(node.attribute), of: node.shape)
+    case .sort, .argsort:
+      move.kind = node.opcode == .sort ? .sort : .argsort
+      let order = SortOrder(attribute: node.attribute)
+      move.order = (order, of: entries[inputs[0].position].node.type)
+      move.runs = runs(along: order.axis, of: node.shape)
     case .matrix:
       move.kind = .matrix
       move.call = MatrixCall(
@@ -125,6 +126,13 @@ extension Planner {
     }
     move.isInPlace = move.kind != .copy && move.a == destination && inputs[0].source.isLinear
     return move
+  }
+
+  /// How many runs of elements along an axis there are one behind the other, their length, and how many lie
+  /// side by side.
+  private func runs(along axis: Int, of shape: LayoutID) -> (outer: Int, length: Int, inner: Int) {
+    let dims = layout(shape).dims
+    return (dims[..<axis].reduce(1, *), dims[axis], dims[(axis + 1)...].reduce(1, *))
   }
 
   /// A loop that does nothing but bring strided elements into order.

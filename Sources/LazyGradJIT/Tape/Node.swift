@@ -157,6 +157,13 @@ extension Node {
     return Int(rawAttribute)
   }
 
+  /// Of sorting: a `SortOrder`.
+  @inlinable @inline(__always)
+  public var order: UInt32 {
+    assert(opcode == .sort || opcode == .argsort)
+    return rawAttribute
+  }
+
   /// Of an alias: which derivative rule it carries, and what is the rule's own.
   @inlinable @inline(__always)
   public var composite: UInt32 {

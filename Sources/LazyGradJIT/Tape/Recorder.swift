@@ -80,6 +80,13 @@ package struct Recorder {
     write(opcode, tape[a].type, tape[a].shape, a, attribute: UInt32(axis))
   }
 
+  /// Records elements along an axis, which there is, in order, or their places.
+  package func order(_ opcode: Opcode, _ a: UInt32, _ order: SortOrder) -> UInt32 {
+    write(
+      opcode, opcode == .argsort ? .int64 : tape[a].type, tape[a].shape, a,
+      attribute: order.attribute)
+  }
+
   /// The shape of a value with an axis of length 1.
   package func shape(of a: UInt32, cutTo1 axis: Int) -> LayoutID {
     tape.reduction(of: tape[a].shape, over: AxisSet(axis), keepDims: true).shape

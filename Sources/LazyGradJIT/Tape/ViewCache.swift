@@ -24,6 +24,8 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case copied
     /// Rows by number: of a table that is as wide as rows are, of a table as it is, those of a mask.
     case rows, takenRows, maskedRows
+    /// Elements by their positions along an axis.
+    case along
     /// A diagonal over two axes.
     case diagonal
   }

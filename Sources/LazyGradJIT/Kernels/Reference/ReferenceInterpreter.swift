@@ -52,6 +52,8 @@ package enum Reference {
     case .concat: result = concat(operands[0], operands[1], axis: Int(node.attribute), dims: dims)
     case .cumsum, .cumprod:
       result = scan(operands[0], axis: Int(node.attribute), isSum: node.opcode == .cumsum)
+    case .sort: result = sorted(operands[0], SortOrder(attribute: node.attribute))
+    case .argsort: result = places(of: operands[0], SortOrder(attribute: node.attribute))
     case .attach: result = operands[operands.count - 1]
     case .matrix: result = matrix(node.attribute, operands, dims: dims)
     default:

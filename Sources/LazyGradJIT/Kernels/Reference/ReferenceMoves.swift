@@ -112,6 +112,39 @@ extension Reference {
         a.type, a.dims, integers: scanned(a.integers) { isSum ? $0 &+ $1 : $0 &* $1 })
   }
 
+  /// Elements along an axis in order.
+  static func sorted(_ a: ReferenceArray, _ order: SortOrder) -> ReferenceArray {
+    let flat = SortOrder(axis: order.axis, isDescending: order.isDescending, isFlat: true)
+    return a.taking(places(of: a, flat).integers.map { Int($0) }, dims: a.dims)
+  }
+
+  /// Where elements along an axis come from when they are sorted.
+  static func places(of a: ReferenceArray, _ order: SortOrder) -> ReferenceArray {
+    let length = a.dims[order.axis]
+    let inner = a.dims[(order.axis + 1)...].reduce(1, *)
+    func isBefore(_ i: Int, _ j: Int) -> Bool {
+      if a.type.isFloating {
+        if a.floats[i].isNaN || a.floats[j].isNaN { return !a.floats[i].isNaN }
+        if a.floats[i] != a.floats[j] { return order.isDescending == (a.floats[i] > a.floats[j]) }
+      } else if a.integers[i] != a.integers[j] {
+        return order.isDescending == (a.integers[i] > a.integers[j])
+      }
+      return i < j
+    }
+    var result = [Int64](repeating: 0, count: a.count)
+    for start in 0..<a.count where start / inner % length == 0 {
+      let run = (0..<length).map { start + $0 * inner }
+      let sorted = run.sorted { i, j in
+        let bothAreNone = a.type.isFloating && a.floats[i].isNaN && a.floats[j].isNaN
+        return bothAreNone ? i < j : isBefore(i, j)
+      }
+      for (place, source) in zip(run, sorted) {
+        result[place] = Int64(order.isFlat ? source : (source - start) / inner)
+      }
+    }
+    return ReferenceArray(.int64, a.dims, integers: result)
+  }
+
   /// Every element's position along the last axis.
   static func iota(_ type: ScalarType, dims: [Int]) -> ReferenceArray {
     let length = Int64(dims.last ?? 1)

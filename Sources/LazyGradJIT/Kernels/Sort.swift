@@ -1,0 +1,280 @@
+// Elements along an axis in order, and their places. Called by the executor of moves.
+
+/// Sorts runs of elements.
+///
+/// Elements are sorted by whole numbers that are in the same order, their keys: short runs by insertion,
+/// others digit by digit from the last, eight bits at a time, which takes as many passes as a key has bytes
+/// that differ, however the elements lie.
+package enum Sort {
+  /// - Parameters:
+  ///   - from: `outer * length * inner` elements in C order.
+  ///   - to: Memory for as many; `from` itself, or none of it.
+  package static func values(
+    _ type: ScalarType, outer: Int, length: Int, inner: Int, isDescending: Bool,
+    from: UnsafeRawPointer, to: UnsafeMutableRawPointer
+  ) {
+    func run<T: Sortable>(_: T.Type) {
+      Runs<T>(outer: outer, length: length, inner: inner, isDescending: isDescending).sort(
+        from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self))
+    }
+    switch type {
+    case .float32: run(Float.self)
+    case .float64: run(Double.self)
+    case .int64: run(Int64.self)
+    case .int32: run(Int32.self)
+    case .uint8, .bool: run(UInt8.self)
+    }
+  }
+
+  /// The places that the elements of `values` come from: along the axis, or counted through all of them.
+  package static func places(
+    _ type: ScalarType, outer: Int, length: Int, inner: Int, isDescending: Bool, isFlat: Bool,
+    from: UnsafeRawPointer, to: UnsafeMutablePointer<Int64>
+  ) {
+    func run<T: Sortable>(_: T.Type) {
+      Runs<T>(outer: outer, length: length, inner: inner, isDescending: isDescending).places(
+        from.assumingMemoryBound(to: T.self), to, isFlat: isFlat)
+    }
+    switch type {
+    case .float32: run(Float.self)
+    case .float64: run(Double.self)
+    case .int64: run(Int64.self)
+    case .int32: run(Int32.self)
+    case .uint8, .bool: run(UInt8.self)
+    }
+  }
+}
+
+/// An element that is sorted by a whole number.
+private protocol Sortable: BitwiseCopyable {
+  associatedtype Key: FixedWidthInteger & UnsignedInteger & BitwiseCopyable
+  /// Greater for a greater element; equal for equal ones.
+  var sortKey: Key { get }
+  init(sortKey: Key)
+  /// Whether its key is all that it is: not for -0, and not for what is no number.
+  var isKeyed: Bool { get }
+  var isNumber: Bool { get }
+}
+
+extension Sortable {
+  var isKeyed: Bool { true }
+  var isNumber: Bool { true }
+}
+
+extension Float: Sortable {
+  // Adding 0 makes 0 of -0.
+  var sortKey: UInt32 {
+    let bits = (self + 0).bitPattern
+    return bits ^ (bits >> 31 == 0 ? 1 << 31 : .max)
+  }
+  init(sortKey: UInt32) {
+    self.init(bitPattern: sortKey ^ (sortKey >> 31 == 0 ? .max : 1 << 31))
+  }
+  var isKeyed: Bool { self == self && bitPattern != 1 << 31 }
+  var isNumber: Bool { self == self }
+}
+
+extension Double: Sortable {
+  var sortKey: UInt64 {
+    let bits = (self + 0).bitPattern
+    return bits ^ (bits >> 63 == 0 ? 1 << 63 : .max)
+  }
+  init(sortKey: UInt64) {
+    self.init(bitPattern: sortKey ^ (sortKey >> 63 == 0 ? .max : 1 << 63))
+  }
+  var isKeyed: Bool { self == self && bitPattern != 1 << 63 }
+  var isNumber: Bool { self == self }
+}
+
+extension Int64: Sortable {
+  var sortKey: UInt64 { UInt64(bitPattern: self) ^ 1 << 63 }
+  init(sortKey: UInt64) { self.init(bitPattern: sortKey ^ 1 << 63) }
+}
+
+extension Int32: Sortable {
+  var sortKey: UInt32 { UInt32(bitPattern: self) ^ 1 << 31 }
+  init(sortKey: UInt32) { self.init(bitPattern: sortKey ^ 1 << 31) }
+}
+
+extension UInt8: Sortable {
+  var sortKey: UInt8 { self }
+  init(sortKey: UInt8) { self = sortKey }
+}
+
+/// Something that is sorted by a key.
+private protocol Keyed: BitwiseCopyable {
+  associatedtype Key: FixedWidthInteger & UnsignedInteger
+  var key: Key { get }
+}
+
+private struct KeyAlone<Key: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>: Keyed {
+  var key: Key
+}
+
+/// A key and where its element is.
+private struct KeyAndPlace<
+  Key: FixedWidthInteger & UnsignedInteger & BitwiseCopyable,
+  Place: FixedWidthInteger & UnsignedInteger & BitwiseCopyable
+>: Keyed {
+  var key: Key
+  var place: Place
+}
+
+/// Runs of elements, as many one behind the other as `outer`, as many side by side as `inner`.
+private struct Runs<T: Sortable> {
+  let outer: Int
+  let length: Int
+  let inner: Int
+  let isDescending: Bool
+
+  func sort(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>) {
+    let keys = UnsafeMutablePointer<KeyAlone<T.Key>>.allocate(capacity: 2 * max(length, 1))
+    defer { keys.deallocate() }
+    let flip: T.Key = isDescending ? .max : 0
+    forEachRun { start in
+      let x = from + start
+      var isKeyed = true
+      for i in 0..<length {
+        let element = x[i * inner]
+        isKeyed = isKeyed && element.isKeyed
+        keys[i] = KeyAlone(key: element.sortKey ^ flip)
+      }
+      if isKeyed {
+        let sorted = RadixSort.sort(keys, scratch: keys + length, length)
+        for i in 0..<length { to[start + i * inner] = T(sortKey: sorted[i].key ^ flip) }
+      } else {
+        sortByPlaces(x, to + start)
+      }
+    }
+  }
+
+  /// A run with elements that their keys don't tell.
+  @inline(never)
+  private func sortByPlaces(_ x: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>) {
+    let run = UnsafeMutablePointer<T>.allocate(capacity: length)
+    let places = UnsafeMutablePointer<Int64>.allocate(capacity: length)
+    defer {
+      run.deallocate()
+      places.deallocate()
+    }
+    for i in 0..<length { run[i] = x[i * inner] }
+    Runs(outer: 1, length: length, inner: 1, isDescending: isDescending)
+      .places(run, places, isFlat: false)
+    for i in 0..<length { to[i * inner] = run[Int(places[i])] }
+  }
+
+  func places(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, isFlat: Bool) {
+    if length <= UInt32.max {
+      places(from, to, isFlat, UInt32.self)
+    } else {
+      places(from, to, isFlat, UInt64.self)
+    }
+  }
+
+  @inline(__always)
+  private func places<Place: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, _ isFlat: Bool, _: Place.Type
+  ) {
+    typealias Entry = KeyAndPlace<T.Key, Place>
+    let entries = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * max(length, 1))
+    defer { entries.deallocate() }
+    let flip: T.Key = isDescending ? .max : 0
+    forEachRun { start in
+      for i in 0..<length {
+        let element = from[start + i * inner]
+        // No number has this key.
+        let key = element.isNumber ? element.sortKey ^ flip : .max
+        entries[i] = Entry(key: key, place: Place(truncatingIfNeeded: i))
+      }
+      let sorted = RadixSort.sort(entries, scratch: entries + length, length)
+      for i in 0..<length {
+        let place = Int(truncatingIfNeeded: sorted[i].place)
+        to[start + i * inner] = Int64(isFlat ? start + place * inner : place)
+      }
+    }
+  }
+
+  /// Calls `body` with where every run begins.
+  @inline(__always)
+  private func forEachRun(_ body: (Int) -> Void) {
+    for block in 0..<outer {
+      for i in 0..<inner { body(block * length * inner + i) }
+    }
+  }
+}
+
+private enum RadixSort {
+  /// The longest run that insertion sorts sooner than digits do.
+  static var insertionLimit: Int { 40 }
+
+  /// Sorts by keys; equal ones keep their order.
+  ///
+  /// - Parameter scratch: Memory for as many elements.
+  /// - Returns: Where the sorted elements are: one of the two.
+  static func sort<E: Keyed>(
+    _ elements: UnsafeMutablePointer<E>, scratch: UnsafeMutablePointer<E>, _ count: Int
+  ) -> UnsafeMutablePointer<E> {
+    var isSorted = true
+    for i in stride(from: 1, to: count, by: 1) {
+      isSorted = isSorted && elements[i - 1].key <= elements[i].key
+    }
+    if isSorted { return elements }
+    if count <= insertionLimit {
+      insert(elements, count)
+      return elements
+    }
+    return byDigits(elements, scratch, count)
+  }
+
+  private static func insert<E: Keyed>(_ x: UnsafeMutablePointer<E>, _ count: Int) {
+    for i in 1..<count {
+      let element = x[i]
+      var j = i
+      while j > 0, x[j - 1].key > element.key {
+        x[j] = x[j - 1]
+        j -= 1
+      }
+      x[j] = element
+    }
+  }
+
+  /// 1. How often each digit occurs at each position is counted in one pass.
+  /// 2. Position by position from the last, elements go behind those with a smaller digit.
+  /// 3. A position where all have one digit is left out.
+  private static func byDigits<E: Keyed>(
+    _ elements: UnsafeMutablePointer<E>, _ scratch: UnsafeMutablePointer<E>, _ count: Int
+  ) -> UnsafeMutablePointer<E> {
+    let digits = E.Key.bitWidth / 8
+    return withUnsafeTemporaryAllocation(of: Int.self, capacity: digits * 256) { counts in
+      let counts = counts.baseAddress!
+      counts.initialize(repeating: 0, count: digits * 256)
+      for i in 0..<count {
+        var key = elements[i].key
+        for digit in 0..<digits {
+          counts[digit * 256 + Int(truncatingIfNeeded: key & 0xFF)] &+= 1
+          key = key &>> 8
+        }
+      }
+      var (from, to) = (elements, scratch)
+      for digit in 0..<digits {
+        let places = counts + digit * 256
+        let shift = E.Key(truncatingIfNeeded: digit * 8)
+        if places[Int(truncatingIfNeeded: from[0].key &>> shift & 0xFF)] == count { continue }
+        var sum = 0
+        for value in 0..<256 {
+          let here = places[value]
+          places[value] = sum
+          sum &+= here
+        }
+        for i in 0..<count {
+          let element = from[i]
+          let value = Int(truncatingIfNeeded: element.key &>> shift & 0xFF)
+          to[places[value]] = element
+          places[value] &+= 1
+        }
+        (from, to) = (to, from)
+      }
+      return from
+    }
+  }
+}
