@@ -234,7 +234,7 @@ extension MoveKernel {
     case .scatterAddRows: Double(bLayout?._withUnsafeGuaranteedRef { $0.count } ?? 0)
     case .cumsum, .cumprod: Double(count)
     case .matrix: 2 * (call?.multiplications ?? 0)
-    case .copy, .gatherRows, .setRows, .setRegion, .concat: 0
+    case .copy, .gatherRows, .setRows, .setRegion, .concat, .sort, .argsort: 0
     }
   }
 }
