@@ -29,7 +29,7 @@ import Testing
       let lines = text.split(separator: "\n").filter { $0.hasPrefix("LazyGrad: ") }.sorted()
       let expected = """
         CHECK: expected 0 or 1, got 'x'
-        DEBUG: expected 0, 1 or 2, got '-1'
+        DEBUG: expected a whole number from 0 to 4, got '-1'
         ISA: expected auto, portable, avx2, avx512, got 'foo'
         JIT: expected 0 or 1, got 'perhaps'
         LAYOUTS: expected a whole number from 1 to 16777216, got '0'

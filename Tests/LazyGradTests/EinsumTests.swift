@@ -226,11 +226,11 @@ struct EinsumTests {
       ("kij,kil->kjl", a, Tensor(Self.values([4, 5, 2], 2))),
     ] {
       let plan = einsum(subscripts, x, y).explain()
-      #expect(plan.contains("1 kernels"), "\(subscripts): \(plan)")
+      #expect(plan.kernels.count == 1, "\(subscripts): \(plan)")
     }
     // Of two that lie across, machine code packs one, which the planner may do beforehand.
     let plan = einsum("ijk,jkl->li", a, b).explain()
-    #expect(plan.contains("1 kernels") || plan.contains("2 kernels"), "\(plan)")
+    #expect(1...2 ~= plan.kernels.count, "\(plan)")
   }
 
   @Test("A long chain is multiplied in a cheap order")
@@ -241,7 +241,8 @@ struct EinsumTests {
     let v = Tensor.ones([1000], dtype: .float32)
     let plan = einsum("ab,bc,c->a", x, row, v)
     #expect(plan.elements(as: Float.self) == [Float](repeating: 1000, count: 1000))
-    #expect(!einsum("ab,bc,c->a", x, row, v).explain().contains("1000x1000"))
+    #expect(
+      einsum("ab,bc,c->a", x, row, v).explain().kernels.allSatisfy { $0.shape != [1, 1000, 1000] })
     let long = einsum("ab,bc,cd,de,ef,fg,gh,h->a", x, row, x, row, x, row, x, Tensor.ones([1]))
     #expect(long.elements(as: Float.self) == [Float](repeating: 1e9, count: 1000))
   }

@@ -16,7 +16,7 @@ final class Composite: Sendable {
   /// What a rule reads.
   enum Reads { case result, operand }
 
-  private let name: String
+  let name: String
   private let body: Body
   private let rule: Rule
   /// The lowest byte of the attribute of its aliases: a number, and what the rule reads. What is above it

@@ -110,11 +110,6 @@ public enum LazyGradEngine {
     PassCache.shared.removeAll()
   }
 
-  /// The plan that computing these tensors together would run, as text.
-  public static func explain(_ tensors: Tensor...) -> String {
-    Engine.explain(tensors.map(\.slot))
-  }
-
   /// The environment variables that LazyGrad reads, and what they do.
   public static var environmentVariables: [(name: String, meaning: String)] { Settings.variables }
 

@@ -90,11 +90,6 @@ extension Tensor {
 
   /// The value as something that can be sent to another task, encoded and compared.
   public var snapshot: TensorSnapshot { TensorSnapshot(array) }
-
-  /// The plan that computing this tensor would run, as text: kernels, what was fused, bytes moved.
-  ///
-  /// - Complexity: plans, but runs nothing.
-  public func explain() -> String { LazyGradEngine.explain(self) }
 }
 
 /// Computes several tensors in one plan.

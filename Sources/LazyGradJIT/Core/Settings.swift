@@ -15,7 +15,10 @@ package enum Settings {
     ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together; K, M, G or T may follow"),
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
     ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
-    ("LAZYGRAD_DEBUG", "1 prints every new plan, 2 also every loop of it"),
+    (
+      "LAZYGRAD_DEBUG",
+      "prints on standard error: 1 every evaluation, 2 also new plans, 3 their loops, 4 machine code"
+    ),
     ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
     (
       "LAZYGRAD_LAYOUTS",
@@ -49,9 +52,11 @@ package enum Settings {
     say("\(problem.name): \(problem.text); the default is used")
   }
 
-  /// One line on standard error.
-  package static func say(_ line: String) {
-    try? FileHandle.standardError.write(contentsOf: Data("LazyGrad: \(line)\n".utf8))
+  private static let standardError = Lock(FileHandle.standardError)
+
+  /// A line on standard error, or several; those of other threads don't come in between.
+  package static func say(_ lines: String) {
+    standardError.withLock { try? $0.write(contentsOf: Data("LazyGrad: \(lines)\n".utf8)) }
   }
 
   /// Reads all variables but those that only who knows the machine understands.
@@ -135,7 +140,7 @@ package enum Settings {
   package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
 
   package static let debugLevel: Int =
-    value("LAZYGRAD_DEBUG", "0, 1 or 2") { text in
-      Int(text).flatMap { 0...2 ~= $0 ? $0 : nil }
+    value("LAZYGRAD_DEBUG", "a whole number from 0 to 4") { text in
+      Int(text).flatMap { 0...4 ~= $0 ? $0 : nil }
     } ?? 0
 }

@@ -65,27 +65,56 @@ extension Engine {
     return slot.node.map { tape.isGiven($0) } ?? true
   }
 
-  /// The plan that forcing these handles would run, as text.
-  package static func explain(_ slots: [SlotRef]) -> String {
-    var result = ""
+  /// What forcing these handles would run: a plan for each tape on which something of them is pending.
+  package static func report(_ slots: [SlotRef]) -> [PlanReport] {
+    var reports: [PlanReport] = []
+    var seen: [Tape] = []
     for slot in slots {
       let tape = Tape.hold(slot)
-      result = tape.withSettled {
+      tape.withSettled {
+        if seen.contains(tape) { return }
+        seen.append(tape)
         let ids = slots.filter { $0.unlockedTape == tape }.compactMap(\.node)
           .filter { !tape.isGiven($0) }
-        if ids.isEmpty { return "" }
+        if ids.isEmpty { return }
         let extraction = tape.extract(ids)
-        return PlanCache.shared.plan(
-          for: extraction.graph, prepare: NativeCompiler.prepare
-        ).plan.explain(extraction.graph, details: true)
+        let graph = extraction.graph
+        let asked = Set(ids.map { tape.computed($0) })
+        let (plan, isKnown) = plan(for: graph)
+        reports.append(
+          PlanReport(
+            plan, graph, asked: extraction.roots.map(asked.contains), isKnown: isKnown,
+            threads: PlanRunner.threads(
+              plan, limit: threads, parallelThreshold: PlanRunner.parallelThreshold)))
       }
-      if !result.isEmpty { break }
     }
-    return result.isEmpty ? "nothing to run\n" : result
+    return reports
+  }
+
+  /// The plan of a graph, ready to be run.
+  static func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
+    let result = PlanCache.shared.plan(for: graph, prepare: NativeCompiler.prepare)
+    if !result.isHit, Settings.debugLevel > 1 { Trace.show(result.plan, graph) }
+    return result
   }
 }
 
 extension Tape {
+  /// The node that a node's value is computed as, which may be a view or an alias of it.
+  fileprivate func computed(_ id: UInt32) -> UInt32 {
+    var id = id
+    while true {
+      switch nodes[Int(id)].opcode {
+      case .view: id = a(id)
+      case .attach: id = b(id)
+      case .leaf:
+        guard let source = importedNode(id) else { return id }
+        id = source
+      default: return id
+      }
+    }
+  }
+
   /// Computes values that were left out when others were read. Where there is no memory for them they stay
   /// pending, and who reads them is told. The caller holds the lock.
   package func forceLate(_ ids: [UInt32]) {

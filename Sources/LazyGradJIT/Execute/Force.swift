@@ -117,15 +117,35 @@ extension Tape {
     }
   }
 
+  @inline(__always)
   private func compute(_ ids: [UInt32], _ kernelTime: inout Int) throws(StorageError) {
+    if Settings.debugLevel > 0 { return try computeAndTell(ids, &kernelTime) }
+    _ = try findAndRun(ids, &kernelTime)
+  }
+
+  /// For LAZYGRAD_DEBUG.
+  @inline(never)
+  private func computeAndTell(_ ids: [UInt32], _ kernelTime: inout Int) throws(StorageError) {
+    let began = Engine.nanoseconds()
+    let before = kernelTime
+    let (nodes, isHit) = try findAndRun(ids, &kernelTime)
+    Trace.tell(
+      operations: nodes.cone.count - nodes.scalars.count, kernels: nodes.plan.kernelCount,
+      isHit: isHit,
+      nanoseconds: Engine.nanoseconds() - began, inKernels: kernelTime - before)
+  }
+
+  private func findAndRun(
+    _ ids: [UInt32], _ kernelTime: inout Int
+  ) throws(StorageError) -> (nodes: PlanNodes, isHit: Bool) {
     if let work = knownWindow(ids) {
       state.pointee.counters.planHits += 1
-      return try run(work, &kernelTime)
+      try run(work, &kernelTime)
+      return (work.nodes, true)
     }
     let windowKey = isSelfContained(ids) ? self.windowKey(ids).key : nil
     let extraction = extract(ids)
-    let (plan, isHit) = PlanCache.shared.plan(
-      for: extraction.graph, prepare: NativeCompiler.prepare)
+    let (plan, isHit) = Engine.plan(for: extraction.graph)
     if isHit {
       state.pointee.counters.planHits += 1
     } else {
@@ -136,6 +156,7 @@ extension Tape {
       nodes: extraction.nodes(of: plan, since: start), base: start, imports: extraction.imports)
     if let windowKey { remember(windowKey, ids, work.nodes) }
     try run(work, &kernelTime)
+    return (work.nodes, isHit)
   }
 
   /// Computes the gradients that a pass has gathered so far: a backward pass in pieces.
@@ -180,9 +201,10 @@ extension Tape {
       for leaf in work.leaves { retainNode(work.base &+ leaf) }
       unlock()
     }
-    let before = Engine.measuresOverhead ? Engine.nanoseconds() : 0
+    let isTimed = Engine.measuresOverhead || Settings.debugLevel > 0
+    let before = isTimed ? Engine.nanoseconds() : 0
     PlanRunner.run(plan, binding)
-    if Engine.measuresOverhead { kernelTime += Engine.nanoseconds() - before }
+    if isTimed { kernelTime += Engine.nanoseconds() - before }
     if takeovers.isEmpty {
       lock()
       for leaf in work.leaves { release(work.base &+ leaf) }

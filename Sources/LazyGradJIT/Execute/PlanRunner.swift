@@ -8,6 +8,13 @@ package enum PlanRunner {
   /// A plan is split over threads from this estimate on: twice what entering Dispatch costs.
   package static let parallelThreshold = 200_000.0
 
+  /// How many threads take part in a run, of as many as may.
+  @inline(__always)
+  static func threads(_ plan: Plan, limit: Int, parallelThreshold: Double) -> Int {
+    let isSplit = limit > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold
+    return isSplit ? limit : 1
+  }
+
   /// Where a result is. Holds one reference for it.
   struct OutputMemory {
     let storage: Unmanaged<Storage>
@@ -37,8 +44,7 @@ package enum PlanRunner {
       _ plan: Plan, scalarCount: Int, threads limit: Int, parallelThreshold: Double,
       take: (Int) throws(StorageError) -> Unmanaged<Storage>
     ) throws(StorageError) {
-      let isSplit = limit > 1 && plan.hasParallelWork && plan.cost.nanoseconds > parallelThreshold
-      threads = isSplit ? limit : 1
+      threads = PlanRunner.threads(plan, limit: limit, parallelThreshold: parallelThreshold)
       let addresses = MemoryLayout<OutputMemory>.stride * plan.outputs.count
       let numbers = addresses + 8 * (1 + plan.leafCount + plan.outputs.count)
       let table = ArenaAllocator.rounded(numbers + 8 * scalarCount)

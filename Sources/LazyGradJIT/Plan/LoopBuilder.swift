@@ -7,9 +7,8 @@ struct LoopBuilder {
   let partialOffset: Int
 
   private(set) var partialBytes = 0
-  private(set) var bytesRead = 0
-  private(set) var bytesWritten = 0
-  private(set) var nanoseconds = 0.0
+  /// Of the last kernel that was built.
+  private(set) var cost = Plan.Cost()
 
   // What is known of the kernel that is being built; arrays keep their memory from one to the next.
   private(set) var g = 0
@@ -58,10 +57,10 @@ struct LoopBuilder {
     }
     partialBytes = max(partialBytes, partials)
     let elements = Double(rows * columns)
-    nanoseconds += flops / 20
+    cost.nanoseconds += flops / 20
     for instruction in code {
       let n = instruction.isPerRow ? Double(rows) : elements
-      nanoseconds += n * (instruction.opcode.info.isExpensive ? 2.0 : 0.3)
+      cost.nanoseconds += n * (instruction.opcode.info.isExpensive ? 2.0 : 0.3)
     }
     return LoopKernel(
       rows: rows, columns: columns, blockRows: cut.blockRows, chunkRows: cut.chunkRows,
@@ -74,6 +73,7 @@ struct LoopBuilder {
 
   private mutating func reset(_ g: Int) {
     self.g = g
+    cost = Plan.Cost()
     registers.removeAll(keepingCapacity: true)
     loads.removeAll(keepingCapacity: true)
     code.removeAll(keepingCapacity: true)
@@ -123,7 +123,7 @@ struct LoopBuilder {
     let isPerRow = entry.pointee.kind == .perRow
     let register: UInt16
     if entry.pointee.isStored, entry.pointee.kind != .late {
-      bytesWritten += (isPerRow ? rows : rows * columns) * type.size
+      cost.bytesWritten += (isPerRow ? rows : rows * columns) * type.size
       if isPerRow || panelColumns > 0 {
         // A vector's worth is written past the last row of a block, or past the end of a row that is
         // worked off in panels, so it is copied out exactly.
@@ -182,10 +182,10 @@ struct LoopBuilder {
       let place = planner.place(of: input.source)
       if layout.isContiguous {
         value.register = directRegister(node.type, place, perRow: perRow)
-        bytesRead += count * node.type.size
+        cost.bytesRead += count * node.type.size
       } else {
         value.register = emitLoad(.gather, node.type, place, layout, number: 0, perRow: perRow)
-        bytesRead += min(count, input.count) * node.type.size
+        cost.bytesRead += min(count, input.count) * node.type.size
       }
     }
     loaded.append(value)
@@ -292,7 +292,7 @@ struct LoopBuilder {
     guard let reducer = entry.node.opcode.info.reducer else {
       preconditionFailure("loop builder: expected a reduction, got \(entry.node.opcode.info.name)")
     }
-    bytesWritten += planner.byteCount(i)
+    cost.bytesWritten += planner.byteCount(i)
     terminals.append(
       LoopKernel.Terminal(
         kind: kind, opcode: entry.node.opcode, reducer: reducer,
@@ -316,7 +316,7 @@ struct LoopBuilder {
       let aLayout = planner.layout(planner.readLayout(a))
       let bLayout = planner.layout(planner.readLayout(b))
       let k = aLayout.dims[aLayout.rank - 1]
-      bytesRead += (aLayout.count + bLayout.count) * node.type.size
+      cost.bytesRead += (aLayout.count + bLayout.count) * node.type.size
       flops += 2 * Double(rows * n) * Double(k)
       if isTurned {
         // C transposed is B transposed times A transposed.
@@ -335,7 +335,7 @@ struct LoopBuilder {
           bBatch: addBatchOffsets(bLayout, batch)))
     }
     let start = planner.groups[g].product!.start
-    if start >= 0 { bytesRead += rows * n * node.type.size }
+    if start >= 0 { cost.bytesRead += rows * n * node.type.size }
     product = LoopKernel.Product(
       type: node.type, m: m, n: n, register: Int(register), wholeChunk: false,
       start: start < 0 ? nil : planner.entries[Int(start)].place,

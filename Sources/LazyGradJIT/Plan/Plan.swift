@@ -27,6 +27,8 @@ package final class Plan: @unchecked Sendable {
   /// The last step that reads each leaf, -1 for none.
   let lastReads: Frozen<Int32>
   package let cost: Cost
+  /// The part of each step.
+  let stepCosts: [Cost]
   /// Whether some kernel can be split.
   package let hasParallelWork: Bool
   /// Scratch bytes that one thread needs.
@@ -63,11 +65,17 @@ package final class Plan: @unchecked Sendable {
     package var bytesWritten = 0
     /// A rough figure on one core, for the choice between one thread and several.
     package var nanoseconds = 0.0
+
+    mutating func add(_ other: Cost) {
+      bytesRead += other.bytesRead
+      bytesWritten += other.bytesWritten
+      nanoseconds += other.nanoseconds
+    }
   }
 
   init(
     kernels: [LoopKernel], moves: [MoveKernel], steps: [Step], arenaBytes: Int, outputs: [Output],
-    leafCount: Int, updates: [Update], lastReads: [Int32], cost: Cost
+    leafCount: Int, updates: [Update], lastReads: [Int32], cost: Cost, stepCosts: [Cost]
   ) {
     self.kernels = kernels
     self.moves = moves
@@ -78,6 +86,7 @@ package final class Plan: @unchecked Sendable {
     self.updates = Frozen(updates)
     self.lastReads = Frozen(lastReads)
     self.cost = cost
+    self.stepCosts = stepCosts
     hasParallelWork = kernels.contains { $0.chunkCount > 1 }
     workBytes = kernels.reduce(64) { max($0, $1.layout.byteCount) }
   }

@@ -68,7 +68,6 @@ package final class PlanCache: Sendable {
     if let known { return (known, true) }
     let plan = Planner.plan(graph)
     prepare(plan)
-    if Settings.debugLevel > 0 { print(plan.explain(graph, details: Settings.debugLevel > 1)) }
     withState { state in
       let key = state.collides ? 0 : hash
       state.entries[key, default: []].append(

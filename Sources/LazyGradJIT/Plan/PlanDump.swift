@@ -33,23 +33,14 @@ extension LoopKernel {
       let start = product.start == nil ? "" : " onto a sum"
       parts.append("matmul \(product.m)x\(product.n) k \(ks)\(start)")
     }
-    var names: [String] = []
-    for instruction in code.array {
-      switch instruction.kind {
-      case .tile: names.append(instruction.opcode.info.name)
-      case .reduceRows: names.append("row-\(instruction.opcode.info.name)")
-      case .load, .expandRows: break
+    let names = operationNames { name, reduction in
+      switch reduction {
+      case nil: name
+      case .rows: "row-" + name
+      case .columns: "column-" + name
+      case .everything: "all-" + name
       }
-    }
-    for terminal in terminals.array {
-      let kind =
-        switch terminal.kind {
-        case .everything: "all-"
-        case .columns: "column-"
-        case .rows: "row-"
-        }
-      names.append(kind + terminal.opcode.info.name)
-    }
+    }.dropFirst(hasProduct ? 1 : 0)
     if !names.isEmpty { parts.append(names.joined(separator: " ")) }
     let space = columns == 1 ? "[\(rows)]" : "[\(rows) x \(columns)]"
     return "loop \(space) " + parts.joined(separator: "; ")

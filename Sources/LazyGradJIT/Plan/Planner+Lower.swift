@@ -11,7 +11,7 @@ extension Planner {
       outputs.append(Plan.Output(node: i, byteCount: byteCount(i)))
     }
     let placing = placeValues(order, outputs: outputIndex)
-    var cost = Plan.Cost()
+    var costs: [Plan.Cost] = []
     var kernels: [LoopKernel] = []
     var moves: [MoveKernel] = []
     var steps: [Plan.Step] = []
@@ -20,24 +20,23 @@ extension Planner {
       if let move = lowerMove(g) {
         steps.append(.move(moves.count))
         moves.append(move)
-        cost.bytesRead += move.movedCount * move.type.size
-        cost.bytesWritten += move.movedCount * move.type.size
-        cost.nanoseconds += Double(move.movedCount) * 0.5
-        if let call = move.call { cost.nanoseconds += call.multiplications }
+        let bytes = move.movedCount * move.type.size
+        costs.append(
+          Plan.Cost(
+            bytesRead: bytes, bytesWritten: bytes,
+            nanoseconds: Double(move.movedCount) * 0.5 + (move.call?.multiplications ?? 0)))
       } else {
         let kernel = builder.build(g)
         steps.append(.loop(Unmanaged.passUnretained(kernel)))
         kernels.append(kernel)
+        costs.append(builder.cost)
       }
     }
-    cost.bytesRead += builder.bytesRead
-    cost.bytesWritten += builder.bytesWritten
-    cost.nanoseconds += builder.nanoseconds
     return Plan(
       kernels: kernels, moves: moves, steps: steps,
       arenaBytes: placing.arenaBytes + builder.partialBytes, outputs: outputs,
-      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads, cost: cost
-    )
+      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads,
+      cost: costs.reduce(into: Plan.Cost()) { $0.add($1) }, stepCosts: costs)
   }
 
   /// Where a source begins in memory.

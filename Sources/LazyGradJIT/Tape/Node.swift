@@ -174,6 +174,11 @@ extension Node {
   /// In an alias's attribute: its rule reads the operand, and not the value.
   package static let ruleReadsOperand: UInt32 = 0x80
 
+  /// Of an operation on matrices: what is done.
+  package var routine: MatrixRoutine? {
+    opcode == .matrix ? MatrixRoutine(rawValue: UInt8(truncatingIfNeeded: rawAttribute)) : nil
+  }
+
   /// The attribute, whatever it means: for who copies it, and for the layouts that records name.
   @inline(__always)
   var attributeBits: UInt32 { rawAttribute }

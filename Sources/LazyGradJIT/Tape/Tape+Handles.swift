@@ -109,13 +109,36 @@ extension Tape {
   }
 
   /// A handle for the same value that no gradient flows through.
-  package static func constant(_ slot: SlotRef) -> SlotRef {
+  package static func constant(_ slot: SlotRef) -> SlotRef { share(slot, as: .none) }
+
+  /// A handle for the same value that gradients flow to, and through to nothing.
+  package static func variable(_ slot: SlotRef) -> SlotRef {
+    let tape = hold(slot)
+    if slot.node == nil {
+      tape.unlock()
+      return share(slot, as: .variable)
+    }
+    defer { tape.unlock() }
+    // Views are variables where what they show is one, so this is none.
+    return tape.makeSlot(
+      tape.append(
+        .copy, slot.pointee.type, shape: slot.pointee.shape, a: tape.operand(slot),
+        traits: .variable))
+  }
+
+  /// A handle for the same value that can't be differentiated, which is an error and not 0.
+  package static func gradient(_ slot: SlotRef) -> SlotRef { share(slot, as: .gradient) }
+
+  private static func share(_ slot: SlotRef, as traits: Node.Traits) -> SlotRef {
     let shared = share(slot)
     let tape = hold(shared)
     defer { tape.unlock() }
-    shared.pointee.isVariable = false
-    shared.isGradient = false
-    if let node = shared.node { tape[node].traits.remove(.inherited) }
+    shared.pointee.isVariable = traits.contains(.variable)
+    shared.isGradient = traits.contains(.gradient)
+    if let node = shared.node {
+      tape[node].traits.remove(.inherited)
+      tape[node].traits.formUnion(traits)
+    }
     return shared
   }
 
