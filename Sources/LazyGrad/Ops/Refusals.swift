@@ -11,7 +11,9 @@ extension Tensor {
   static func refusal(_ opcode: Opcode, _ x: Tensor, _ number: WeakScalar) -> Tensor? {
     if opcode == .sub, x.dtype == .bool, number.kind == .bool { return refusedDifference([x]) }
     let info = opcode.info
-    guard info.typeRule == .same || info.typeRule == .integers, x.dtype != .bool, let message = number.misfit(x.dtype) else {
+    guard info.typeRule == .same || info.typeRule == .integers, x.dtype != .bool,
+      let message = number.misfit(x.dtype)
+    else {
       return nil
     }
     return fail(info.name, message, [x])
