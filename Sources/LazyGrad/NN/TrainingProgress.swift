@@ -67,7 +67,7 @@ public final class TrainingProgress {
   ///
   /// - Parameters:
   ///   - steps: How many steps there will be; nil: that is not known, so neither is the time left.
-  ///   - from: How many have been made already, by a training that this one resumes.
+  ///   - first: How many have been made already, by a training that this one resumes.
   ///   - logEvery: Where standard error is not a terminal, write a line every so many steps; nil: none.
   public convenience init(steps: Int?, from first: Int = 0, logEvery: Int? = nil) {
     self.init(steps: steps, from: first, logEvery: logEvery, .standardError)
