@@ -193,22 +193,14 @@ private struct PythonDictionary {
 
   private mutating func length() throws(FileProblem) -> Int {
     skipSpace()
-    let start = position
-    var value = 0
-    while position < text.count, case let digit = Int(text[position]) - 0x30, (0...9) ~= digit {
-      let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
-      let (sum, another) = tens.addingReportingOverflow(digit)
-      if overflow || another {
-        position = start
-        throw .malformed("lengths that are numbers of 64 bits", rest)
-      }
-      value = sum
-      position += 1
+    let (value, end) = wholeNumber(in: text, at: position)
+    guard let value else {
+      throw .malformed(
+        end > position
+          ? "lengths that are numbers of 64 bits" : "whole numbers of at least 0 as shape",
+        rest)
     }
-    if position == start || (text[start] == 0x30 && position > start + 1) {
-      position = start
-      throw .malformed("whole numbers of at least 0 as shape", rest)
-    }
+    position = end
     if allowsLongs, position < text.count, text[position] == UInt8(ascii: "L") { position += 1 }
     return value
   }

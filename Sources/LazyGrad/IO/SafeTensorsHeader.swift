@@ -190,24 +190,14 @@ private struct HeaderParser {
   /// A whole number of at least 0, without exponents.
   private mutating func number() throws(FileProblem) -> Int {
     skipSpace()
-    let start = position
-    var value = 0
-    while position < text.count, case let digit = Int(text[position]) - 0x30, (0...9) ~= digit {
-      let (tens, overflow) = value.multipliedReportingOverflow(by: 10)
-      let (sum, another) = tens.addingReportingOverflow(digit)
-      if overflow || another {
-        position = start
-        throw .malformed("numbers below 2^63 in the header", rest)
-      }
-      value = sum
-      position += 1
+    let (value, end) = wholeNumber(in: text, at: position)
+    let follows = end < text.count ? text[end] : 0
+    guard let value, ![0x2E, 0x45, 0x65].contains(follows) else {
+      throw .malformed(
+        value == nil && end > position
+          ? "numbers below 2^63 in the header" : "whole numbers of at least 0 in the header", rest)
     }
-    let isNumber = position > start && (text[start] != 0x30 || position == start + 1)
-    let follows = position < text.count ? text[position] : 0
-    if !isNumber || [0x2E, 0x45, 0x65].contains(follows) {
-      position = start
-      throw .malformed("whole numbers of at least 0 in the header", rest)
-    }
+    position = end
     return value
   }
 
