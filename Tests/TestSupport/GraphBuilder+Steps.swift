@@ -210,7 +210,8 @@ extension GraphBuilder {
       var a = choose(where: {
         self.type($0).isFloating && self.dims($0).count >= 2
           && self.dims($0).suffix(2).allSatisfy { $0 <= 12 }
-          && self.values[$0].floats.allSatisfy(\.isFinite)
+          // Next to the smallest numbers float32 has too few digits for directions.
+          && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
       })
     else { return }
     if random.chance(0.5), let right = transposed(a), let square = matmul(a, right) { a = square }
@@ -228,7 +229,8 @@ extension GraphBuilder {
       b =
         choose {
           self.dims($0) == Array(right) && self.type($0) == self.type(a)
-            && self.values[$0].floats.allSatisfy(\.isFinite)
+            // Next to the smallest numbers float32 has too few digits for directions.
+          && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
         } ?? leaf(Array(right), type(a))
     }
     if routine == .triangularSolve {
