@@ -230,7 +230,7 @@ extension GraphBuilder {
         choose {
           self.dims($0) == Array(right) && self.type($0) == self.type(a)
             // Next to the smallest numbers float32 has too few digits for directions.
-          && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
+            && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
         } ?? leaf(Array(right), type(a))
     }
     if routine == .triangularSolve {
