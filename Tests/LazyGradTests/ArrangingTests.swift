@@ -99,6 +99,7 @@ struct ArrangingTests {
     let integers = Tensor([Int.max, Int.max - 1, 0])
     #expect(integers.argsort().elements(as: Int.self) == [2, 1, 0])
     #expect(values(x.takeAlong(NDArray([[2], [0]]))) == [3, 4])
+    #expect(values(x.takeAlong(NDArray([[1, 0, 1]]), axis: 0)) == [4, 2, 6])
     #expect(values(Tensor([0.0, -1, -0.0]).sorted()).map(\.sign) == [.minus, .plus, .minus])
     #expect(Tensor.zeros([2, 0, 3]).sorted(axis: 0).argsort(axis: 1).shape == [2, 0, 3])
     #expect(Tensor(5.0).rank == 0 && Tensor([2.0, 1]).sorted().base == nil)

@@ -150,7 +150,7 @@ struct ModelLayerTests {
       let table = Embedding(5, 4)
       let gru = GRU(4, 3)
       let lstm = LSTM(3, 3)
-      let rnn = RNN(3, 4, activation: relu)
+      let rnn = RNN(3, 4, activation: softplus)
       let rest = Sequential(Dense(4, 6), BatchNorm(6), Function(tanh), LayerNorm(6), Dense(6, 2))
       func callAsFunction(_ x: Tensor, training: Bool) -> Tensor {
         let states = rnn(lstm(gru(table(x))) + 1)
