@@ -52,6 +52,7 @@ import Testing
           ("tensor's mask", { precondition(x[mask].debugDescription.contains("poisoned")) }),
           ("indices", { _ = bytes[zeros] }), ("tensor's indices", { _ = x[zeros] }),
           ("two index arrays", { _ = wide[zeros, zeros] }),
+          ("tensor's two index arrays", { _ = rows[zeros, zeros] }),
           ("rows", { _ = rows[zeros] }), ("takeRows", { _ = table.takeRows(zeros) }),
           ("labels", { _ = softmaxCrossEntropy(scores, zeros) }),
           ("stored by mask", { bytes[mask] = NDArray(3) }),
@@ -75,6 +76,45 @@ import Testing
           precondition(cause(use) == nil, name)
         }
         precondition(TensorSnapshot(bytes).bytes.count == n && bytes[mask].shape == [n])
+      }
+    }
+
+    @Test("For what kernels work in it is thrown before any of them runs")
+    func kernels() async {
+      await #expect(processExitsWith: .success) {
+        LazyGradEngine.threads = 1
+        let n = 4 << 20
+        let bytes = Tensor(NDArray.ones([n], dtype: .uint8), copy: false)
+        let tall = Tensor(NDArray.ones([n / 2, 2], dtype: .uint8), copy: false)
+        let wide = Tensor(NDArray.ones([2, n / 4]), copy: false)
+        let numbers = NDArray.zeros([n / 4], dtype: .float32)
+        let places = NDArray.zeros([n], dtype: .int64)[.slice(step: -1)]
+        let table = Tensor([[1.0], [2.0]])
+        let matrix = Tensor(NDArray.ones([512, 512]), copy: false)
+        let uses: [(String, () -> Tensor)] = [
+          ("sort", { bytes.sorted() }), ("argsort", { bytes.argsort() }),
+          ("sort with what is no number", { Tensor(numbers, copy: false).sorted() }),
+          ("running sums side by side", { wide.cumsum(axis: 0) }),
+          ("joining", { concatenate([tall.transposed(), tall.transposed()], axis: 1) }),
+          ("rows", { table.takeRows(places) }),
+          ("inverse", { inverse(matrix) }), ("QR", { qr(matrix).r }),
+        ]
+        // Plans are made where there is memory.
+        for (_, use) in uses { use().eval() }
+        for (name, use) in uses {
+          var least = 0
+          // From too little for the result on, whatever there is of it.
+          for more in stride(from: 1 << 20, through: 255 << 20, by: 2 << 20) {
+            LazyGradEngine.trimMemory()
+            limitMemory(more)
+            let cause = cause { use().eval() }
+            limitMemory(nil)
+            if cause == nil { break }
+            precondition(cause == .outOfMemory, "\(name): \(String(describing: cause))")
+            least = more
+          }
+          precondition(least > 0 && cause { use().eval() } == nil, name)
+        }
       }
     }
 

@@ -49,10 +49,12 @@ struct MatrixRoutineTests {
     let guardWord = result.pointer + count * type.size
     guardWord.storeBytes(of: 0x5A5A_5A5A_5A5A_5A5A, as: UInt64.self)
     // Memory is not kept by its address.
-    return withExtendedLifetime((memory, result)) {
+    let workBytes = call.workBytes(type)
+    let work = FencedMemory(byteCount: workBytes, flush: flush)
+    return withExtendedLifetime((memory, result, work)) {
       call.run(
         type: type, a: memory[0].pointer, b: memory.dropFirst().first.map { $0.pointer },
-        to: result.pointer)
+        to: result.pointer, WorkMemory(work.pointer, byteCount: workBytes))
       #expect(guardWord.loadUnaligned(as: UInt64.self) == 0x5A5A_5A5A_5A5A_5A5A)
       let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: [count])]
       return ReferenceArray(type, layout, at: result.pointer)

@@ -54,25 +54,28 @@ struct SortTests {
       for (outer, length, inner) in Self.shapes {
         for isDescending in [false, true] {
           let dims = [outer, length, inner]
+          let runs = Runs(outer: outer, length: length, inner: inner)
           let a = elements(type, dims, &random)
           let memory = try Storage(byteCount: max(a.count, 1) * 8)
           a.store(to: memory.pointer)
           for isFlat in [false, true] {
             let order = SortOrder(axis: 1, isDescending: isDescending, isFlat: isFlat)
             let places = try Storage(byteCount: max(a.count, 1) * 8)
+            let work = try Storage(byteCount: Sort.placesWorkBytes(type, runs))
             Sort.places(
-              type, outer: outer, length: length, inner: inner, isDescending: isDescending,
-              isFlat: isFlat, from: memory.pointer,
-              to: places.pointer.assumingMemoryBound(to: Int64.self))
+              type, runs, isDescending: isDescending, isFlat: isFlat, from: memory.pointer,
+              to: places.pointer.assumingMemoryBound(to: Int64.self),
+              WorkMemory(work.pointer, byteCount: work.byteCount))
             let expected = oracle(.argsort, a, order).integers
             let found = UnsafeBufferPointer(
               start: places.pointer.assumingMemoryBound(to: Int64.self), count: a.count)
             #expect(found.elementsEqual(expected), "\(type) \(dims) \(order)")
           }
           // In its own memory.
+          let work = try Storage(byteCount: Sort.workBytes(type, runs))
           Sort.values(
-            type, outer: outer, length: length, inner: inner, isDescending: isDescending,
-            from: memory.pointer, to: memory.pointer)
+            type, runs, isDescending: isDescending, from: memory.pointer, to: memory.pointer,
+            WorkMemory(work.pointer, byteCount: work.byteCount))
           let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: dims)]
           let found = ReferenceArray(type, layout, at: memory.pointer)
           let expected = oracle(.sort, a, SortOrder(axis: 1, isDescending: isDescending))

@@ -188,8 +188,12 @@ extension NDArray {
   }
 
   /// Makes numbers of entries those of entries of them.
+  ///
+  /// - Returns: false where one is out of range, or where there is no memory for as many numbers: the
+  ///   resolver says so.
   fileprivate func refine(_ numbers: UnsafeMutablePointer<Int64>, length: Int) -> Bool {
-    withUnsafeTemporaryAllocation(of: Int64.self, capacity: count) { own in
+    if (try? IndexResolution.require(count)) == nil { return false }
+    return withUnsafeTemporaryAllocation(of: Int64.self, capacity: count) { own in
       guard let start = own.baseAddress, write(to: start, in: -length..<length) else {
         return false
       }

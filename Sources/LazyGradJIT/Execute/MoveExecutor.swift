@@ -9,92 +9,73 @@
 #endif
 
 extension MoveKernel {
-  func run(_ context: RunContext) {
+  /// - Parameter work: Memory of `workBytes`.
+  func run(_ context: RunContext, _ work: WorkMemory) {
+    var work = work
     let size = type.size
     let to = context.address(destination)
     let from = context.address(a)
     switch kind {
     case .copy: read(aLayout, size, from, to)
     case .gatherRows:
-      withContiguous(bLayout!, 8, context.address(b)) { indices in
-        withContiguous(aLayout, size, from) { table in
-          let isValid = Strided.gatherRows(
-            elementSize: size, from: table, rowCount: rowCount, width: width,
-            indices: indices.assumingMemoryBound(to: Int64.self),
-            count: bLayout!._withUnsafeGuaranteedRef { $0.count }, to: to)
-          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
-        }
-      }
-    case .scatterAddRows:
+      let indices = contiguous(bLayout!, 8, context.address(b), &work)
+      let isValid = Strided.gatherRows(
+        elementSize: size, from: contiguous(aLayout, size, from, &work), rowCount: rowCount,
+        width: width, indices: indices.assumingMemoryBound(to: Int64.self),
+        count: bLayout!._withUnsafeGuaranteedRef { $0.count }, to: to)
+      if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
+    case .scatterAddRows, .setRows:
       start(to, size, from)
-      withContiguous(bLayout!, size, context.address(b)) { rows in
-        withContiguous(cLayout!, 8, context.address(c)) { indices in
-          let isValid = Strided.scatterAddRows(
-            type: type, rows: rows, indices: indices.assumingMemoryBound(to: Int64.self),
-            count: cLayout!._withUnsafeGuaranteedRef { $0.count }, width: width, to: to,
-            rowCount: rowCount)
-          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
-        }
-      }
-    case .setRows:
-      start(to, size, from)
-      withContiguous(bLayout!, size, context.address(b)) { rows in
-        withContiguous(cLayout!, 8, context.address(c)) { indices in
-          let isValid = Strided.setRows(
-            elementSize: size, rows: rows, indices: indices.assumingMemoryBound(to: Int64.self),
-            count: cLayout!._withUnsafeGuaranteedRef { $0.count }, width: width, to: to,
-            rowCount: rowCount)
-          if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
-        }
-      }
+      let rows = contiguous(bLayout!, size, context.address(b), &work)
+      let indices = contiguous(cLayout!, 8, context.address(c), &work)
+        .assumingMemoryBound(to: Int64.self)
+      let indexCount = cLayout!._withUnsafeGuaranteedRef { $0.count }
+      let isValid =
+        kind == .setRows
+        ? Strided.setRows(
+          elementSize: size, rows: rows, indices: indices, count: indexCount, width: width, to: to,
+          rowCount: rowCount)
+        : Strided.scatterAddRows(
+          type: type, rows: rows, indices: indices, count: indexCount, width: width, to: to,
+          rowCount: rowCount)
+      if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
     case .setRegion, .addRegion:
       start(to, size, from)
-      withContiguous(bLayout!, size, context.address(b)) { value in
-        region!._withUnsafeGuaranteedRef { layout in
-          let target = to + regionOffset * size
-          if kind == .setRegion {
-            Strided.scatter(elementSize: size, from: value, to: target, layout: layout)
-          } else {
-            Strided.scatterAdd(type: type, from: value, to: target, layout: layout)
-          }
+      let value = contiguous(bLayout!, size, context.address(b), &work)
+      region!._withUnsafeGuaranteedRef { layout in
+        let target = to + regionOffset * size
+        if kind == .setRegion {
+          Strided.scatter(elementSize: size, from: value, to: target, layout: layout)
+        } else {
+          Strided.scatterAdd(type: type, from: value, to: target, layout: layout)
         }
       }
     case .cumsum, .cumprod:
       start(to, size, from)
-      Scan.run(
-        isSum: kind == .cumsum, type: type, outer: runs.outer, length: runs.length,
-        inner: runs.inner, to)
+      Scan.run(isSum: kind == .cumsum, type: type, runs, to, work)
     case .sort, .argsort:
       let (order, type) = order!
-      withContiguous(aLayout, type.size, from) { elements in
-        if kind == .sort {
-          Sort.values(
-            type, outer: runs.outer, length: runs.length, inner: runs.inner,
-            isDescending: order.isDescending, from: elements, to: to)
-        } else {
-          Sort.places(
-            type, outer: runs.outer, length: runs.length, inner: runs.inner,
-            isDescending: order.isDescending, isFlat: order.isFlat, from: elements,
-            to: to.assumingMemoryBound(to: Int64.self))
-        }
+      let elements = contiguous(aLayout, type.size, from, &work)
+      if kind == .sort {
+        Sort.values(
+          type, runs, isDescending: order.isDescending, from: elements, to: to, work)
+      } else {
+        Sort.places(
+          type, runs, isDescending: order.isDescending, isFlat: order.isFlat, from: elements,
+          to: to.assumingMemoryBound(to: Int64.self), work)
       }
     case .concat:
-      withContiguous(aLayout, size, from) { first in
-        withContiguous(bLayout!, size, context.address(b)) { second in
-          let (na, nb) = (aBlock * size, bBlock * size)
-          for i in 0..<blocks {
-            memcpy(to + i * (na + nb), first + i * na, na)
-            memcpy(to + i * (na + nb) + na, second + i * nb, nb)
-          }
-        }
+      let first = contiguous(aLayout, size, from, &work)
+      let second = contiguous(bLayout!, size, context.address(b), &work)
+      let (na, nb) = (aBlock * size, bBlock * size)
+      for i in 0..<blocks {
+        memcpy(to + i * (na + nb), first + i * na, na)
+        memcpy(to + i * (na + nb) + na, second + i * nb, nb)
       }
     case .matrix:
-      withContiguous(aLayout, size, from) { first in
-        guard let bLayout else { return call!.run(type: type, a: first, b: nil, to: to) }
-        withContiguous(bLayout, size, context.address(b)) { second in
-          call!.run(type: type, a: first, b: second, to: to)
-        }
-      }
+      let first = contiguous(aLayout, size, from, &work)
+      let second = bLayout.map { contiguous($0, size, context.address(b), &work) }
+      call!.run(type: type, a: first, b: second, to: to, work)
     }
   }
 
@@ -124,21 +105,16 @@ extension MoveKernel {
     }
   }
 
-  /// Runs `body` on the elements in C order, copied where they are not.
-  private func withContiguous(
+  /// The elements in C order, copied where they are not.
+  private func contiguous(
     _ layout: Unmanaged<Layout>, _ size: Int, _ from: UnsafeMutableRawPointer,
-    _ body: (UnsafeRawPointer) -> Void
-  ) {
+    _ work: inout WorkMemory
+  ) -> UnsafeRawPointer {
     layout._withUnsafeGuaranteedRef { layout in
-      if layout.isContiguous {
-        body(from)
-        return
-      }
-      let copy = UnsafeMutableRawPointer.allocate(
-        byteCount: layout.count * size + StoragePool.slack, alignment: 64)
-      defer { copy.deallocate() }
+      if layout.isContiguous { return UnsafeRawPointer(from) }
+      let copy = work.take(byteCount: layout.count * size)
       Self.copy(size, from, layout, copy)
-      body(copy)
+      return UnsafeRawPointer(copy)
     }
   }
 }

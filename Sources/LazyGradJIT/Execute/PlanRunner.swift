@@ -82,7 +82,7 @@ package enum PlanRunner {
         }
       case .calls(_, let first, let count):
         for call in first..<(first &+ count) { plan.calls[call].run(context) }
-      case .move(let index): plan.moves[index].run(context)
+      case .move(let index): plan.moves[index].run(context, plan.moveWork(context))
       }
     }
   }
@@ -117,7 +117,8 @@ package enum PlanRunner {
             1, { _ in for call in first..<(first &+ count) { plan.calls[call].run(context) } },
             then: nil)
         case .move(let index):
-          shared.counters[i].share(1, { _ in plan.moves[index].run(context) }, then: nil)
+          shared.counters[i].share(
+            1, { _ in plan.moves[index].run(context, plan.moveWork(context)) }, then: nil)
         }
       }
     }
@@ -221,6 +222,13 @@ package enum PlanRunner {
     }
     run(plan, binding)
     return outputs
+  }
+}
+
+extension Plan {
+  /// What one of `moves` works in.
+  fileprivate func moveWork(_ context: RunContext) -> WorkMemory {
+    WorkMemory(context.bases[0] + (arenaBytes - moveBytes), byteCount: moveBytes)
   }
 }
 

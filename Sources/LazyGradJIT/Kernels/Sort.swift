@@ -6,16 +6,33 @@
 /// others digit by digit from the last, eight bits at a time, which takes as many passes as a key has bytes
 /// that differ, however the elements lie.
 package enum Sort {
+  /// Bytes that `values` works in.
+  package static func workBytes(_ type: ScalarType, _ runs: Runs) -> Int {
+    let keys = WorkMemory.byteCount(2 * runs.length * type.size)
+    // Only where there are elements that their keys don't tell.
+    if !type.isFloating { return keys }
+    let places = WorkMemory.byteCount(runs.length, of: Int64.self)
+    return keys + WorkMemory.byteCount(runs.length * type.size) + places
+      + placesWorkBytes(type, runs)
+  }
+
+  /// Bytes that `places` works in.
+  package static func placesWorkBytes(_ type: ScalarType, _ runs: Runs) -> Int {
+    // A key and a place of half as many bytes as a key, or as many, or of the most bytes, where keys are few.
+    let entry = max(type.size, runs.length <= UInt32.max ? 4 : 8) * 2
+    return WorkMemory.byteCount(2 * runs.length * entry)
+  }
+
   /// - Parameters:
-  ///   - from: `outer * length * inner` elements in C order.
+  ///   - from: Elements in C order.
   ///   - to: Memory for as many; `from` itself, or none of it.
   package static func values(
-    _ type: ScalarType, outer: Int, length: Int, inner: Int, isDescending: Bool,
-    from: UnsafeRawPointer, to: UnsafeMutableRawPointer
+    _ type: ScalarType, _ runs: Runs, isDescending: Bool, from: UnsafeRawPointer,
+    to: UnsafeMutableRawPointer, _ work: WorkMemory
   ) {
     func run<T: Sortable>(_: T.Type) {
-      Runs<T>(outer: outer, length: length, inner: inner, isDescending: isDescending).sort(
-        from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self))
+      RunSorter<T>(runs: runs, isDescending: isDescending).sort(
+        from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self), work)
     }
     switch type {
     case .float32: run(Float.self)
@@ -28,12 +45,12 @@ package enum Sort {
 
   /// The places that the elements of `values` come from: along the axis, or counted through all of them.
   package static func places(
-    _ type: ScalarType, outer: Int, length: Int, inner: Int, isDescending: Bool, isFlat: Bool,
-    from: UnsafeRawPointer, to: UnsafeMutablePointer<Int64>
+    _ type: ScalarType, _ runs: Runs, isDescending: Bool, isFlat: Bool, from: UnsafeRawPointer,
+    to: UnsafeMutablePointer<Int64>, _ work: WorkMemory
   ) {
     func run<T: Sortable>(_: T.Type) {
-      Runs<T>(outer: outer, length: length, inner: inner, isDescending: isDescending).places(
-        from.assumingMemoryBound(to: T.self), to, isFlat: isFlat)
+      RunSorter<T>(runs: runs, isDescending: isDescending).places(
+        from.assumingMemoryBound(to: T.self), to, isFlat: isFlat, work)
     }
     switch type {
     case .float32: run(Float.self)
@@ -120,16 +137,16 @@ private struct KeyAndPlace<
   var place: Place
 }
 
-/// Runs of elements, as many one behind the other as `outer`, as many side by side as `inner`.
-private struct Runs<T: Sortable> {
-  let outer: Int
-  let length: Int
-  let inner: Int
+private struct RunSorter<T: Sortable> {
+  let runs: Runs
   let isDescending: Bool
 
-  func sort(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>) {
-    let keys = UnsafeMutablePointer<KeyAlone<T.Key>>.allocate(capacity: 2 * max(length, 1))
-    defer { keys.deallocate() }
+  private var length: Int { runs.length }
+  private var inner: Int { runs.inner }
+
+  func sort(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, _ work: WorkMemory) {
+    var work = work
+    let keys = work.take(2 * length, of: KeyAlone<T.Key>.self)
     let flip: T.Key = isDescending ? .max : 0
     forEachRun { start in
       let x = from + start
@@ -143,48 +160,49 @@ private struct Runs<T: Sortable> {
         let sorted = RadixSort.sort(keys, scratch: keys + length, length)
         for i in 0..<length { to[start + i * inner] = T(sortKey: sorted[i].key ^ flip) }
       } else {
-        sortByPlaces(x, to + start)
+        sortByPlaces(x, to + start, work)
       }
     }
   }
 
   /// A run with elements that their keys don't tell.
   @inline(never)
-  private func sortByPlaces(_ x: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>) {
-    let run = UnsafeMutablePointer<T>.allocate(capacity: length)
-    let places = UnsafeMutablePointer<Int64>.allocate(capacity: length)
-    defer {
-      run.deallocate()
-      places.deallocate()
-    }
+  private func sortByPlaces(
+    _ x: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, _ work: WorkMemory
+  ) {
+    var work = work
+    let run = work.take(length, of: T.self)
+    let places = work.take(length, of: Int64.self)
     for i in 0..<length { run[i] = x[i * inner] }
-    Runs(outer: 1, length: length, inner: 1, isDescending: isDescending)
-      .places(run, places, isFlat: false)
+    RunSorter(runs: Runs(outer: 1, length: length, inner: 1), isDescending: isDescending)
+      .places(run, places, isFlat: false, work)
     for i in 0..<length { to[i * inner] = run[Int(places[i])] }
   }
 
-  func places(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, isFlat: Bool) {
+  func places(
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, isFlat: Bool, _ work: WorkMemory
+  ) {
     if length <= UInt32.max {
-      places(from, to, isFlat, UInt32.self)
+      places(from, to, isFlat, work, UInt32.self)
     } else {
-      places(from, to, isFlat, UInt64.self)
+      places(from, to, isFlat, work, UInt64.self)
     }
   }
 
   @inline(__always)
   private func places<Place: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
-    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, _ isFlat: Bool, _: Place.Type
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<Int64>, _ isFlat: Bool,
+    _ work: WorkMemory, _: Place.Type
   ) {
-    typealias Entry = KeyAndPlace<T.Key, Place>
-    let entries = UnsafeMutablePointer<Entry>.allocate(capacity: 2 * max(length, 1))
-    defer { entries.deallocate() }
+    var work = work
+    let entries = work.take(2 * length, of: KeyAndPlace<T.Key, Place>.self)
     let flip: T.Key = isDescending ? .max : 0
     forEachRun { start in
       for i in 0..<length {
         let element = from[start + i * inner]
         // No number has this key.
         let key = element.isNumber ? element.sortKey ^ flip : .max
-        entries[i] = Entry(key: key, place: Place(truncatingIfNeeded: i))
+        entries[i] = KeyAndPlace(key: key, place: Place(truncatingIfNeeded: i))
       }
       let sorted = RadixSort.sort(entries, scratch: entries + length, length)
       for i in 0..<length {
@@ -197,7 +215,7 @@ private struct Runs<T: Sortable> {
   /// Calls `body` with where every run begins.
   @inline(__always)
   private func forEachRun(_ body: (Int) -> Void) {
-    for block in 0..<outer {
+    for block in 0..<runs.outer {
       for i in 0..<inner { body(block * length * inner + i) }
     }
   }

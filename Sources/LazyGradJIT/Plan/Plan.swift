@@ -17,8 +17,10 @@ package final class Plan: @unchecked Sendable {
   package let steps: Frozen<Step>
   /// The calls that some steps are, one step's after the other's.
   private(set) var calls = Frozen<ProductCall>([])
-  /// Bytes of scratch memory that live as long as a run.
+  /// Bytes of scratch memory that live as long as a run: values, then what `moves` work in.
   package let arenaBytes: Int
+  /// Bytes at the end of the arena that one of `moves` at a time works in.
+  let moveBytes: Int
   /// Positions in the graph that the run leaves in memory of their own.
   package let outputs: [Output]
   package let leafCount: Int
@@ -80,7 +82,8 @@ package final class Plan: @unchecked Sendable {
     self.kernels = kernels
     self.moves = moves
     self.steps = Frozen(steps)
-    self.arenaBytes = arenaBytes
+    moveBytes = moves.reduce(0) { max($0, $1.workBytes) }
+    self.arenaBytes = ArenaAllocator.rounded(arenaBytes) + moveBytes
     self.outputs = outputs
     self.leafCount = leafCount
     self.updates = Frozen(updates)
@@ -414,12 +417,33 @@ package struct MoveKernel: @unchecked Sendable {
   package var aBlock = 0
   package var bBlock = 0
   package var blocks = 0
-  /// Scans and sorting: how many runs one behind the other, their length, and how many lie side by side.
-  package var runs = (outer: 0, length: 0, inner: 0)
+  /// Scans and sorting: along the axis.
+  package var runs = Runs()
   /// Sorting: the order, and the type of what is sorted.
   package var order: (SortOrder, of: ScalarType)?
   /// `matrix`: what is done.
   package var call: MatrixCall?
+
+  /// Bytes that it works in: copies of operands that have to be in order, and what its kernel needs.
+  var workBytes: Int {
+    func copied(_ layout: Unmanaged<Layout>?, _ size: Int) -> Int {
+      layout?._withUnsafeGuaranteedRef {
+        $0.isContiguous ? 0 : WorkMemory.byteCount($0.count * size)
+      } ?? 0
+    }
+    let size = type.size
+    return switch kind {
+    case .copy: 0
+    case .gatherRows: copied(bLayout, 8) + copied(aLayout, size)
+    case .scatterAddRows, .setRows: copied(bLayout, size) + copied(cLayout, 8)
+    case .setRegion, .addRegion: copied(bLayout, size)
+    case .cumsum, .cumprod: Scan.workBytes(runs)
+    case .sort: copied(aLayout, order!.of.size) + Sort.workBytes(order!.of, runs)
+    case .argsort: copied(aLayout, order!.of.size) + Sort.placesWorkBytes(order!.of, runs)
+    case .concat: copied(aLayout, size) + copied(bLayout, size)
+    case .matrix: copied(aLayout, size) + copied(bLayout, size) + call!.workBytes(type)
+    }
+  }
 
   /// Elements that are read and written: those of a region or of rows, and of what they change unless
   /// that is in place.

@@ -130,9 +130,11 @@ extension Planner {
 
   /// How many runs of elements along an axis there are one behind the other, their length, and how many lie
   /// side by side.
-  private func runs(along axis: Int, of shape: LayoutID) -> (outer: Int, length: Int, inner: Int) {
+  private func runs(along axis: Int, of shape: LayoutID) -> Runs {
     let dims = layout(shape).dims
-    return (dims[..<axis].reduce(1, *), dims[axis], dims[(axis + 1)...].reduce(1, *))
+    return Runs(
+      outer: dims[..<axis].reduce(1, *), length: dims[axis],
+      inner: dims[(axis + 1)...].reduce(1, *))
   }
 
   /// A loop that does nothing but bring strided elements into order.

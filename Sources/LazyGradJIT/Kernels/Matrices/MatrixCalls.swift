@@ -9,27 +9,51 @@
 #endif
 
 extension MatrixCall {
+  /// Bytes that `run` works in.
+  package func workBytes(_ type: ScalarType) -> Int {
+    type == .float32 ? workBytes(Float.self) : workBytes(Double.self)
+  }
+
+  private func workBytes<T: MatrixScalar>(_: T.Type) -> Int {
+    let copy = WorkMemory.byteCount(rows * columns, of: T.self)
+    let order = WorkMemory.byteCount(rows, of: Int.self)
+    let triangle = MatrixRows.triangleWorkBytes(rows, T.self)
+    let elimination = MatrixRows.eliminationWorkBytes(rows, T.self)
+    return switch routine {
+    case .cholesky, .triangularSolve: triangle
+    case .solve, .inverse: copy + order + max(elimination, triangle)
+    case .determinant, .logDeterminant: copy + order + elimination
+    case .qr:
+      copy + WorkMemory.byteCount(columns, of: T.self)
+        + WorkMemory.byteCount(MatrixRows.scratchCount(rows: rows, columns: columns), of: T.self)
+    case .eigh: MatrixRows.eigenvectorsWorkBytes(columns, T.self)
+    case .svd: copy + MatrixRows.singularValuesWorkBytes(rows, columns, T.self)
+    }
+  }
+
   /// Runs the routine on matrices that lie in C order, A and, for systems of equations, B.
   ///
-  /// Rows of the results may be read up to 32 bytes past their end.
+  /// Rows of the results may be read up to 32 bytes past their end. Takes `workBytes` to work in.
   package func run(
-    type: ScalarType, a: UnsafeRawPointer, b: UnsafeRawPointer?, to: UnsafeMutableRawPointer
+    type: ScalarType, a: UnsafeRawPointer, b: UnsafeRawPointer?, to: UnsafeMutableRawPointer,
+    _ work: WorkMemory
   ) {
     switch type {
     case .float32:
       run(
         a.assumingMemoryBound(to: Float.self), b?.assumingMemoryBound(to: Float.self),
-        to.assumingMemoryBound(to: Float.self))
+        to.assumingMemoryBound(to: Float.self), work)
     case .float64:
       run(
         a.assumingMemoryBound(to: Double.self), b?.assumingMemoryBound(to: Double.self),
-        to.assumingMemoryBound(to: Double.self))
+        to.assumingMemoryBound(to: Double.self), work)
     default: fatalError("LazyGrad: matrix: \(routine) of \(type)")
     }
   }
 
   private func run<T: MatrixScalar>(
-    _ a: UnsafePointer<T>, _ b: UnsafePointer<T>?, _ to: UnsafeMutablePointer<T>
+    _ a: UnsafePointer<T>, _ b: UnsafePointer<T>?, _ to: UnsafeMutablePointer<T>,
+    _ work: WorkMemory
   ) {
     // Where each result of each matrix goes.
     let counts = resultCounts
@@ -42,13 +66,13 @@ extension MatrixCall {
       case .cholesky:
         let l = UnsafeMatrix(result(0, index), rows: rows, columns: columns)
         l.assign(matrix)
-        MatrixRows.cholesky(l)
+        MatrixRows.cholesky(l, work)
       case .triangularSolve:
         let x = UnsafeMatrix(result(0, index), rows: rows, columns: width)
         if let b { x.assign(b + index * rows * width) }
         let triangle = UnsafeMatrix(
           UnsafeMutablePointer(mutating: matrix), rows: rows, columns: columns)
-        MatrixRows.solveTriangle(triangle, options, x)
+        MatrixRows.solveTriangle(triangle, options, x, work)
       case .solve, .inverse:
         let x = UnsafeMatrix(
           result(0, index), rows: rows, columns: routine == .solve ? width : columns)
@@ -57,87 +81,80 @@ extension MatrixCall {
         } else if let b {
           x.assign(b + index * rows * width)
         }
-        eliminated(matrix) { factors, order, elimination in
-          if elimination.isSingular {
-            x.fill(.nan)
-          } else {
-            MatrixRows.solve(factors, order: order, x)
-          }
+        var work = work
+        let (factors, order, elimination) = eliminated(matrix, &work)
+        if elimination.isSingular {
+          x.fill(.nan)
+        } else {
+          MatrixRows.solve(factors, order: order, x, work)
         }
       case .determinant:
-        eliminated(matrix) { factors, _, elimination in
-          var product: T = elimination.isOdd ? -1 : 1
-          for i in 0..<rows { product *= factors[i, i] }
-          result(0, index).pointee = product
-        }
+        var work = work
+        let (factors, _, elimination) = eliminated(matrix, &work)
+        var product: T = elimination.isOdd ? -1 : 1
+        for i in 0..<rows { product *= factors[i, i] }
+        result(0, index).pointee = product
       case .logDeterminant:
-        eliminated(matrix) { factors, _, elimination in
-          var sign: T = elimination.isOdd ? -1 : 1
-          var sum = 0.0
-          for i in 0..<rows {
-            let pivot = factors[i, i]
-            sign *= pivot > 0 ? 1 : pivot < 0 ? -1 : pivot
-            sum += log(abs(Double(pivot)))
-          }
-          result(0, index).pointee = sign
-          result(1, index).pointee = T(sum)
+        var work = work
+        let (factors, _, elimination) = eliminated(matrix, &work)
+        var sign: T = elimination.isOdd ? -1 : 1
+        var sum = 0.0
+        for i in 0..<rows {
+          let pivot = factors[i, i]
+          sign *= pivot > 0 ? 1 : pivot < 0 ? -1 : pivot
+          sum += log(abs(Double(pivot)))
         }
-      case .qr: factorQR(matrix, result(0, index), result(1, index))
+        result(0, index).pointee = sign
+        result(1, index).pointee = T(sum)
+      case .qr: factorQR(matrix, result(0, index), result(1, index), work)
       case .eigh:
         MatrixRows.eigenvectors(
           matrix, rows, values: result(0, index),
-          vectors: UnsafeMatrix(result(1, index), rows: rows, columns: columns))
+          vectors: UnsafeMatrix(result(1, index), rows: rows, columns: columns), work)
       case .svd:
         let inner = min(rows, columns)
-        MatrixRows.withScratch(rows * columns, T.self) { scratch in
-          let work = UnsafeMatrix(scratch, rows: rows, columns: columns)
-          work.assign(matrix)
-          MatrixRows.singularValues(
-            work, u: UnsafeMatrix(result(0, index), rows: rows, columns: inner),
-            values: result(1, index),
-            v: UnsafeMatrix(result(2, index), rows: inner, columns: columns))
-        }
+        var work = work
+        let copy = UnsafeMatrix<T>(work.take(rows * columns), rows: rows, columns: columns)
+        copy.assign(matrix)
+        MatrixRows.singularValues(
+          copy, u: UnsafeMatrix(result(0, index), rows: rows, columns: inner),
+          values: result(1, index),
+          v: UnsafeMatrix(result(2, index), rows: inner, columns: columns), work)
       }
     }
   }
 
-  /// Runs `body` with the factors L and U of a matrix.
+  /// The factors L and U of a matrix, and the rows that have been exchanged.
   private func eliminated<T: MatrixScalar>(
-    _ matrix: UnsafePointer<T>,
-    _ body: (UnsafeMatrix<T>, UnsafePointer<Int>, MatrixRows.Elimination) -> Void
-  ) {
-    MatrixRows.withScratch(rows * columns, T.self) { scratch in
-      withUnsafeTemporaryAllocation(of: Int.self, capacity: max(rows, 1)) { order in
-        guard let order = order.baseAddress else { return }
-        let factors = UnsafeMatrix(scratch, rows: rows, columns: columns)
-        factors.assign(matrix)
-        let elimination = MatrixRows.eliminate(factors, order: order)
-        body(factors, order, elimination)
-      }
-    }
+    _ matrix: UnsafePointer<T>, _ work: inout WorkMemory
+  ) -> (UnsafeMatrix<T>, UnsafeMutablePointer<Int>, MatrixRows.Elimination) {
+    let factors = UnsafeMatrix<T>(work.take(rows * columns), rows: rows, columns: columns)
+    let order = work.take(rows, of: Int.self)
+    factors.assign(matrix)
+    return (factors, order, MatrixRows.eliminate(factors, order: order, work))
   }
 
   private func factorQR<T: MatrixScalar>(
-    _ matrix: UnsafePointer<T>, _ q: UnsafeMutablePointer<T>, _ r: UnsafeMutablePointer<T>
+    _ matrix: UnsafePointer<T>, _ q: UnsafeMutablePointer<T>, _ r: UnsafeMutablePointer<T>,
+    _ work: WorkMemory
   ) {
-    let needed = MatrixRows.scratchCount(rows: rows, columns: columns)
-    MatrixRows.withScratch(rows * columns + columns + needed, T.self) { scratch in
-      let work = UnsafeMatrix(scratch, rows: rows, columns: columns)
-      let factors = scratch + rows * columns
-      work.assign(matrix)
-      if !work.isFinite {
-        q.update(repeating: .nan, count: rows * columns)
-        r.update(repeating: .nan, count: columns * columns)
-        return
-      }
-      let scale = work.scale()
-      MatrixRows.reduce(work, factors: factors, factors + columns)
-      MatrixRows.formQ(
-        work, factors: factors, into: UnsafeMatrix(q, rows: rows, columns: columns),
-        factors + columns)
-      for i in 0..<columns {
-        for j in 0..<columns { r[i * columns + j] = i <= j ? work[i, j] * scale : 0 }
-      }
+    var work = work
+    let copy = UnsafeMatrix<T>(work.take(rows * columns), rows: rows, columns: columns)
+    let factors: UnsafeMutablePointer<T> = work.take(columns)
+    copy.assign(matrix)
+    if !copy.isFinite {
+      q.update(repeating: .nan, count: rows * columns)
+      r.update(repeating: .nan, count: columns * columns)
+      return
+    }
+    let scale = copy.scale()
+    let rest: UnsafeMutablePointer<T> = work.take(
+      MatrixRows.scratchCount(rows: rows, columns: columns))
+    MatrixRows.reduce(copy, factors: factors, rest)
+    MatrixRows.formQ(
+      copy, factors: factors, into: UnsafeMatrix(q, rows: rows, columns: columns), rest)
+    for i in 0..<columns {
+      for j in 0..<columns { r[i * columns + j] = i <= j ? copy[i, j] * scale : 0 }
     }
   }
 }

@@ -139,14 +139,4 @@ enum MatrixRows {
       type: T.scalarType, m: c.rows, n: c.columns, segments: &segment, segmentCount: 1, c: c.base,
       cRow: c.step, accumulate: adding)
   }
-
-  /// Runs `body` with memory for some elements, which products may read past the end of.
-  static func withScratch<T: MatrixScalar, R>(
-    _ count: Int, _: T.Type, _ body: (UnsafeMutablePointer<T>) -> R
-  ) -> R {
-    let memory = UnsafeMutableRawPointer.allocate(
-      byteCount: count * MemoryLayout<T>.stride + StoragePool.slack, alignment: 64)
-    defer { memory.deallocate() }
-    return body(memory.bindMemory(to: T.self, capacity: count))
-  }
 }

@@ -10,34 +10,40 @@ extension MatrixRows {
   /// The largest component of a vector, the first of these, is positive. All is not-a-number where an
   /// element is infinite or not a number.
   static func eigenvectors<T: MatrixScalar>(
-    _ a: UnsafePointer<T>, _ n: Int, values: UnsafeMutablePointer<T>, vectors: UnsafeMatrix<T>
+    _ a: UnsafePointer<T>, _ n: Int, values: UnsafeMutablePointer<T>, vectors: UnsafeMatrix<T>,
+    _ memory: WorkMemory
   ) {
-    withScratch(2 * n * n + 3 * n, T.self) { scratch in
-      let work = UnsafeMatrix(scratch, rows: n, columns: n)
-      for i in 0..<n {
-        for j in 0...i {
-          work[i, j] = a[i * n + j]
-          work[j, i] = a[i * n + j]
-        }
+    var memory = memory
+    let work = UnsafeMatrix<T>(memory.take(n * n), rows: n, columns: n)
+    for i in 0..<n {
+      for j in 0...i {
+        work[i, j] = a[i * n + j]
+        work[j, i] = a[i * n + j]
       }
-      let scale = work.isFinite ? work.scale() : .nan
-      // The rows of `basis` are the vectors: two of them are turned at a time.
-      let basis = UnsafeMatrix(scratch + n * n, rows: n, columns: n)
-      let beside = scratch + 2 * n * n
-      if scale.isNaN || !diagonalize(work, values, beside, basis, scratch + 2 * n * n + n) {
-        values.update(repeating: .nan, count: n)
-        vectors.fill(.nan)
-        return
-      }
-      for i in 0..<n { values[i] *= scale }
-      let order = (0..<n).sorted { (values[$0], $0) < (values[$1], $1) }
-      for (k, i) in order.enumerated() {
-        beside[k] = values[i]
-        makeLargestPositive(basis[i], n)
-        for j in 0..<n { vectors[j, k] = basis[i, j] }
-      }
-      values.update(from: beside, count: n)
     }
+    let scale = work.isFinite ? work.scale() : .nan
+    // The rows of `basis` are the vectors: two of them are turned at a time.
+    let basis = UnsafeMatrix<T>(memory.take(n * n), rows: n, columns: n)
+    let beside: UnsafeMutablePointer<T> = memory.take(n)
+    if scale.isNaN || !diagonalize(work, values, beside, basis, memory.take(2 * n)) {
+      values.update(repeating: .nan, count: n)
+      vectors.fill(.nan)
+      return
+    }
+    for i in 0..<n { values[i] *= scale }
+    let order = (0..<n).sorted { (values[$0], $0) < (values[$1], $1) }
+    for (k, i) in order.enumerated() {
+      beside[k] = values[i]
+      makeLargestPositive(basis[i], n)
+      for j in 0..<n { vectors[j, k] = basis[i, j] }
+    }
+    values.update(from: beside, count: n)
+  }
+
+  /// Bytes that `eigenvectors` works in.
+  static func eigenvectorsWorkBytes<T: MatrixScalar>(_ n: Int, _: T.Type) -> Int {
+    2 * WorkMemory.byteCount(n * n, of: T.self) + WorkMemory.byteCount(n, of: T.self)
+      + WorkMemory.byteCount(2 * n, of: T.self)
   }
 
   /// Negates a vector if its largest component, the first of these, is negative.
@@ -166,24 +172,32 @@ extension MatrixRows {
   /// The largest component of a column of U, the first of these, is positive. All is not-a-number where an
   /// element is infinite or not a number. The matrix is used up.
   static func singularValues<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, u: UnsafeMatrix<T>, values: UnsafeMutablePointer<T>, v: UnsafeMatrix<T>
+    _ a: UnsafeMatrix<T>, u: UnsafeMatrix<T>, values: UnsafeMutablePointer<T>, v: UnsafeMatrix<T>,
+    _ work: WorkMemory
   ) {
     let (m, n) = (a.rows, a.columns)
     if m >= n {
-      tallSingularValues(a, u: u, values: values, v: v)
+      tallSingularValues(a, u: u, values: values, v: v, work)
     } else {
       // Those of the transposed matrix, with U and V in each other's place.
-      withScratch(2 * m * n + m * m, T.self) { scratch in
-        let turned = UnsafeMatrix(scratch, rows: n, columns: m)
-        let right = UnsafeMatrix(scratch + m * n, rows: n, columns: m)
-        let left = UnsafeMatrix(scratch + 2 * m * n, rows: m, columns: m)
-        transpose(a, into: turned)
-        tallSingularValues(turned, u: right, values: values, v: left)
-        transpose(right, into: v)
-        transpose(left, into: u)
-      }
+      var work = work
+      let turned = UnsafeMatrix<T>(work.take(n * m), rows: n, columns: m)
+      let right = UnsafeMatrix<T>(work.take(n * m), rows: n, columns: m)
+      let left = UnsafeMatrix<T>(work.take(m * m), rows: m, columns: m)
+      transpose(a, into: turned)
+      tallSingularValues(turned, u: right, values: values, v: left, work)
+      transpose(right, into: v)
+      transpose(left, into: u)
     }
     for k in 0..<min(m, n) { makeColumnPositive(u, v, k) }
+  }
+
+  /// Bytes that `singularValues` works in.
+  static func singularValuesWorkBytes<T: MatrixScalar>(_ m: Int, _ n: Int, _: T.Type) -> Int {
+    func bytes(_ count: Int) -> Int { WorkMemory.byteCount(count, of: T.self) }
+    if m < n { return 2 * bytes(m * n) + bytes(m * m) + singularValuesWorkBytes(n, m, T.self) }
+    return 3 * bytes(n * n) + 2 * bytes(n) + bytes(m * n)
+      + bytes(scratchCount(rows: m, columns: n))
   }
 
   private static func transpose<T: MatrixScalar>(_ a: UnsafeMatrix<T>, into b: UnsafeMatrix<T>) {
@@ -194,7 +208,8 @@ extension MatrixRows {
 
   /// The same for a matrix with no fewer rows than columns; signs as they come.
   private static func tallSingularValues<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, u: UnsafeMatrix<T>, values: UnsafeMutablePointer<T>, v: UnsafeMatrix<T>
+    _ a: UnsafeMatrix<T>, u: UnsafeMatrix<T>, values: UnsafeMutablePointer<T>, v: UnsafeMatrix<T>,
+    _ work: WorkMemory
   ) {
     let (m, n) = (a.rows, a.columns)
     if n == 0 { return }
@@ -204,37 +219,35 @@ extension MatrixRows {
       values.update(repeating: .nan, count: n)
       return v.fill(.nan)
     }
-    let count = 3 * n * n + 2 * n + m * n + scratchCount(rows: m, columns: n)
-    withScratch(count, T.self) { scratch in
-      let r = UnsafeMatrix(scratch, rows: n, columns: n)
-      let turns = UnsafeMatrix(scratch + n * n, rows: n, columns: n)
-      let left = UnsafeMatrix(scratch + 2 * n * n, rows: n, columns: n)
-      let squares = scratch + 3 * n * n
-      let factors = squares + n
-      let q = UnsafeMatrix(factors + n, rows: m, columns: n)
-      let rest = q.base + m * n
-      reduce(a, factors: factors, rest)
-      for i in 0..<n {
-        for j in 0..<n { r[i, j] = i <= j ? a[i, j] : 0 }
-      }
-      formQ(a, factors: factors, into: q, rest)
-      orthogonalize(r, turns, squares)
-      // R = turnsᵀ (rows of r): they are singular values times rows of V.
-      for i in 0..<n { squares[i] = dot(r[i], r[i], n).squareRoot() }
-      let order = (0..<n).sorted { (squares[$0], $1) > (squares[$1], $0) }
-      // Smaller ones are of no direction: their squares may have vanished.
-      let least = squares[order[0]] * T.ulpOfOne * T.ulpOfOne
-      for (k, i) in order.enumerated() {
-        values[k] = squares[i] * scale
-        for j in 0..<n { left[j, k] = turns[i, j] }
-        if squares[i] > least {
-          for j in 0..<n { v[k, j] = r[i, j] / squares[i] }
-        } else {
-          completeBasis(v, k)
-        }
-      }
-      multiply(q.base, row: n, column: 1, left, into: u, adding: false)
+    var work = work
+    let r = UnsafeMatrix<T>(work.take(n * n), rows: n, columns: n)
+    let turns = UnsafeMatrix<T>(work.take(n * n), rows: n, columns: n)
+    let left = UnsafeMatrix<T>(work.take(n * n), rows: n, columns: n)
+    let squares: UnsafeMutablePointer<T> = work.take(n)
+    let factors: UnsafeMutablePointer<T> = work.take(n)
+    let q = UnsafeMatrix<T>(work.take(m * n), rows: m, columns: n)
+    let rest: UnsafeMutablePointer<T> = work.take(scratchCount(rows: m, columns: n))
+    reduce(a, factors: factors, rest)
+    for i in 0..<n {
+      for j in 0..<n { r[i, j] = i <= j ? a[i, j] : 0 }
     }
+    formQ(a, factors: factors, into: q, rest)
+    orthogonalize(r, turns, squares)
+    // R = turnsᵀ (rows of r): they are singular values times rows of V.
+    for i in 0..<n { squares[i] = dot(r[i], r[i], n).squareRoot() }
+    let order = (0..<n).sorted { (squares[$0], $1) > (squares[$1], $0) }
+    // Smaller ones are of no direction: their squares may have vanished.
+    let least = squares[order[0]] * T.ulpOfOne * T.ulpOfOne
+    for (k, i) in order.enumerated() {
+      values[k] = squares[i] * scale
+      for j in 0..<n { left[j, k] = turns[i, j] }
+      if squares[i] > least {
+        for j in 0..<n { v[k, j] = r[i, j] / squares[i] }
+      } else {
+        completeBasis(v, k)
+      }
+    }
+    multiply(q.base, row: n, column: 1, left, into: u, adding: false)
   }
 
   private static func makeColumnPositive<T: MatrixScalar>(

@@ -2,30 +2,38 @@
 // in matrix products (Golub and Van Loan, Matrix Computations, chapters 3 and 4).
 
 extension MatrixRows {
+  /// Bytes that `cholesky` and `solveTriangle` work in.
+  static func triangleWorkBytes<T: MatrixScalar>(_ n: Int, _: T.Type) -> Int {
+    WorkMemory.byteCount(block * n, of: T.self)
+  }
+
+  /// Bytes that `eliminate` works in.
+  static func eliminationWorkBytes<T: MatrixScalar>(_ n: Int, _: T.Type) -> Int {
+    WorkMemory.byteCount(block * n, of: T.self) + triangleWorkBytes(block, T.self)
+  }
+
   // MARK: Cholesky
 
   /// Replaces the lower triangle of a matrix by Cholesky's factor and the rest by zeros; the whole by
   /// not-a-number where it is not positive definite.
-  static func cholesky<T: MatrixScalar>(_ a: UnsafeMatrix<T>) {
+  static func cholesky<T: MatrixScalar>(_ a: UnsafeMatrix<T>, _ work: WorkMemory) {
     let n = a.rows
-    let isDefinite = withScratch(block * n, T.self) { scratch in
-      for start in stride(from: 0, to: n, by: block) {
-        let end = min(start + block, n)
-        for i in start..<n {
-          for j in start..<min(i, end) {
-            a[i, j] = (a[i, j] - dot(a[i] + start, a[j] + start, j - start)) / a[j, j]
-          }
-          if i >= end { continue }
-          let pivot = a[i, i] - dot(a[i] + start, a[i] + start, i - start)
-          // Also false where it is not a number.
-          if !(pivot > 0) { return false }
-          a[i, i] = pivot.squareRoot()
+    var work = work
+    let scratch: UnsafeMutablePointer<T> = work.take(block * n)
+    for start in stride(from: 0, to: n, by: block) {
+      let end = min(start + block, n)
+      for i in start..<n {
+        for j in start..<min(i, end) {
+          a[i, j] = (a[i, j] - dot(a[i] + start, a[j] + start, j - start)) / a[j, j]
         }
-        if end < n { subtractSquare(a, start..<end, scratch) }
+        if i >= end { continue }
+        let pivot = a[i, i] - dot(a[i] + start, a[i] + start, i - start)
+        // Also false where it is not a number.
+        if !(pivot > 0) { return a.fill(.nan) }
+        a[i, i] = pivot.squareRoot()
       }
-      return true
+      if end < n { subtractSquare(a, start..<end, scratch) }
     }
-    if !isDefinite { return a.fill(.nan) }
     for i in 0..<n { (a[i] + i + 1).update(repeating: 0, count: n - i - 1) }
   }
 
@@ -51,7 +59,7 @@ extension MatrixRows {
 
   /// Replaces B by the solution of A X = B. The other triangle of A is not read.
   static func solveTriangle<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, _ options: MatrixCall.Options, _ b: UnsafeMatrix<T>
+    _ a: UnsafeMatrix<T>, _ options: MatrixCall.Options, _ b: UnsafeMatrix<T>, _ work: WorkMemory
   ) {
     let (n, width) = (a.rows, b.columns)
     if n == 0 || width == 0 { return }
@@ -72,26 +80,26 @@ extension MatrixRows {
       solveVector(a, isForward: isForward, isTransposed: isTransposed, isUnit: isUnit, b.base)
       return
     }
-    withScratch(block * n, T.self) { scratch in
-      let starts = Array(stride(from: 0, to: n, by: block))
-      for start in isForward ? starts : starts.reversed() {
-        let end = min(start + block, n)
-        // What is known already is taken off all rows of the block.
-        let known = isForward ? 0..<start : end..<n
-        if !known.isEmpty {
-          let negated = UnsafeMatrix(scratch, rows: end - start, columns: known.count)
-          for i in start..<end {
-            for j in known { negated[i - start, j - known.lowerBound] = -element(i, j) }
-          }
-          multiply(
-            negated.base, row: known.count, column: 1, b.part(known, 0..<width),
-            into: b.part(start..<end, 0..<width), adding: true)
+    var work = work
+    let scratch: UnsafeMutablePointer<T> = work.take(block * n)
+    let starts = Array(stride(from: 0, to: n, by: block))
+    for start in isForward ? starts : starts.reversed() {
+      let end = min(start + block, n)
+      // What is known already is taken off all rows of the block.
+      let known = isForward ? 0..<start : end..<n
+      if !known.isEmpty {
+        let negated = UnsafeMatrix(scratch, rows: end - start, columns: known.count)
+        for i in start..<end {
+          for j in known { negated[i - start, j - known.lowerBound] = -element(i, j) }
         }
-        if isForward {
-          for i in start..<end { solve(i, after: start..<i) }
-        } else {
-          for i in (start..<end).reversed() { solve(i, after: (i + 1)..<end) }
-        }
+        multiply(
+          negated.base, row: known.count, column: 1, b.part(known, 0..<width),
+          into: b.part(start..<end, 0..<width), adding: true)
+      }
+      if isForward {
+        for i in start..<end { solve(i, after: start..<i) }
+      } else {
+        for i in (start..<end).reversed() { solve(i, after: (i + 1)..<end) }
       }
     }
   }
@@ -133,56 +141,56 @@ extension MatrixRows {
   ///
   /// - Parameter order: Becomes the row that has been exchanged with each.
   static func eliminate<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, order: UnsafeMutablePointer<Int>
+    _ a: UnsafeMatrix<T>, order: UnsafeMutablePointer<Int>, _ work: WorkMemory
   ) -> Elimination {
     let n = a.rows
     var result = Elimination()
-    withScratch(block * n, T.self) { scratch in
-      for start in stride(from: 0, to: n, by: block) {
-        let end = min(start + block, n)
-        for j in start..<end {
-          var best = j
-          for i in (j + 1)..<max(n, j + 1) where abs(a[i, j]) > abs(a[best, j]) { best = i }
-          order[j] = best
-          if best != j {
-            result.isOdd.toggle()
-            for k in 0..<n { swap(&a[j][k], &a[best][k]) }
-          }
-          let pivot = a[j, j]
-          if pivot == 0 {
-            result.isSingular = true
-            continue
-          }
-          for i in (j + 1)..<max(n, j + 1) {
-            let factor = a[i, j] / pivot
-            a[i, j] = factor
-            add(-factor, times: a[j] + j + 1, to: a[i] + j + 1, end - j - 1)
-          }
+    var work = work
+    let scratch: UnsafeMutablePointer<T> = work.take(block * n)
+    for start in stride(from: 0, to: n, by: block) {
+      let end = min(start + block, n)
+      for j in start..<end {
+        var best = j
+        for i in (j + 1)..<max(n, j + 1) where abs(a[i, j]) > abs(a[best, j]) { best = i }
+        order[j] = best
+        if best != j {
+          result.isOdd.toggle()
+          for k in 0..<n { swap(&a[j][k], &a[best][k]) }
         }
-        if end == n { continue }
-        // The rows of U, then what they take off the rest.
-        let rows = a.part(start..<end, end..<n)
-        solveTriangle(a.part(start..<end, start..<end), .unitDiagonal, rows)
-        let negated = UnsafeMatrix(scratch, rows: n - end, columns: end - start)
-        for i in end..<n {
-          for j in start..<end { negated[i - end, j - start] = -a[i, j] }
+        let pivot = a[j, j]
+        if pivot == 0 {
+          result.isSingular = true
+          continue
         }
-        multiply(
-          negated.base, row: negated.step, column: 1, rows, into: a.part(end..<n, end..<n),
-          adding: true)
+        for i in (j + 1)..<max(n, j + 1) {
+          let factor = a[i, j] / pivot
+          a[i, j] = factor
+          add(-factor, times: a[j] + j + 1, to: a[i] + j + 1, end - j - 1)
+        }
       }
+      if end == n { continue }
+      // The rows of U, then what they take off the rest.
+      let rows = a.part(start..<end, end..<n)
+      solveTriangle(a.part(start..<end, start..<end), .unitDiagonal, rows, work)
+      let negated = UnsafeMatrix(scratch, rows: n - end, columns: end - start)
+      for i in end..<n {
+        for j in start..<end { negated[i - end, j - start] = -a[i, j] }
+      }
+      multiply(
+        negated.base, row: negated.step, column: 1, rows, into: a.part(end..<n, end..<n),
+        adding: true)
     }
     return result
   }
 
   /// Replaces B by the solution of A X = B, for the factors that `eliminate` leaves.
   static func solve<T: MatrixScalar>(
-    _ factors: UnsafeMatrix<T>, order: UnsafePointer<Int>, _ b: UnsafeMatrix<T>
+    _ factors: UnsafeMatrix<T>, order: UnsafePointer<Int>, _ b: UnsafeMatrix<T>, _ work: WorkMemory
   ) {
     for i in 0..<factors.rows where order[i] != i {
       for k in 0..<b.columns { swap(&b[i][k], &b[order[i]][k]) }
     }
-    solveTriangle(factors, .unitDiagonal, b)
-    solveTriangle(factors, .upper, b)
+    solveTriangle(factors, .unitDiagonal, b, work)
+    solveTriangle(factors, .upper, b, work)
   }
 }
