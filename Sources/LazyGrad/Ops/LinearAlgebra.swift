@@ -33,7 +33,7 @@ public func triangularSolve(
   _ a: Tensor, _ b: Tensor, upper: Bool = false, transposed: Bool = false,
   unitDiagonal: Bool = false
 ) -> Tensor {
-  var options: MatrixCall.Options = []
+  var options = MatrixCall.Options()
   if upper { options.insert(.upper) }
   if transposed { options.insert(.transposed) }
   if unitDiagonal { options.insert(.unitDiagonal) }
@@ -124,7 +124,7 @@ private func withMatrices(
 /// Records a routine on the matrices of systems of equations and their right sides, both as matrices of one
 /// floating type with the same axes before the last two.
 private func solution(
-  _ routine: MatrixRoutine, _ a: Tensor, _ b: Tensor, _ options: MatrixCall.Options = []
+  _ routine: MatrixRoutine, _ a: Tensor, _ b: Tensor, _ options: MatrixCall.Options = .init()
 ) -> Tensor {
   let attribute = MatrixCall.attribute(routine, options)
   let quick = Tensor.quick(a, b) { Tape.matrix(a.slot, b.slot, attribute: attribute, mode: $0) }

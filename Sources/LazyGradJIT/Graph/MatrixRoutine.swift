@@ -31,6 +31,8 @@ package struct MatrixCall: Sendable {
   package struct Options: OptionSet, Sendable {
     package let rawValue: UInt8
     package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// None. An empty literal would be made by a loop of the standard library's that nobody specialises.
+    package init() { rawValue = 0 }
     /// It is the upper one.
     package static let upper = Options(rawValue: 1)
     /// It is to be transposed.
@@ -69,7 +71,8 @@ package struct MatrixCall: Sendable {
   }
 
   /// The attribute of a record.
-  package static func attribute(_ routine: MatrixRoutine, _ options: Options = []) -> UInt32 {
+  package static func attribute(_ routine: MatrixRoutine, _ options: Options = Options()) -> UInt32
+  {
     UInt32(routine.rawValue) | UInt32(options.rawValue) << 8
   }
 
