@@ -58,6 +58,7 @@ extension Tape {
     for id in known.held where first[Int(id)].slot == nil || first[Int(id)].opcode == .leaf {
       return false
     }
+    for id in known.dead where !first[Int(id)].state.contains(.dead) { return false }
     var difference = SIMD4<UInt64>()
     known.words.withUnsafeBufferPointer { words in
       for i in 0..<n { difference |= (first + i).signature ^ words[i] }
@@ -78,9 +79,10 @@ extension Tape {
     words.reserveCapacity(n)
     var payloads: [(id: UInt32, value: UInt64)] = []
     var held: [UInt32] = []
+    var dead: [UInt32] = []
     for i in 0..<n {
       let node = nodes + Int(start) + i
-      if node.pointee.state.contains(.dead) { return }
+      if node.pointee.state.contains(.dead) { dead.append(UInt32(i)) }
       words.append(node.signature)
       if Node.isPayloadStatic(node.pointee.opcode, node.pointee.traits) {
         payloads.append((UInt32(i), node.pointee.payloadBits))
@@ -89,7 +91,7 @@ extension Tape {
     }
     PlanCache.shared.remember(
       WindowPlan(
-        nodes: work, words: words, payloads: payloads, held: held,
+        nodes: work, words: words, payloads: payloads, held: held, dead: dead,
         requested: ids.map { $0 &- start }),
       key: key)
   }

@@ -140,6 +140,7 @@ extension Tape {
   ) throws(StorageError) -> (nodes: PlanNodes, isHit: Bool) {
     if let work = knownWindow(ids) {
       state.pointee.counters.planHits += 1
+      state.pointee.counters.windowHits += 1
       try run(work, &kernelTime)
       return (work.nodes, true)
     }
