@@ -109,19 +109,17 @@ extension IndexResolution {
   static func trueCount(of mask: NDArray) -> Int {
     defer { withExtendedLifetime(mask) {} }
     let bytes = UnsafeRawBufferPointer(start: mask.pointer, count: mask.count)
-    typealias Lanes = SIMD32<UInt8>
+    let ones: UInt64 = 0x0101_0101_0101_0101
     var count = 0
     var i = 0
-    while i + Lanes.scalarCount <= bytes.count {
-      // Lanes count to 255.
-      let end = min(bytes.count, i + 255 * Lanes.scalarCount)
-      var counts = Lanes()
-      while i + Lanes.scalarCount <= end {
-        let lanes = bytes.loadUnaligned(fromByteOffset: i, as: Lanes.self)
-        counts &+= Lanes(repeating: 1).replacing(with: 0, where: lanes .== 0)
-        i += Lanes.scalarCount
-      }
-      for k in 0..<Lanes.scalarCount { count &+= Int(counts[k]) }
+    while i + 8 <= bytes.count {
+      // The lowest bit of a byte becomes whether there is any in it.
+      var word = bytes.loadUnaligned(fromByteOffset: i, as: UInt64.self)
+      word |= word &>> 4
+      word |= word &>> 2
+      word |= word &>> 1
+      count &+= Int(truncatingIfNeeded: ((word & ones) &* ones) &>> 56)
+      i += 8
     }
     while i < bytes.count {
       count &+= bytes[i] != 0 ? 1 : 0
