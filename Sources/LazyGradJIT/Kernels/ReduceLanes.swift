@@ -60,7 +60,9 @@ extension SIMD4: ReduceLanes where Scalar == Float {
 
   @inline(__always)
   func folded(_ reducer: Reducer) -> Float {
-    lowHalf.combined(reducer, highHalf).folded(reducer)
+    // In whole registers: comparisons of two lanes would go through memory, lane by lane.
+    let halves = combined(reducer, SIMD4(self[2], self[3], self[0], self[1]))
+    return halves.combined(reducer, SIMD4(halves[1], halves[0], halves[3], halves[2]))[0]
   }
 }
 
