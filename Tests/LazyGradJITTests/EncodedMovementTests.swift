@@ -43,6 +43,30 @@ import Testing
     unary(.cvttps2qq, small, eights) { (x: Float) in Int64(x) }
   }
 
+  /// From and to half precision, whose bits the portable conversions have too.
+  @Test func halfPrecision() {
+    let halves = Lanes((0..<32).map { UInt16($0) &* 2113 &+ 7 })
+    unary(.cvtph2ps, halves, fours) { (x: UInt16) in Float16Format.float(x).bitPattern }
+    let singles = Lanes((0..<16).map { Float($0) * 1.71 - 12.3 })
+    Encoded.each(.cvtps2phStore) { width, high in
+      let out = Encoded.run(
+        width, singles, singles, singles, storesResult: false, high: high
+      ) {
+        $0.vector(.cvtps2phStore, width, $1.a, .memory(Memory(.rdi)), immediate: 0)
+      }
+      expectLanes(out, fours(width), "cvtps2ph \(width)") {
+        Float16Format.bits(singles[$0, as: Float.self])
+      }
+      #expect(out.bytes[(width.byteCount / 2)...].allSatisfy { $0 == 0xEE })
+    }
+    guard !Encoded.widths.isEmpty else { return }
+    let out = Encoded.run(.x, halves, halves, halves, storesResult: false) { code, body in
+      code.vector(.pextrwStore, .x, body.a, .memory(Memory(.rdi)), immediate: 3)
+    }
+    #expect(out[0, as: UInt16.self] == halves[3, as: UInt16.self])
+    #expect(out.bytes[2...].allSatisfy { $0 == 0xEE })
+  }
+
   @Test func rootsRoundingAndMagnitudes() {
     let positive = Lanes((0..<16).map { Float($0) * 3.7 })
     let positiveDoubles = Lanes((0..<8).map { Double($0) * 3.7 })
@@ -88,6 +112,7 @@ import Testing
     }
     firstOf(.broadcastss, words, Int32.self)
     firstOf(.pbroadcastd, words, Int32.self)
+    firstOf(.pbroadcastw, words, Int16.self)
     firstOf(.broadcastsd, longs, Int64.self)
     firstOf(.pbroadcastq, longs, Int64.self)
     Encoded.each(.pbroadcastdFromGPR) { width, high in
@@ -102,6 +127,7 @@ import Testing
   @Test func wideningAndNarrowing() {
     unary(.pmovzxbd, words, fours) { (x: UInt8) in UInt32(x) }
     unary(.pmovzxbq, words, eights) { (x: UInt8) in UInt64(x) }
+    unary(.pmovzxwd, words, fours) { (x: UInt16) in UInt32(x) }
     unary(.pmovsxdq, words, eights) { (x: Int32) in Int64(x) }
     unary(.pmovzxdq, words, eights) { (x: UInt32) in UInt64(x) }
     func store<T: BitwiseCopyable>(
@@ -118,6 +144,7 @@ import Testing
       }
     }
     store(.pmovdbStore, fours) { UInt8(truncatingIfNeeded: longs[$0, as: Int32.self]) }
+    store(.pmovdwStore, fours) { UInt16(truncatingIfNeeded: longs[$0, as: Int32.self]) }
     store(.pmovqbStore, eights) { UInt8(truncatingIfNeeded: longs[$0, as: Int64.self]) }
     store(.pmovqdStore, eights) { Int32(truncatingIfNeeded: longs[$0, as: Int64.self]) }
     Encoded.each(.packusdw) { width, high in

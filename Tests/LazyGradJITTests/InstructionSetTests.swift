@@ -48,7 +48,7 @@ private func choose(
     #expect(choice.reason == "the CPU has AVX2 but the system does not save its state")
     choice = choose(features(avx2: false, avx512: false))
     #expect(choice.available == [.portable])
-    #expect(choice.reason == "the CPU lacks AVX2 or FMA")
+    #expect(choice.reason == "the CPU lacks AVX2, FMA or F16C")
   }
 
   @Test func aRefusalLeavesThePortableKernels() {

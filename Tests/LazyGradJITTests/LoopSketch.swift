@@ -106,6 +106,9 @@ private func fill(
   let special: [Double] = [
     0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-140, -0x1p-140, 3e38, 2.5, -2.5, 1e5, 300,
     2_147_483_648, -2_147_483_648, 9.3e18, -9.3e18, 255, 256, 0.5,
+    // Where numbers of 16 bits begin, end and lie in the middle, and just beside it.
+    65504, 65519, 65520, -65520, 0x1p-24, 0x1p-25, -0x1.8p-24, 0x1p-14, 1 + 0x1p-11,
+    1 + 0x1p-11 + 0x1p-40, 1 + 0x1p-8, 1 + 0x1p-8 + 0x1p-40, 1 + 0x3p-11 - 0x1p-40,
   ]
   for i in 0..<count {
     let bits = random.next()
@@ -116,6 +119,8 @@ private func fill(
     switch type {
     case .float32: p.storeBytes(of: Float(float), toByteOffset: 4 * i, as: Float.self)
     case .float64: p.storeBytes(of: float, toByteOffset: 8 * i, as: Double.self)
+    case .float16, .bfloat16:
+      p.storeBytes(of: HalfFloat.bits(float, type), toByteOffset: 2 * i, as: UInt16.self)
     case .bool: p.storeBytes(of: UInt8(bits & 1), toByteOffset: i, as: UInt8.self)
     case .uint8:
       p.storeBytes(of: UInt8(truncatingIfNeeded: bits), toByteOffset: i, as: UInt8.self)

@@ -17,7 +17,7 @@ extension GraphBuilder {
   }
 
   private func chooseWithAxes() -> Int {
-    choose { self.type($0).isFloating && !self.dims($0).isEmpty } ?? leaf()
+    choose { self.type($0).isComputedFloat && !self.dims($0).isEmpty } ?? leaf()
   }
 
   /// A run of axes, mostly the last one.
@@ -75,7 +75,7 @@ extension GraphBuilder {
 
   /// `act(x @ W + b)`, sometimes with the gradient of `W`: `x^T @ y`.
   func dense() -> Int? {
-    let x = choose { self.type($0).isFloating && self.dims($0).count >= 2 } ?? leaf()
+    let x = choose { self.type($0).isComputedFloat && self.dims($0).count >= 2 } ?? leaf()
     guard dims(x).count >= 2 else { return nil }
     let n = random.chance(0.5) ? dims(x).last! : random.pick([1, 3, 4, 8, 16, 17, 33])
     guard let w = weights(dims(x).last!, n, type(x)), let small = scaled(x),

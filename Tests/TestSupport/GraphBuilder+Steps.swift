@@ -20,7 +20,7 @@ extension GraphBuilder {
 
   /// Adds a random step; may add nothing.
   func step() {
-    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2, 2, 2]) {
+    switch random.weighted([8, 14, 5, 4, 2, 5, 7, 3, 8, 2, 2, 3, 2, 2, 1, 1, 2, 2, 2, 2, 2, 4]) {
     case 0: _ = unary(someUnary(), chooseFloat())
     case 1: stepBinary()
     case 2: stepScalar()
@@ -41,7 +41,8 @@ extension GraphBuilder {
     case 17: stepFilled()
     case 18: stepMatrix()
     case 19: stepSort()
-    default: stepScan()
+    case 20: stepScan()
+    default: stepHalf()
     }
   }
 
@@ -115,7 +116,43 @@ extension GraphBuilder {
 
   private func stepCast() {
     let a = choose { _ in true } ?? leaf()
-    _ = cast(a, to: random.pick([.float32, .float64, .int64, .int32, .uint8, .bool]))
+    _ = cast(
+      a, to: random.pick([.float32, .float64, .int64, .int32, .uint8, .bool, .float16, .bfloat16]))
+  }
+
+  /// Numbers of 16 bits: a value rounded to them and back, or one of them moved.
+  private func stepHalf() {
+    let half: ScalarType = random.chance(0.6) ? .float16 : .bfloat16
+    func some() -> Int {
+      if let known = choose(where: { self.type($0) == half }), random.chance(0.5) { return known }
+      if random.chance(0.3) { return leaf(random.pick(shapes), half) }
+      let exact = choose { self.agreements[$0] == .exact } ?? leaf()
+      return cast(exact, to: half) ?? leaf(random.pick(shapes), half)
+    }
+    let a = some()
+    switch random.int(0...6) {
+    case 0, 1: _ = cast(a, to: random.pick([.float32, .float32, .float64, .int32, .bool]))
+    case 2: _ = cast(a, to: half == .float16 ? .bfloat16 : .float16)
+    case 3: _ = unary(.copy, a)
+    case 4 where !dims(a).isEmpty:
+      var random = self.random
+      let limit = elementLimit
+      _ = view(a) { $0.vary(&random, limit: limit, repeating: true) }
+      self.random = SeededRandom(seed: random.next())
+    case 5:
+      let b = partner(of: a)
+      guard let shape = Layout.broadcast(dims(a), dims(b)) else { return }
+      _ = add(
+        GraphNode(.select, half, shape: id(shape), a: leaf(shape, .bool), b: a, c: b))
+    default:
+      var region = StridedView(contiguous: dims(a))
+      region.vary(&random, limit: elementLimit, repeating: false)
+      _ = add(
+        GraphNode(
+          .setRegion, half, shape: nodes[a].shape, a: a,
+          b: random.chance(0.3) ? number(0.1, half) : leaf(region.dims, half),
+          attribute: region.layoutID, offset: region.offset))
+    }
   }
 
   private func stepBools() {
@@ -208,7 +245,7 @@ extension GraphBuilder {
     if prefersExact, random.chance(0.8) { return }
     guard
       var a = choose(where: {
-        self.type($0).isFloating && self.dims($0).count >= 2
+        self.type($0).isComputedFloat && self.dims($0).count >= 2
           && self.dims($0).suffix(2).allSatisfy { $0 <= 12 } && self.hasDirections($0)
       })
     else { return }

@@ -54,6 +54,8 @@ package final class GraphBuilder {
     let own = Agreement.own(node)
     let agreement = operands.reduce(own) { max($0, agreements[$1]) }
     if node.opcode != .leaf, LayoutTable.shared[node.shape].count > elementLimit { return nil }
+    let isHalf = node.type.isHalf || inputs.contains { $0.type.isHalf }
+    if isHalf, !node.opcode.info.takesHalves { return nil }
     if jumps(node), operands.contains(where: { agreements[$0] != .exact }) { return nil }
     if own != .exact,
       inputs.contains(where: { Comparison.largestMagnitude($0.floats) > 1e6 })
@@ -94,7 +96,8 @@ package final class GraphBuilder {
     case .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual, .floor, .sign, .argmax,
       .argmin, .argsort, .logicalNot, .logicalAnd, .logicalOr, .fmod:
       true
-    case .cast: !node.type.isFloating
+    // The digits that are left of a number of 16 bits are fewer than the tolerance allows to differ.
+    case .cast: !node.type.isFloating || node.type.isHalf
     default: false
     }
   }
@@ -168,7 +171,7 @@ package final class GraphBuilder {
     return nil
   }
 
-  func chooseFloat() -> Int { choose { self.type($0).isFloating } ?? leaf() }
+  func chooseFloat() -> Int { choose { self.type($0).isComputedFloat } ?? leaf() }
 
   // MARK: Elementary steps
 

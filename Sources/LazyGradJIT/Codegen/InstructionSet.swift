@@ -7,7 +7,7 @@ import Synchronization
 package enum InstructionSet: UInt8, CaseIterable, Comparable, Sendable {
   /// Swift loops, compiled with the package: everywhere.
   case portable
-  /// Machine code for AVX2 and FMA.
+  /// Machine code for AVX2, FMA and F16C.
   case avx2
   /// Machine code for AVX-512 F, DQ, BW and VL.
   case avx512
@@ -161,7 +161,7 @@ package enum NativeCode {
   private static func best(_ features: CPUFeatures) -> Choice {
     guard features.hasAVX2 else {
       return Choice(
-        available: [.portable], initial: .portable, reason: "the CPU lacks AVX2 or FMA")
+        available: [.portable], initial: .portable, reason: "the CPU lacks AVX2, FMA or F16C")
     }
     guard features.savesYMM else {
       return Choice(

@@ -45,6 +45,8 @@ struct LoopAddress: Equatable {
   /// Bytes of an element in memory.
   var size: Int
   var offset = 0
+  /// The type in memory, where lanes of 32 bits are float16 or bfloat16 there.
+  var half: ScalarType?
 
   /// The same for elements that come `count` later, in a body over `all` elements. If that goes
   /// around the lanes of a running result, their place doesn't depend on the position any more.
@@ -66,14 +68,16 @@ struct LoopBody {
   enum Op: UInt8 {
     // Values that are in memory; loaded where they are used.
     case constant, slot, load
-    /// Bytes, widened to 32 bits.
-    case loadBytes
+    /// Bytes, widened to 32 bits; numbers of 16 bits as float32.
+    case loadBytes, loadHalves
     /// One element for all lanes.
     case broadcast
     /// The lanes of a masked iteration that are elements.
     case tail
     case add, sub, mul, div, min, max, and, or, xor, andNot
     case sqrt, round, abs
+    /// A float32 as the nearest float16.
+    case roundHalf
     /// a * b + c, c - a * b, a * b - c, with one rounding.
     case fma, fnma, fms
     /// a * 2^b for floats, where the target has it.
@@ -89,7 +93,7 @@ struct LoopBody {
     /// Lets the caller finish the lanes that vector code can't: `d` where mask `a`, of `b` and `c`.
     case help
     // No values.
-    case store, storeBytes, storeSlot
+    case store, storeBytes, storeHalves, storeSlot
     /// The first lane.
     case storeFirst
 
@@ -120,7 +124,9 @@ struct LoopBody {
     /// Whether the number is that of an address.
     var hasAddress: Bool {
       switch op {
-      case .load, .loadBytes, .broadcast, .store, .storeBytes, .storeFirst: true
+      case .load, .loadBytes, .loadHalves, .broadcast, .store, .storeBytes, .storeHalves,
+        .storeFirst:
+        true
       default: false
       }
     }
@@ -205,6 +211,9 @@ struct LoopBody {
   mutating func loadBytes(_ address: LoopAddress) -> Value {
     unique(.loadBytes, .i32, number(of: address))
   }
+  mutating func loadHalves(_ address: LoopAddress) -> Value {
+    unique(.loadHalves, .f32, number(of: address))
+  }
   mutating func broadcast(_ lane: LoopLane, _ address: LoopAddress) -> Value {
     unique(.broadcast, lane, number(of: address))
   }
@@ -212,12 +221,18 @@ struct LoopBody {
 
   mutating func store(_ value: Value, _ address: LoopAddress) {
     let number = number(of: address)
-    let op: Op = address.size == 1 ? .storeBytes : .store
+    let op: Op = address.size == 1 ? .storeBytes : address.half != nil ? .storeHalves : .store
+    let value = unrounded(value, address)
     _ = append(Node(op: op, lane: lane(value), a: value, number: number))
   }
   mutating func storeFirst(_ value: Value, _ address: LoopAddress) {
     let number = number(of: address)
+    let value = unrounded(value, address)
     _ = append(Node(op: .storeFirst, lane: lane(value), a: value, number: number))
+  }
+  /// What a number was rounded from that storing it rounds.
+  private func unrounded(_ value: Value, _ address: LoopAddress) -> Value {
+    address.half == .float16 && self[value].op == .roundHalf ? self[value].a : value
   }
   mutating func storeSlot(_ value: Value, _ slot: Int) {
     _ = append(Node(op: .storeSlot, lane: lane(value), a: value, number: Int32(slot)))

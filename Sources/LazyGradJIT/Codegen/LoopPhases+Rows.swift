@@ -10,7 +10,8 @@ extension LoopPhases {
       if values[r] >= 0 { return values[r] }
       if case .memory(let argument, _) = shape.roles[r], phase[r] == 0, p == 0 || !isComputed(r) {
         let type = kernel.registers[r].type
-        let place = LoopAddress(pointer: argument, index: .row, size: type.size)
+        let place = LoopAddress(
+          pointer: argument, index: .row, size: type.size, half: kernel.registers[r].half)
         let bytes = body.broadcast(type.size == 1 ? .i32 : type.lane, place)
         values[r] = type == .bool ? body.mask(ofBytes: bytes) : bytes
       } else {
@@ -62,13 +63,14 @@ extension LoopPhases {
   private func storeRow(_ r: Int, _ value: LoopBody.Value, _ body: inout LoopBody) {
     let type = kernel.registers[r].type
     let value = outside(value, type, &body)
-    if case .memory(let argument, _) = shape.roles[r] {
-      body.storeFirst(value, LoopAddress(pointer: argument, index: .row, size: type.size))
-    }
-    if shape.storeArguments[r] >= 0 {
+    func store(_ argument: Int) {
       body.storeFirst(
-        value, LoopAddress(pointer: shape.storeArguments[r], index: .row, size: type.size))
+        value,
+        LoopAddress(
+          pointer: argument, index: .row, size: type.size, half: kernel.registers[r].half))
     }
+    if case .memory(let argument, _) = shape.roles[r] { store(argument) }
+    if shape.storeArguments[r] >= 0 { store(shape.storeArguments[r]) }
   }
 
   private func isComputed(_ r: Int) -> Bool {

@@ -180,7 +180,9 @@ struct LoopPhases {
     }
     let size = kernel.registers[r].type.size
     let row = index == .element ? kernel.columns * size : shape.advances[argument]
-    return LoopAddress(pointer: argument, index: index, size: size, offset: rowAhead * row)
+    return LoopAddress(
+      pointer: argument, index: index, size: size, offset: rowAhead * row,
+      half: kernel.registers[r].half)
   }
 
   /// A register's value in a body over elements.
@@ -195,7 +197,7 @@ struct LoopPhases {
     if case .repeated(let argument) = shape.roles[r] {
       let place = LoopAddress(
         pointer: argument, index: .none, size: type.size,
-        offset: rowAhead * shape.advances[argument])
+        offset: rowAhead * shape.advances[argument], half: kernel.registers[r].half)
       value = body.broadcast(type.size == 1 ? .i32 : type.lane, place)
     } else {
       var place: LoopAddress
@@ -207,7 +209,9 @@ struct LoopPhases {
       }
       value =
         place.size == 1
-        ? body.loadBytes(place) : body.load(type.size == 1 ? .i32 : type.lane, place)
+        ? body.loadBytes(place)
+        : place.half != nil
+          ? body.loadHalves(place) : body.load(type.size == 1 ? .i32 : type.lane, place)
     }
     if type == .bool { value = body.mask(ofBytes: value) }
     values[r] = value
@@ -363,6 +367,11 @@ struct LoopPhases {
       next += 1
     }
   }
+}
+
+extension LoopKernel.Register {
+  /// The type, where memory has numbers of 16 bits.
+  var half: ScalarType? { type.isHalf ? type : nil }
 }
 
 extension LoopReduction {

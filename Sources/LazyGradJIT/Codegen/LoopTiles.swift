@@ -4,13 +4,13 @@
 
 extension ScalarType {
   /// The lanes that values of this type have in registers: bools are masks, bytes 32-bit lanes without a
-  /// sign.
+  /// sign, float16 and bfloat16 float32, whose conversion goes with the way from and to memory.
   var lane: LoopLane {
     switch self {
     case .bool: .mask32
     case .uint8, .int32: .i32
     case .int64: .i64
-    case .float32: .f32
+    case .float32, .float16, .bfloat16: .f32
     case .float64: .f64
     }
   }
@@ -20,7 +20,7 @@ extension LoopBody {
   /// Whether the caller computes a cast where there are no conversions between floats and 64-bit integers,
   /// and only the one to doubles is worth composing.
   static func needsHelp(casting source: ScalarType, to target: ScalarType) -> Bool {
-    source == .int64 && target == .float32 || source.isFloating && target == .int64
+    source == .int64 && target.computing == .float32 || source.isFloating && target == .int64
   }
 
   mutating func tile(
@@ -43,6 +43,7 @@ extension LoopBody {
     }
     switch type {
     case .float32, .float64: return float(opcode, a, b)
+    case .float16, .bfloat16: type.isNotComputed("loop compiler")
     case .bool: return logic(opcode, a, b)
     default: return integer(opcode, type, a, b)
     }
@@ -64,7 +65,8 @@ extension LoopBody {
   private mutating func truth(_ a: Value, _ type: ScalarType) -> Value {
     switch type {
     case .bool: return a
-    case .float32, .float64: return narrow(compare(.notEqual, a, number(lane(a), 0)))
+    case .float32, .float64, .float16, .bfloat16:
+      return narrow(compare(.notEqual, a, number(lane(a), 0)))
     default: return not(narrow(compare(.equal, a, integer(lane(a), 0))))
     }
   }
@@ -221,6 +223,11 @@ extension LoopBody {
   private mutating func cast(_ a: Value, _ source: ScalarType, _ target: ScalarType) -> Value {
     if source == target { return a }
     if target == .bool { return truth(a, source) }
+    if source.isHalf { return cast(a, .float32, target) }
+    if target.isHalf {
+      let wide = source == .float64 ? cutToOdd(a) : cast(a, source, .float32)
+      return rounded(wide, to: target)
+    }
     if source == .bool { return cast(number(ofMask: a), .uint8, target) }
     if !self.target.convertsWideIntegers, Self.needsHelp(casting: source, to: target) {
       if source == .float32 { return cast(convert(a, to: .f64), .float64, target) }
@@ -250,6 +257,29 @@ extension LoopBody {
     default:
       return change(.truncate, source == .float32 ? convert(a, to: .f64) : a, to: .i64)
     }
+  }
+
+  /// A float32 as the nearest number of 16 bits.
+  private mutating func rounded(_ a: Value, to type: ScalarType) -> Value {
+    if type == .float16 { return unary(.roundHalf, a) }
+    // The bits beyond are 0, or all of those of NaN but one.
+    let last = binary(.and, shift(.shiftRight, a, 16, as: .i32), integer(.i32, 1))
+    let carry = binary(.add, last, integer(.i32, 0x7FFF))
+    let nearest = binary(.add, a, carry, as: .i32)
+    let quiet = binary(.or, a, integer(.i32, 0x0040_0000), as: .i32)
+    let bits = select(compare(.unordered, a, a), quiet, nearest)
+    return binary(.and, bits, integer(.i32, 0xFFFF_0000), as: .f32)
+  }
+
+  /// Doubles as `HalfFloat.cutToOdd` makes them float32.
+  private mutating func cutToOdd(_ a: Value) -> Value {
+    let nearest = convert(a, to: .f32)
+    let back = convert(nearest, to: .f64)
+    let isExcess = narrow(compare(.less, magnitude(a), magnitude(back)))
+    let isRest = narrow(or(compare(.less, back, a), compare(.less, a, back)))
+    let excess = select(isExcess, integer(.i32, 1), integer(.i32, 0))
+    let rest = select(isRest, integer(.i32, 1), integer(.i32, 0))
+    return binary(.or, binary(.sub, nearest, excess, as: .i32), rest, as: .f32)
   }
 
   /// 64-bit integers as doubles where there is no conversion: both halves become exact doubles by what they are put

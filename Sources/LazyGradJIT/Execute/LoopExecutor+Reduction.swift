@@ -301,6 +301,7 @@ extension Accumulator {
     case .int64: int = element.load(as: Int64.self)
     case .int32: int = Int64(element.load(as: Int32.self))
     case .uint8, .bool: int = Int64(element.load(as: UInt8.self))
+    case .float16, .bfloat16: type.isNotComputed("reduction")
     }
   }
 
@@ -377,6 +378,7 @@ extension Accumulator {
     case .int32: address.storeBytes(of: Int32(truncatingIfNeeded: int), as: Int32.self)
     case .uint8: address.storeBytes(of: UInt8(truncatingIfNeeded: int), as: UInt8.self)
     case .bool: address.storeBytes(of: int != 0 ? 1 : 0, as: UInt8.self)
+    case .float16, .bfloat16: type.isNotComputed("reduction")
     }
   }
 }

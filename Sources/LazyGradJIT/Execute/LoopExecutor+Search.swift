@@ -30,6 +30,7 @@ extension LoopKernel {
     case .int64: find(Int64.self) { _ in false }
     case .int32: find(Int32.self) { _ in false }
     case .uint8, .bool: find(UInt8.self) { _ in false }
+    case .float16, .bfloat16: terminal.type.isNotComputed("search")
     }
   }
 

@@ -23,7 +23,7 @@ struct LoopInterpreter {
   /// the bits of machine code.
   @inline(__always)
   static func steps(of opcode: Opcode, _ type: ScalarType) -> LoopInterpreter? {
-    if !type.isFloating { return nil }
+    if !type.isComputedFloat { return nil }
     let row = table[Int(opcode.rawValue)]
     return type == .float32 ? row.single : row.double
   }

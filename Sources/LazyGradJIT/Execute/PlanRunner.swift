@@ -215,10 +215,12 @@ package enum PlanRunner {
       bases.append(storage.pointer)
     }
     for (i, base) in bases.enumerated() { binding.bases[1 + i] = base }
-    for (i, scalar) in scalars.enumerated() { binding.scalars[i] = scalar.bitPattern }
-    for node in graph.nodes where node.opcode == .scalar && !node.type.isFloating {
+    for node in graph.nodes where node.opcode == .scalar {
       let slot = Int(node.slot)
-      binding.scalars[slot] = UInt64(bitPattern: Int64(scalars[slot]))
+      binding.scalars[slot] =
+        node.type.isFloating
+        ? node.type.roundedHalf(scalars[slot]).bitPattern
+        : UInt64(bitPattern: Int64(scalars[slot]))
     }
     run(plan, binding)
     return outputs

@@ -118,9 +118,21 @@ package struct OpInfo: Sendable {
 }
 
 extension OpInfo {
+  /// Whether it passes elements on as they are, or as another type, and so takes those of types in which
+  /// nothing is computed.
+  package var takesHalves: Bool {
+    switch opcode {
+    case .leaf, .scalar, .view, .copy, .cast, .select, .gatherRows, .setRegion, .setRows, .concat,
+      .attach:
+      true
+    default: false
+    }
+  }
+
   /// Whether operands may have a type; recording brings those of floating operations into one.
   package func takes(_ type: ScalarType) -> Bool {
-    switch typeRule {
+    if type.isHalf { return takesHalves }
+    return switch typeRule {
     case .floating: type.isFloating
     case .integers:
       !type.isFloating && (type != .bool || opcode != .leftShift && opcode != .rightShift)

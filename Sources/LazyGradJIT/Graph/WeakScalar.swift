@@ -48,7 +48,13 @@ package struct WeakScalar: Sendable {
   /// The payload of a scalar node of a type.
   @inline(__always)
   func bits(_ type: ScalarType) -> UInt64 {
-    type.isFloating ? double.bitPattern : UInt64(bitPattern: integer(type))
+    type.isComputedFloat ? double.bitPattern : otherBits(type)
+  }
+
+  @inline(never)
+  private func otherBits(_ type: ScalarType) -> UInt64 {
+    // Numbers of 16 bits are rounded here, so that every kernel can take them for float32.
+    type.isHalf ? type.roundedHalf(double).bitPattern : UInt64(bitPattern: integer(type))
   }
 
   /// What a cast makes of the number.

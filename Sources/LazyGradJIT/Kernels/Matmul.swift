@@ -41,6 +41,7 @@ extension Matmul {
       integers(UInt8.self, m, n, segments, segmentCount, c, cRow, accumulate)
     case .bool:
       bools(m, n, segments, segmentCount, c, cRow, accumulate)
+    case .float16, .bfloat16: type.isNotComputed("matmul")
     }
   }
 

@@ -89,6 +89,7 @@ extension Reduce {
     case .int64: integerRows(reducer, isSearch, Int64.self, src, rows, columns, dst)
     case .int32: integerRows(reducer, isSearch, Int32.self, src, rows, columns, dst)
     case .bool, .uint8: integerRows(reducer, isSearch, UInt8.self, src, rows, columns, dst)
+    case .float16, .bfloat16: type.isNotComputed("Reduce.rows")
     }
   }
 

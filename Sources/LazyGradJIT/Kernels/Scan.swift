@@ -32,6 +32,7 @@ package enum Scan {
       } _: {
         Float($0)
       }
+    case .float16, .bfloat16: type.isNotComputed("scan")
     case .int64: integers(isSum, memory.assumingMemoryBound(to: Int64.self), runs, work)
     case .int32: integers(isSum, memory.assumingMemoryBound(to: Int32.self), runs, work)
     case .uint8: integers(isSum, memory.assumingMemoryBound(to: UInt8.self), runs, work)

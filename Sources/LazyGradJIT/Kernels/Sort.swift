@@ -40,6 +40,7 @@ package enum Sort {
     case .int64: run(Int64.self)
     case .int32: run(Int32.self)
     case .uint8, .bool: run(UInt8.self)
+    case .float16, .bfloat16: type.isNotComputed("sort")
     }
   }
 
@@ -58,6 +59,7 @@ package enum Sort {
     case .int64: run(Int64.self)
     case .int32: run(Int32.self)
     case .uint8, .bool: run(UInt8.self)
+    case .float16, .bfloat16: type.isNotComputed("sort")
     }
   }
 }

@@ -132,6 +132,7 @@ extension Strided {
   ) {
     switch elementSize {
     case 1: gather(UInt8.self, base, layout, start, count, dst)
+    case 2: gather(UInt16.self, base, layout, start, count, dst)
     case 4: gather(UInt32.self, base, layout, start, count, dst)
     default: gather(UInt64.self, base, layout, start, count, dst)
     }
@@ -230,6 +231,7 @@ extension Strided {
     let pattern: SIMD4<UInt32>
     switch MemoryLayout<T>.size {
     case 1: pattern = SIMD4(repeating: UInt32(truncatingIfNeeded: value) &* 0x0101_0101)
+    case 2: pattern = SIMD4(repeating: UInt32(truncatingIfNeeded: value) &* 0x0001_0001)
     case 4: pattern = SIMD4(repeating: UInt32(truncatingIfNeeded: value))
     default:
       pattern = unsafeBitCast(
@@ -293,6 +295,7 @@ extension Strided {
       return
     }
     switch elementSize {
+    case 2 where transposedCopy(UInt16.self, base, layout, dst, nil): return
     case 4 where transposedCopy(UInt32.self, base, layout, dst, tiles): return
     case 8 where transposedCopy(UInt64.self, base, layout, dst, tiles): return
     default: break
@@ -413,6 +416,16 @@ extension Strided {
       q.storeBytes(of: c1, toByteOffset: to, as: SIMD4<UInt32>.self)
       q.storeBytes(of: c2, toByteOffset: 2 * to, as: SIMD4<UInt32>.self)
       q.storeBytes(of: c3, toByteOffset: 3 * to, as: SIMD4<UInt32>.self)
+    } else if MemoryLayout<T>.size == 2 {
+      let r0 = p.loadUnaligned(as: SIMD4<UInt16>.self)
+      let r1 = p.loadUnaligned(fromByteOffset: from, as: SIMD4<UInt16>.self)
+      let r2 = p.loadUnaligned(fromByteOffset: 2 * from, as: SIMD4<UInt16>.self)
+      let r3 = p.loadUnaligned(fromByteOffset: 3 * from, as: SIMD4<UInt16>.self)
+      for i in 0..<4 {
+        q.storeBytes(
+          of: SIMD4<UInt16>(r0[i], r1[i], r2[i], r3[i]), toByteOffset: i * to,
+          as: SIMD4<UInt16>.self)
+      }
     } else {
       for half in 0..<2 {
         for pair in 0..<2 {

@@ -11,6 +11,7 @@ extension Strided {
   ) {
     switch elementSize {
     case 1: scatter(UInt8.self, src, base, layout)
+    case 2: scatter(UInt16.self, src, base, layout)
     case 4: scatter(UInt32.self, src, base, layout)
     default: scatter(UInt64.self, src, base, layout)
     }
@@ -51,6 +52,7 @@ extension Strided {
     case .int64: combine(Int64.self, src, base, layout) { $0 &+ $1 }
     case .float32: combine(Float.self, src, base, layout) { $0 + $1 }
     case .float64: combine(Double.self, src, base, layout) { $0 + $1 }
+    case .float16, .bfloat16: type.isNotComputed("addRegion")
     }
   }
 
@@ -157,6 +159,7 @@ extension Strided {
     if !areValid(indices, count, rowCount: rowCount) { return false }
     switch elementSize {
     case 1: setRows(UInt8.self, rows, indices, count, width, table, rowCount)
+    case 2: setRows(UInt16.self, rows, indices, count, width, table, rowCount)
     case 4: setRows(UInt32.self, rows, indices, count, width, table, rowCount)
     default: setRows(UInt64.self, rows, indices, count, width, table, rowCount)
     }
@@ -197,6 +200,7 @@ extension Strided {
     case .int64: addRows(Int64.self, rows, indices, count, width, table, rowCount) { $0 &+ $1 }
     case .float32: addRows(Float.self, rows, indices, count, width, table, rowCount) { $0 + $1 }
     case .float64: addRows(Double.self, rows, indices, count, width, table, rowCount) { $0 + $1 }
+    case .float16, .bfloat16: type.isNotComputed("scatterAddRows")
     }
     return true
   }

@@ -51,6 +51,7 @@ extension Tile {
     case .uint8: unaryInteger(op, UInt8.self, dst, a, count)
     case .int32: unaryInteger(op, Int32.self, dst, a, count)
     case .int64: unaryInteger(op, Int64.self, dst, a, count)
+    case .float16, .bfloat16: type.isNotComputed("tile kernel")
     }
   }
 
@@ -65,6 +66,7 @@ extension Tile {
     case .bool, .uint8: unaryPredicate(op, UInt8.self, dst, a, count)
     case .int32: unaryPredicate(op, Int32.self, dst, a, count)
     case .int64: unaryPredicate(op, Int64.self, dst, a, count)
+    case .float16, .bfloat16: type.isNotComputed("tile kernel")
     }
   }
 
@@ -80,6 +82,7 @@ extension Tile {
     case .uint8: binaryInteger(op, UInt8.self, dst, a, b, count)
     case .int32: binaryInteger(op, Int32.self, dst, a, b, count)
     case .int64: binaryInteger(op, Int64.self, dst, a, b, count)
+    case .float16, .bfloat16: type.isNotComputed("tile kernel")
     }
   }
 
@@ -94,6 +97,7 @@ extension Tile {
     case .bool, .uint8: binaryPredicate(op, UInt8.self, dst, a, b, count)
     case .int32: binaryPredicate(op, Int32.self, dst, a, b, count)
     case .int64: binaryPredicate(op, Int64.self, dst, a, b, count)
+    case .float16, .bfloat16: type.isNotComputed("tile kernel")
     }
   }
 }

@@ -1,5 +1,5 @@
 // The tile kernel of casts. Called by the dispatcher in Tile.swift; uses the conversions and the
-// loops of TileScalar.swift.
+// loops of TileScalar.swift, and those of Core to and from 16 bits.
 
 extension Tile {
   /// `dst[i] = target(a[i])`. Bools are 0 and 1 as numbers, and whatever is not zero is true.
@@ -10,12 +10,19 @@ extension Tile {
     if source == target || (source == .bool && target == .uint8) {
       return copy(dst, a, count &* source.size)
     }
+    switch target {
+    case .float16: return castToFloat16(source, dst, a, count)
+    case .bfloat16: return castToBFloat16(source, dst, a, count)
+    default: break
+    }
     switch source {
     case .bool, .uint8: castFromUInt8(target, dst, a, count)
     case .int32: castFromInt32(target, dst, a, count)
     case .int64: castFromInt64(target, dst, a, count)
     case .float32: castFromFloat32(target, dst, a, count)
     case .float64: castFromFloat64(target, dst, a, count)
+    case .float16: castFromFloat16(target, dst, a, count)
+    case .bfloat16: castFromBFloat16(target, dst, a, count)
     }
   }
 
@@ -59,6 +66,72 @@ extension Tile {
     case .int64: convert(dst, a, count) { (x: S) in x.asInt64 }
     case .float32: convert(dst, a, count) { (x: S) in x.asFloat }
     case .float64: convert(dst, a, count) { (x: S) in x.asDouble }
+    case .float16, .bfloat16: target.isNotComputed("cast")
+    }
+  }
+
+  // MARK: 16 bits
+
+  @inline(never)
+  private static func castFromFloat16(
+    _ target: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
+  ) { castFromHalf(Float16Format.self, target, dst, a, count) }
+
+  @inline(never)
+  private static func castFromBFloat16(
+    _ target: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
+  ) { castFromHalf(BFloat16Format.self, target, dst, a, count) }
+
+  @inline(never)
+  private static func castToFloat16(
+    _ source: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
+  ) { castToHalf(Float16Format.self, source, dst, a, count) }
+
+  @inline(never)
+  private static func castToBFloat16(
+    _ source: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ count: Int
+  ) { castToHalf(BFloat16Format.self, source, dst, a, count) }
+
+  /// By way of float32, which has the numbers of both types.
+  @inline(__always)
+  private static func castFromHalf<H: HalfFormat>(
+    _ format: H.Type, _ target: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer,
+    _ count: Int
+  ) {
+    switch target {
+    case .bool:
+      map(dst, a, count) { (x: SIMD8<UInt16>) in
+        Float.equal(H.floats(x), SIMD8()) ^ SIMD8(repeating: 1)
+      }
+    case .uint8:
+      map(dst, a, count) { (x: SIMD8<UInt16>) in lanes(H.floats(x)) { $0.asUInt8 } }
+    case .int32:
+      mapDown(dst, a, count) { (x: SIMD8<UInt16>) in lanes(H.floats(x)) { $0.asInt32 } }
+    case .int64:
+      mapDown(dst, a, count) { (x: SIMD8<UInt16>) in lanes(H.floats(x)) { $0.asInt64 } }
+    case .float32: mapDown(dst, a, count) { (x: SIMD8<UInt16>) in H.floats(x) }
+    case .float64:
+      mapDown(dst, a, count) { (x: SIMD8<UInt16>) in lanes(H.floats(x)) { Double($0) } }
+    case .float16, .bfloat16: target.isNotComputed("cast")
+    }
+  }
+
+  /// Integers become float32 first, as in NumPy, and doubles are rounded once.
+  @inline(__always)
+  private static func castToHalf<H: HalfFormat>(
+    _ format: H.Type, _ source: ScalarType, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer,
+    _ count: Int
+  ) {
+    switch source {
+    case .bool, .uint8:
+      mapDown(dst, a, count) { (x: SIMD8<UInt8>) in H.bits(lanes(x) { Float($0) }) }
+    case .int32: map(dst, a, count) { (x: SIMD8<Int32>) in H.bits(lanes(x) { Float($0) }) }
+    case .int64: map(dst, a, count) { (x: SIMD8<Int64>) in H.bits(lanes(x) { Float($0) }) }
+    case .float32: map(dst, a, count) { (x: SIMD8<Float>) in H.bits(x) }
+    case .float64:
+      map(dst, a, count) { (x: SIMD8<Double>) in H.bits(lanes(x, HalfFloat.cutToOdd)) }
+    case .float16: map(dst, a, count) { (x: SIMD8<UInt16>) in H.bits(Float16Format.floats(x)) }
+    case .bfloat16: map(dst, a, count) { (x: SIMD8<UInt16>) in H.bits(BFloat16Format.floats(x)) }
     }
   }
 

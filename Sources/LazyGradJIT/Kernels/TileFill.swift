@@ -10,6 +10,7 @@ extension Tile {
     switch type {
     case .float64: fill(Double(bitPattern: bits), dst, count)
     case .float32: fill(Float(Double(bitPattern: bits)), dst, count)
+    case .float16, .bfloat16: fill(HalfFloat.bits(Double(bitPattern: bits), type), dst, count)
     case .int64: fill(int, dst, count)
     case .int32: fill(Int32(truncatingIfNeeded: int), dst, count)
     case .uint8: fill(UInt8(truncatingIfNeeded: int), dst, count)
@@ -56,6 +57,7 @@ extension Tile {
   ) {
     switch elementSize {
     case 1: expand(UInt8.self, src, rows, columns, dst)
+    case 2: expand(UInt16.self, src, rows, columns, dst)
     case 4: expand(UInt32.self, src, rows, columns, dst)
     default: expand(UInt64.self, src, rows, columns, dst)
     }

@@ -12,6 +12,10 @@ extension Tile {
     switch size {
     case 1:
       choose(dst, condition, b, c, count) { SIMD8<UInt8>(repeating: 0) &- $0 }
+    case 2:
+      choose(dst, condition, b, c, count) {
+        SIMD8<UInt16>(repeating: 0) &- SIMD8<UInt16>(truncatingIfNeeded: $0)
+      }
     case 4:
       choose(dst, condition, b, c, count) {
         SIMD8<UInt32>(repeating: 0) &- SIMD8<UInt32>(truncatingIfNeeded: $0)

@@ -59,7 +59,7 @@ extension Tape {
       if isThrough, nodes[Int(a(id))].traits.contains(.standIn), isOver(storage, a(a(id))) {
         reads = true
       }
-      if reads { names.append(nodes[i].opcode.info.name) }
+      if reads { names.append(operationName(id)) }
     }
     return names
   }

@@ -174,6 +174,13 @@ extension Node {
   /// In an alias's attribute: its rule reads the operand, and not the value.
   package static let ruleReadsOperand: UInt32 = 0x80
 
+  /// Whether this is a conversion from or to float16 or bfloat16 that was recorded with an operation, and that
+  /// no program has asked for.
+  package var isImpliedCast: Bool { opcode == .cast && rawAttribute == Node.impliedCast }
+
+  /// The attribute of such a conversion.
+  static let impliedCast: UInt32 = 1
+
   /// Of a routine on matrices: which, and how it is done, for a `MatrixCall`.
   package var matrixAttribute: UInt32 {
     assert(opcode == .matrix)

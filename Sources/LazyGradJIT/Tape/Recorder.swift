@@ -1,7 +1,8 @@
 // Recording several nodes at a time: a composite has one lock, one handle and no handles for its parts.
 // Uses the checked entry.
 
-/// Records nodes on a tape that is locked. The caller has checked that shapes and types fit.
+/// Records nodes on a tape that is locked. The caller has checked that shapes and types fit. No value that it
+/// is given is float16 or bfloat16: those are float32 here, and the result is rounded once.
 package struct Recorder {
   private let tape: Tape
   private let mode: RecordMode
@@ -137,8 +138,23 @@ extension Tape {
     if let y { tape.dropOldGradient(y, mode) }
     let recent = tape.takeRecent()
     let operands = (tape.operand(x), y.map { tape.operand($0) } ?? Tape.none)
+    if x.pointee.type.isHalf || y != nil && y.unsafelyUnwrapped.pointee.type.isHalf {
+      return tape.composeHalves(operands.0, operands.1, mode, recent, body)
+    }
     let id = body(Recorder(tape, mode, .inherited, operands.0, operands.1))
     return tape.makeHandle(id, recent)
+  }
+
+  /// The same where float16 or bfloat16 is among the operands.
+  @inline(never)
+  private func composeHalves(
+    _ x: UInt32, _ y: UInt32, _ mode: RecordMode, _ recent: RecentObjects.Place?,
+    _ body: (Recorder) -> UInt32
+  ) -> NewHandle {
+    let own = self[x].type
+    let common = y == Tape.none ? own : ScalarType.promoted(own, self[y].type)
+    let id = body(Recorder(self, mode, .inherited, computed(x, mode), computed(y, mode)))
+    return makeHandle(rounded(id, to: common, mode), recent)
   }
 
   /// Records what `body` makes of a handle and a leaf of whole numbers that no handle has, the recorder's
@@ -155,9 +171,10 @@ extension Tape {
     guard let storage = tape.numbers(count, fill) else { return nil }
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
-    let operand = tape.operand(x)
+    let operand = tape.computed(tape.operand(x), mode)
     let leaf = tape.leaf(owning: storage, .int64, layout)
-    return tape.makeHandle(body(Recorder(tape, mode, .inherited, operand, leaf)), recent)
+    let id = body(Recorder(tape, mode, .inherited, operand, leaf))
+    return tape.makeHandle(tape.rounded(id, to: x.pointee.type, mode), recent)
   }
 
   /// Records a reduction of a handle's value. Over no axes it is a copy; what computes
@@ -169,12 +186,18 @@ extension Tape {
     defer { tape.unlock() }
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
-    var a = tape.operand(x)
-    if !x.pointee.type.isFloating, opcode.info.reducer?.extreme == nil {
-      a = tape.converted(a, to: .int64, mode)
+    let a = tape.operand(x)
+    let type = x.pointee.type
+    if type.isComputedFloat {
+      return tape.makeHandle(
+        tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, .inherited), recent)
     }
-    return tape.makeHandle(
-      tape.reduce(opcode, a, over: axes, keepDims: keepDims, mode, .inherited), recent)
+    let isExtreme = opcode.info.reducer?.extreme != nil
+    let computing = type.isFloating || isExtreme ? type.computing : .int64
+    let id = tape.reduce(
+      opcode, tape.converted(a, to: computing, mode), over: axes, keepDims: keepDims, mode,
+      .inherited)
+    return tape.makeHandle(tape.rounded(id, to: type, mode), recent)
   }
 
   /// One node per run of neighbouring axes, the last run first.

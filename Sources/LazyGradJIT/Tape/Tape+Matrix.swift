@@ -10,7 +10,7 @@ extension Tape {
     let tape = hold(x, y, nil)
     defer { tape.unlock() }
     let type = x.pointee.type
-    guard type.isFloating, y == nil || y!.pointee.type == type,
+    guard type.isComputedFloat, y == nil || y!.pointee.type == type,
       let known = tape.state.pointee.views.known(
         matrixKey(y, attribute), of: x.pointee.shape, tape.state.pointee.limits)
     else { return nil }

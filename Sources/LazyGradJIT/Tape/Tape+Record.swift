@@ -37,12 +37,18 @@ extension Tape {
     defer { tape.unlock() }
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
-    let row = tape.recording(opcode)
     let operand = tape.operand(x)
-    let type = resultOperandType(row, x.pointee.type)
-    let a = tape.converted(operand, to: type, mode)
+    let type = x.pointee.type
+    if type.isComputedFloat {
+      let result = tape.recording(opcode).contains(.bool) ? .bool : type
+      return tape.finish(opcode, result, x.pointee.shape, operand, Tape.none, mode, recent)
+    }
+    if type.isHalf { return tape.unary(opcode, half: operand, mode, recent) }
+    let row = tape.recording(opcode)
+    let computing = operandType(row, type)
+    let a = tape.converted(operand, to: computing, mode)
     return tape.finish(
-      opcode, row.contains(.bool) ? .bool : type, x.pointee.shape, a, Tape.none, mode, recent)
+      opcode, row.contains(.bool) ? .bool : computing, x.pointee.shape, a, Tape.none, mode, recent)
   }
 
   /// Records an elementwise operation on two handles, which broadcast and are promoted to one type.
@@ -62,7 +68,7 @@ extension Tape {
     let b = tape.operand(y)
     let row = tape.recording(opcode)
     let type = x.pointee.type
-    if y.pointee.type == type, type.isFloating {
+    if y.pointee.type == type, type.isComputedFloat {
       return tape.finish(
         opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
     }
@@ -111,13 +117,23 @@ extension Tape {
     defer { tape.unlock() }
     tape.dropOldGradient(x, mode)
     let recent = tape.takeRecent()
-    let type = resultOperandType(
-      tape.recording(opcode), scalar.promoted(with: x.pointee.type))
     let a = tape.operand(x)
-    let s = tape.append(.scalar, type, shape: LayoutTable.scalar, payload: scalar.bits(type))
+    let type = x.pointee.type
+    if type.isComputedFloat {
+      let s = tape.append(
+        .scalar, type, shape: LayoutTable.scalar, payload: scalar.double.bitPattern)
+      let (first, second) = scalarFirst ? (s, a) : (a, s)
+      let result = tape.recording(opcode).contains(.bool) ? .bool : type
+      return tape.finish(opcode, result, x.pointee.shape, first, second, mode, recent)
+    }
+    let common = scalar.promoted(with: type)
+    let computing = operandType(tape.recording(opcode), common)
+    // Beside float16 and bfloat16 a number is one of them, as in NumPy.
+    let bits = scalar.bits(common.isHalf ? common : computing)
+    let s = tape.append(.scalar, computing, shape: LayoutTable.scalar, payload: bits)
     return scalarFirst
-      ? tape.binary(opcode, s, a, x.pointee.shape, type, mode, recent)
-      : tape.binary(opcode, a, s, x.pointee.shape, type, mode, recent)
+      ? tape.binary(opcode, s, a, x.pointee.shape, common, mode, recent)
+      : tape.binary(opcode, a, s, x.pointee.shape, common, mode, recent)
   }
 
   @inline(__always)
@@ -125,21 +141,66 @@ extension Tape {
     state.pointee.recording[Int(opcode.rawValue)]
   }
 
+  /// The type that an operation on elements of a type computes in.
   @inline(__always)
-  private static func resultOperandType(_ row: Opcode.Recording, _ type: ScalarType) -> ScalarType {
-    !type.isFloating && row.contains(.floating) ? .float64 : type
+  private static func operandType(_ row: Opcode.Recording, _ type: ScalarType) -> ScalarType {
+    !type.isFloating && row.contains(.floating) ? .float64 : type.computing
   }
 
-  /// Operands of a type that has to be found first, or not the one that the operation wants.
+  /// An operand of a type in which nothing is computed; a copy computes nothing.
+  @inline(never)
+  private func unary(
+    _ opcode: Opcode, half x: UInt32, _ mode: RecordMode, _ recent: RecentObjects.Place?
+  ) -> NewHandle {
+    let a = opcode == .copy ? x : computed(x, mode)
+    let type = recording(opcode).contains(.bool) ? .bool : self[a].type
+    let result = write(opcode, type, self[x].shape, a, Tape.none, Tape.none, mode)
+    return makeHandle(rounded(result, to: self[x].type, mode), recent)
+  }
+
+  /// Operands of a type that has to be found first, or not the one that the operation computes in.
+  @inline(never)
   private func binary(
     _ opcode: Opcode, _ x: UInt32, _ y: UInt32, _ shape: LayoutID, _ common: ScalarType,
     _ mode: RecordMode, _ recent: RecentObjects.Place?
   ) -> NewHandle {
     let row = recording(opcode)
-    let type = Tape.resultOperandType(row, common)
+    let type = Tape.operandType(row, common)
     let a = converted(x, to: type, mode)
     let b = converted(y, to: type, mode)
-    return finish(opcode, row.contains(.bool) ? .bool : type, shape, a, b, mode, recent)
+    let result = row.contains(.bool) ? .bool : type
+    if !common.isHalf { return finish(opcode, result, shape, a, b, mode, recent) }
+    let id = write(opcode, result, shape, a, b, Tape.none, mode)
+    return makeHandle(rounded(id, to: common, mode), recent)
+  }
+
+  // MARK: Types in which nothing is computed
+
+  /// What was computed for operands whose common type is `type`: a float32 is rounded where that is float16
+  /// or bfloat16.
+  func rounded(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
+    if !type.isHalf || self[id].type != .float32 { return id }
+    return write(
+      .cast, type, self[id].shape, id, Tape.none, Tape.none, mode, attribute: Node.impliedCast)
+  }
+
+  /// A value as an operand of what computes.
+  func computed(_ id: UInt32, _ mode: RecordMode) -> UInt32 {
+    id == Tape.none ? id : converted(id, to: self[id].type.computing, mode)
+  }
+
+  /// The name of the operation that a record is a part of: of a conversion that was recorded with an
+  /// operation on float16 or bfloat16 that operation's.
+  package func operationName(_ id: UInt32) -> String {
+    let name = self[id].opcode.info.name
+    guard self[id].isImpliedCast else { return name }
+    if self[id].type.isHalf { return self[a(id)].opcode.info.name }
+    for reader in id + 1..<max(count, id + 1) where !self[reader].state.contains(.dead) {
+      if hasOperands(reader), [a(reader), b(reader), c(reader)].contains(id) {
+        return self[reader].opcode.info.name
+      }
+    }
+    return name
   }
 
   @inline(__always)
@@ -151,7 +212,25 @@ extension Tape {
   private func cast(_ id: UInt32, to type: ScalarType, _ mode: RecordMode) -> UInt32 {
     append(
       .cast, type, shape: self[id].shape, a: id,
+      attribute: self[id].type.isHalf && type == .float32 ? Node.impliedCast : 0,
       traits: type.isFloating ? self[id].traits.intersection(.inherited) : .none, state: mode.state)
+  }
+
+  /// Records a handle's value in another type, as a new node also where it has that type.
+  ///
+  /// - Parameter isImplied: Whether it is part of an operation of the library's, from or to 16 bits.
+  package static func cast(
+    _ x: SlotRef, to type: ScalarType, isImplied: Bool = false, mode: RecordMode
+  ) -> NewHandle {
+    let tape = hold(x)
+    defer { tape.unlock() }
+    tape.dropOldGradient(x, mode)
+    let recent = tape.takeRecent()
+    let id = tape.write(
+      .cast, type, x.pointee.shape, tape.operand(x), Tape.none, Tape.none, mode,
+      attribute: isImplied ? Node.impliedCast : 0,
+      inherited: type.isFloating ? .inherited : .none)
+    return tape.makeHandle(id, recent)
   }
 
   /// Records an operation and makes its handle.
@@ -209,7 +288,9 @@ extension Tape {
     let a = tape.operand(x)
     let b = tape.operand(y)
     let type = x.pointee.type
-    if type == y.pointee.type, shapes.left == x.pointee.shape, shapes.right == y.pointee.shape {
+    if type == y.pointee.type, shapes.left == x.pointee.shape, shapes.right == y.pointee.shape,
+      !type.isHalf
+    {
       return tape.finish(.matmul, type, shapes.product, a, b, mode, recent)
     }
     return tape.matrixProduct(
@@ -219,16 +300,18 @@ extension Tape {
   /// The same for vectors, and for operands of two types.
   @inline(never)
   private func matrixProduct(
-    _ a: UInt32, _ b: UInt32, _ shapes: ProductShapes, _ type: ScalarType, _ mode: RecordMode,
+    _ a: UInt32, _ b: UInt32, _ shapes: ProductShapes, _ common: ScalarType, _ mode: RecordMode,
     _ recent: RecentObjects.Place?
   ) -> NewHandle {
+    let type = common.computing
     func matrix(_ value: UInt32, _ shape: LayoutID) -> UInt32 {
       converted(
         self[value].shape == shape ? value : part(of: value, shape, 0, mode), to: type, mode)
     }
-    let product = write(
+    let exact = write(
       .matmul, type, shapes.product, matrix(a, shapes.left), matrix(b, shapes.right), Tape.none,
       mode)
+    let product = rounded(exact, to: common, mode)
     return makeHandle(
       shapes.result == shapes.product ? product : part(of: product, shapes.result, 0, mode), recent)
   }

@@ -46,6 +46,8 @@ extension Tape {
         if node.a != 0 || node.storage != nil { return "\(text(id)) keeps something" }
         continue
       }
+      let isHalf = node.type.isHalf || operands(id).contains { nodes[Int($0)].type.isHalf }
+      if isHalf, !node.opcode.info.takesHalves { return "\(text(id)) computes in 16 bits" }
       for distance in [node.a, node.b, node.c] where distance != 0 {
         if distance > id || id - distance < start {
           return "\(text(id)) in the window from \(start) reaches back by \(distance)"

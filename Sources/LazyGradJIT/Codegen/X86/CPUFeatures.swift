@@ -11,7 +11,7 @@
 
 /// The CPU features that generated code is written for.
 package struct CPUFeatures: Sendable, Equatable {
-  /// AVX2 and FMA, by CPUID.
+  /// AVX2, FMA and F16C, by CPUID.
   package var hasAVX2 = false
   /// AVX-512 F, DQ, BW and VL, by CPUID.
   package var hasAVX512 = false
@@ -153,8 +153,8 @@ struct CPUQuery {
     guard highest >= 7 else { return features }
     let basic = cpuid(1).ecx
     let extended = cpuid(7).ebx
-    // Of leaf 1: FMA 12, AVX 28. Of leaf 7: AVX2 5, AVX512F 16, DQ 17, BW 30, VL 31.
-    features.hasAVX2 = has(basic, 12, 28) && has(extended, 5)
+    // Of leaf 1: FMA 12, AVX 28, F16C 29. Of leaf 7: AVX2 5, AVX512F 16, DQ 17, BW 30, VL 31.
+    features.hasAVX2 = has(basic, 12, 28, 29) && has(extended, 5)
     features.hasAVX512 = features.hasAVX2 && has(extended, 16, 17, 30, 31)
     // OSXSAVE: the system has switched XGETBV on. Without it the instruction is invalid.
     guard has(basic, 27) else { return features }

@@ -16,12 +16,14 @@ extension LoopEmitter {
       let op: VectorOp =
         hasMasks ? (single ? .rndscaleps : .rndscalepd) : (single ? .roundps : .roundpd)
       emitUnary(value, node, op, immediate: UInt8(node.number))
+    case .roundHalf: emitRoundHalf(value, node)
     case .shiftLeft, .shiftRight: emitShift(value, node)
     case .convert, .truncate, .signExtend, .zeroExtend, .widenMask: emitConversion(value, node)
     case .narrow, .narrowMask: emitNarrow(value, node)
     case .help: emitHelp(value, node)
     case .store: emitStore(node)
     case .storeBytes: emitStoreBytes(node)
+    case .storeHalves: emitStoreHalves(node)
     case .storeSlot:
       let r = register(node.a)
       code.vector(
@@ -29,7 +31,7 @@ extension LoopEmitter {
         .memory(Memory(LoopRegister.frame, Int(node.number))))
       release(node.a)
     case .storeFirst: emitStoreFirst(node)
-    case .constant, .slot, .load, .loadBytes, .broadcast, .tail: break
+    case .constant, .slot, .load, .loadBytes, .loadHalves, .broadcast, .tail: break
     }
   }
 
@@ -98,6 +100,19 @@ extension LoopEmitter {
     let r = define(value, node.lane)
     code.vector(op, width(node.lane), r, a, immediate: immediate)
   }
+
+  /// To 16 bits and back.
+  private mutating func emitRoundHalf(_ value: Int32, _ node: LoopBody.Node) {
+    let a = register(node.a)
+    release(node.a)
+    let r = define(value, node.lane)
+    let width = width(node.lane)
+    code.vector(.cvtps2phStore, width, a, .register(r), immediate: Self.toNearestEven)
+    code.vector(.cvtph2ps, width, r, .register(r))
+  }
+
+  /// The rounding of `vcvtps2ph`.
+  private static let toNearestEven: UInt8 = 0
 
   private mutating func emitShift(_ value: Int32, _ node: LoopBody.Node) {
     let a = register(node.a)
@@ -335,9 +350,53 @@ extension LoopEmitter {
     release(node.a)
   }
 
+  private mutating func emitStoreHalves(_ node: LoopBody.Node) {
+    let address = body.addresses[Int(node.number)]
+    let r = register(node.a)
+    let width = width(node.lane)
+    let staging = Memory(LoopRegister.frame, LoopFrame.staging)
+    let place = isMasked && !hasMasks ? staging : memory(address)
+    let mask: UInt8 = isMasked && hasMasks ? 1 : 0
+    if address.half == .float16 {
+      code.vector(
+        .cvtps2phStore, width, r, .memory(place), immediate: Self.toNearestEven, mask: mask)
+    } else {
+      // The upper halves.
+      let upper = UInt8(allocate(mask: false))
+      code.shift(.psrld, width, upper, r, by: 16)
+      if hasMasks {
+        code.vector(.pmovdwStore, width, upper, .memory(place), mask: mask)
+      } else {
+        packWords(upper, width)
+        code.vector(width == .y ? .movupsStore : .movsdStore, .x, upper, .memory(place))
+      }
+    }
+    if isMasked, !hasMasks { copyBytes(address, isStore: true) }
+    release(node.a)
+  }
+
+  /// Lanes of 32 bits without a sign, which fit, as words side by side.
+  private mutating func packWords(_ r: UInt8, _ width: VectorWidth) {
+    code.vector(.packusdw, width, r, r, r)
+    // Each half of the register has been packed by itself.
+    if width == .y { code.vector(.permq, .y, r, .register(r), immediate: 0x08) }
+  }
+
   private mutating func emitStoreFirst(_ node: LoopBody.Node) {
     let address = body.addresses[Int(node.number)]
     let r = register(node.a)
+    if let half = address.half {
+      let first = UInt8(allocate(mask: false))
+      if half == .float16 {
+        code.vector(
+          .cvtps2phStore, .x, r, .register(first), immediate: Self.toNearestEven)
+      } else {
+        code.shift(.psrld, .x, first, r, by: 16)
+      }
+      code.vector(.pextrwStore, .x, first, .memory(memory(address)), immediate: 0)
+      release(node.a)
+      return
+    }
     switch address.size {
     case 1:
       code.vector(.movdStore, .x, r, .register(LoopRegister.scratch.rawValue))

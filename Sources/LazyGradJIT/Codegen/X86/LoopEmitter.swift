@@ -28,8 +28,9 @@ package enum LoopFrame {
   static let registers = 32
   /// Elements of a masked iteration, kept while the caller helps.
   static let tailCount = 80
-  static let staging = 88
-  static let rowEnd = 96
+  static let rowEnd = 88
+  /// The bytes of a masked iteration: a vector of numbers of 16 bits.
+  static let staging = 96
   /// Vector registers and mask registers while the caller helps.
   static let vectors = 128
   static let masks = vectors + 32 * 64
@@ -309,9 +310,13 @@ struct LoopEmitter {
         .memory(Memory(LoopRegister.frame, LoopFrame.tails + (node.lane.size == 4 ? 0 : 64))))
     case .load: load(node, r, width)
     case .loadBytes: loadBytes(body.addresses[Int(node.number)], r, width)
+    case .loadHalves: loadHalves(body.addresses[Int(node.number)], r, width)
     default:
       let address = body.addresses[Int(node.number)]
-      if address.size == 1 {
+      if let half = address.half {
+        code.vector(.pbroadcastw, width, r, .memory(memory(address)))
+        widenHalves(r, half, width)
+      } else if address.size == 1 {
         let memory = memory(address)
         code.mov8(LoopRegister.scratch, memory)
         code.vector(.movd, .x, r, .register(LoopRegister.scratch.rawValue))
@@ -359,11 +364,34 @@ struct LoopEmitter {
     }
   }
 
+  mutating func loadHalves(_ address: LoopAddress, _ r: UInt8, _ width: VectorWidth) {
+    let op: VectorOp = address.half == .float16 ? .cvtph2ps : .pmovzxwd
+    if !isMasked {
+      code.vector(op, width, r, .memory(memory(address)))
+    } else if hasMasks {
+      code.vector(op, width, r, .memory(memory(address)), mask: 1, zeroing: true)
+    } else {
+      copyBytes(address, isStore: false)
+      code.vector(op, width, r, .memory(Memory(LoopRegister.frame, LoopFrame.staging)))
+    }
+    if address.half == .bfloat16 { code.shift(.pslld, width, r, r, by: 16) }
+  }
+
+  /// Makes a register that is full of one number of 16 bits one of float32.
+  mutating func widenHalves(_ r: UInt8, _ half: ScalarType, _ width: VectorWidth) {
+    if half == .float16 {
+      code.vector(.cvtph2ps, width, r, .register(r))
+    } else {
+      code.shift(.pslld, width, r, r, by: 16)
+    }
+  }
+
   /// Copies the bytes of a masked iteration between memory and the frame, one by one: nothing else
   /// touches exactly so many.
   mutating func copyBytes(_ address: LoopAddress, isStore: Bool) {
     code.lea(LoopRegister.address, memory(address))
     code.mov(LoopRegister.count, Memory(LoopRegister.frame, LoopFrame.tailCount))
+    if address.size == 2 { code.add(LoopRegister.count, LoopRegister.count) }
     let loop = code.here()
     let near = Memory(LoopRegister.frame, LoopFrame.staging - 1, index: LoopRegister.count)
     let far = Memory(LoopRegister.address, -1, index: LoopRegister.count)

@@ -99,7 +99,7 @@ struct LoopNest {
     for scalar in phases.scalars {
       emitter.code.mov(.r11, frame(LoopFrame.pointer(scalar.argument)))
       let memory = Memory(.r11)
-      if scalar.type == .float32 {
+      if scalar.type.computing == .float32 {
         emitter.code.vector(.xorps, .x, 0, 0, 0)
         emitter.code.vector(.cvtsd2ss, .x, 0, 0, .memory(memory))
         emitter.code.vector(.broadcastss, emitter.width(.f32), 0, .register(0))
@@ -121,6 +121,10 @@ struct LoopNest {
       emitter.code.vector(.movd, .x, 0, .register(GPR.rax.rawValue))
       emitter.code.vector(.pbroadcastd, emitter.width(.i32), 0, .register(0))
       store(slot, .i32)
+    case 2:
+      emitter.code.vector(.pbroadcastw, emitter.width(.f32), 0, .memory(memory))
+      emitter.widenHalves(0, type, emitter.width(.f32))
+      store(slot, .f32)
     case 4:
       emitter.code.vector(.broadcastss, emitter.width(.i32), 0, .memory(memory))
       store(slot, .i32)

@@ -9,11 +9,11 @@ package enum VectorOp: UInt8, CaseIterable, Sendable {
   // Moves.
   case movups, movupsStore, movupd, movupdStore, movaps, movntpsStore, movssLoad, movssStore,
     movsdLoad, movsdStore, movd, movq, movdStore, movqStore, broadcastss, broadcastsd,
-    pbroadcastd, pbroadcastq, pbroadcastdFromGPR, maskmovps, maskmovpsStore, maskmovpd,
-    maskmovpdStore
+    pbroadcastw, pbroadcastd, pbroadcastq, pbroadcastdFromGPR, pextrwStore, maskmovps,
+    maskmovpsStore, maskmovpd, maskmovpdStore
   // Widening and narrowing moves of integers.
-  case pmovzxbd, pmovzxbq, pmovsxdq, pmovzxdq, pmovdbStore, pmovqbStore, pmovqdStore, packusdw,
-    packuswb
+  case pmovzxbd, pmovzxbq, pmovzxwd, pmovsxdq, pmovzxdq, pmovdbStore, pmovqbStore, pmovdwStore,
+    pmovqdStore, packusdw, packuswb
   // Arithmetic on floats.
   case addps, addpd, mulps, mulpd, subps, subpd, minps, minpd, divps, divpd, maxps, maxpd,
     sqrtps, sqrtpd, andps, andpd, andnps, andnpd, orps, orpd, xorps, xorpd, addss, addsd, mulss,
@@ -32,7 +32,7 @@ package enum VectorOp: UInt8, CaseIterable, Sendable {
     psrad, psllq, psrlq, psraq, psllvd, psrlvd, psravd
   // Conversions.
   case cvtdq2ps, cvtps2dq, cvttps2dq, cvtps2pd, cvtpd2ps, cvtdq2pd, cvttpd2dq, cvtqq2pd,
-    cvtqq2ps, cvttpd2qq, cvttps2qq, cvtss2sd, cvtsd2ss
+    cvtqq2ps, cvttpd2qq, cvttps2qq, cvtss2sd, cvtsd2ss, cvtph2ps, cvtps2phStore
   // Shuffles.
   case shufps, shufpd, permilps, unpcklps, unpckhps, unpcklpd, unpckhpd, movhlps, movshdup,
     permps, permd, permq, permpd, perm2f128, insertf128, extractf128, insertf32x4, insertf64x4,
@@ -191,6 +191,9 @@ extension VectorOp {
       return F(
         "vbroadcastsd", .p66, .m0F38, 0x19, evexWide: true, memory: .scalar, size: 8, shape: .rm,
         rmPart: .xmm)
+    case .pbroadcastw:
+      return F(
+        "vpbroadcastw", .p66, .m0F38, 0x79, memory: .scalar, size: 2, shape: .rm, rmPart: .xmm)
     case .pbroadcastd:
       return F("vpbroadcastd", .p66, .m0F38, 0x58, memory: .scalar, shape: .rm, rmPart: .xmm)
     case .pbroadcastq:
@@ -200,6 +203,10 @@ extension VectorOp {
     case .pbroadcastdFromGPR:
       return F(
         "vpbroadcastd", .p66, .m0F38, 0x7C, only: .evex, memory: .none, shape: .rm, rm: .gpr32)
+    case .pextrwStore:
+      return F(
+        "vpextrw", .p66, .m0F3A, 0x15, memory: .scalar, size: 2, shape: .mr, immediate: true,
+        length: 0, rm: .memory, regPart: .xmm, rmPart: .xmm)
     case .maskmovps:
       return F("vmaskmovps", .p66, .m0F38, 0x2C, only: .vex, memory: .fullMemory, rm: .memory)
     case .maskmovpsStore:
@@ -219,6 +226,10 @@ extension VectorOp {
     case .pmovzxbq:
       return F(
         "vpmovzxbq", .p66, .m0F38, 0x32, memory: .eighth, size: 1, shape: .rm, rmPart: .eighth)
+    case .pmovzxwd:
+      return F(
+        "vpmovzxwd", .p66, .m0F38, 0x33, memory: .half, size: 2, shape: .rm, rmPart: .half,
+        broadcast: false)
     case .pmovsxdq:
       return F(
         "vpmovsxdq", .p66, .m0F38, 0x25, memory: .half, shape: .rm, rmPart: .half, broadcast: false)
@@ -233,6 +244,10 @@ extension VectorOp {
       return F(
         "vpmovqb", .pF3, .m0F38, 0x32, only: .evex, memory: .eighth, size: 1, shape: .mr,
         rmPart: .eighth)
+    case .pmovdwStore:
+      return F(
+        "vpmovdw", .pF3, .m0F38, 0x33, only: .evex, memory: .half, size: 2, shape: .mr,
+        rmPart: .half, broadcast: false)
     case .pmovqdStore:
       return F(
         "vpmovqd", .pF3, .m0F38, 0x35, only: .evex, memory: .half, shape: .mr, rmPart: .half,
@@ -478,6 +493,14 @@ extension VectorOp {
     case .cvtss2sd:
       return F(
         "vcvtss2sd", .pF3, .m0F, 0x5A, memory: .scalar, length: 0, regPart: .xmm, rmPart: .xmm)
+    case .cvtph2ps:
+      return F(
+        "vcvtph2ps", .p66, .m0F38, 0x13, memory: .half, size: 2, shape: .rm, rmPart: .half,
+        broadcast: false)
+    case .cvtps2phStore:
+      return F(
+        "vcvtps2ph", .p66, .m0F3A, 0x1D, memory: .half, size: 2, shape: .mr, immediate: true,
+        rmPart: .half, broadcast: false)
     case .cvtsd2ss:
       return F(
         "vcvtsd2ss", .pF2, .m0F, 0x5A, evexWide: true, memory: .scalar, size: 8, length: 0,

@@ -2,7 +2,7 @@
 // as an Int64. Uses Core only.
 
 /// An array of the oracle. The numbers are always values of `type`: float32 numbers have been
-/// rounded to float32, narrow integers are in range, a bool is 0 or 1.
+/// rounded to float32, those of float16 and bfloat16 to these, narrow integers are in range, a bool is 0 or 1.
 package struct ReferenceArray: Sendable {
   package let type: ScalarType
   package let dims: [Int]
@@ -18,7 +18,7 @@ package struct ReferenceArray: Sendable {
   package init(_ type: ScalarType, _ dims: [Int], floats: [Double]) {
     self.type = type
     self.dims = dims
-    self.floats = type == .float32 ? floats.map { Double(Float($0)) } : floats
+    self.floats = type == .float64 ? floats : floats.map { Self.rounded($0, type) }
     precondition(type.isFloating && floats.count == count, "reference: count and shape differ")
   }
 
@@ -28,6 +28,28 @@ package struct ReferenceArray: Sendable {
     self.dims = dims
     self.integers = integers.map { Self.wrapped($0, type) }
     precondition(!type.isFloating && integers.count == count, "reference: count and shape differ")
+  }
+
+  /// A number as the nearest one of a floating type, the even one of two.
+  package static func rounded(_ x: Double, _ type: ScalarType) -> Double {
+    switch type {
+    case .float32: Double(Float(x))
+    case .float16: nearest(x, digits: 11, lowest: -14, highest: 15)
+    case .bfloat16: nearest(x, digits: 8, lowest: -126, highest: 127)
+    default: x
+    }
+  }
+
+  /// The nearest multiple of the last digit that numbers of a size have; with exponents from `lowest` on, below
+  /// which digits get lost, up to `highest`.
+  private static func nearest(_ x: Double, digits: Int, lowest: Int, highest: Int) -> Double {
+    if x == 0 || !x.isFinite { return x }
+    // Scaling by powers of two rounds nothing but what rounds to 0 anyway.
+    let exponent = max(Int(x.exponent), lowest)
+    let unit = Double(sign: .plus, exponent: exponent - digits + 1, significand: 1)
+    let result = (x / unit).rounded(.toNearestOrEven) * unit
+    let limit = Double(sign: .plus, exponent: highest + 1, significand: 1)
+    return result.magnitude < limit ? result : x < 0 ? -.infinity : .infinity
   }
 
   /// An integer as a value of a narrower type: two's complement, as NumPy; bool: whether not 0.
@@ -54,6 +76,10 @@ package struct ReferenceArray: Sendable {
     case .int64: self.init(type, layout.dims, integers: read(Int64.self))
     case .int32: self.init(type, layout.dims, integers: read(Int32.self).map(Int64.init))
     case .uint8, .bool: self.init(type, layout.dims, integers: read(UInt8.self).map(Int64.init))
+    case .float16, .bfloat16:
+      self.init(
+        type, layout.dims,
+        floats: read(UInt16.self).map { Double(HalfFloat.float($0, type)) })
     }
   }
 
@@ -67,6 +93,8 @@ package struct ReferenceArray: Sendable {
       case .int64: place.storeBytes(of: integers[i], as: Int64.self)
       case .int32: place.storeBytes(of: Int32(integers[i]), as: Int32.self)
       case .uint8, .bool: place.storeBytes(of: UInt8(integers[i]), as: UInt8.self)
+      case .float16, .bfloat16:
+        place.storeBytes(of: HalfFloat.bits(floats[i], type), as: UInt16.self)
       }
     }
   }

@@ -186,8 +186,9 @@ extension Reference {
     case (true, false):
       return ReferenceArray(type, a.dims, integers: a.floats.map { integer($0, type) })
     case (false, true):
-      // Straight to Float: by way of Double large integers would be rounded twice.
-      let floats = a.integers.map { type == .float32 ? Double(Float($0)) : Double($0) }
+      // Straight to Float: by way of Double large integers would be rounded twice. What is stored in 16 bits
+      // is rounded from there.
+      let floats = a.integers.map { type == .float64 ? Double($0) : Double(Float($0)) }
       return ReferenceArray(type, a.dims, floats: floats)
     case (false, false): return ReferenceArray(type, a.dims, integers: a.integers)
     }
