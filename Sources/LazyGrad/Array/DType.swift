@@ -18,6 +18,11 @@ public enum DType: UInt8, Sendable, Codable, CaseIterable, CustomStringConvertib
   case float32 = 4
   /// IEEE 754 double precision, Swift's `Double`.
   case float64 = 5
+  /// IEEE 754 half precision, Swift's `Float16` where the platform has that: 11 digits, up to 65504. Stored in
+  /// 16 bits and computed in `float32`, with every result rounded once.
+  case float16 = 6
+  /// The upper half of a `float32`, `BFloat16`: its range, and 8 digits. Stored and computed as `float16` is.
+  case bfloat16 = 7
 
   /// Bytes of one element.
   public var size: Int { scalarType.size }
@@ -28,9 +33,9 @@ public enum DType: UInt8, Sendable, Codable, CaseIterable, CustomStringConvertib
   /// NumPy's name of the type.
   public var description: String { scalarType.name }
 
-  /// The type that an operation on arrays of both types works in, by NumPy's rules.
+  /// The type that an operation on arrays of both types gives, by NumPy's rules.
   ///
-  /// `int32` or `int64` with `float32` gives `float64`. Swift scalars don't take part: they adapt
+  /// `int32` or `int64` with a float gives `float64`, and `float16` with `bfloat16` gives `float32`. Swift scalars don't take part: they adapt
   /// to the array that they are combined with.
   public static func promoted(_ a: DType, _ b: DType) -> DType {
     DType(ScalarType.promoted(a.scalarType, b.scalarType))
@@ -40,12 +45,15 @@ public enum DType: UInt8, Sendable, Codable, CaseIterable, CustomStringConvertib
   /// goes within floats and within signed integers, and from a lower kind to a higher one.
   func canHold(_ result: DType) -> Bool {
     switch self {
-    case .float32, .float64: true
+    case .float32, .float64, .float16, .bfloat16: true
     case .int32, .int64: !result.isFloating
     case .uint8: result == .uint8 || result == .bool
     case .bool: result == .bool
     }
   }
+
+  /// The type that elements are computed in.
+  var computing: DType { DType(scalarType.computing) }
 
   var scalarType: ScalarType { ScalarType(rawValue: rawValue).unsafelyUnwrapped }
 

@@ -1,5 +1,7 @@
 // Conversion of contiguous elements between types, by NumPy's casting rules on x86-64. Uses
-// TensorScalar.
+// TensorScalar, and the engine's conversions from and to 16 bits.
+
+internal import LazyGradJIT
 
 /// A scalar that the conversion loops can make from any other one.
 ///
@@ -59,6 +61,8 @@ enum ElementConversion {
     case .int64: convert(source, sourceType, to: target, Int64.self, count)
     case .float32: convert(source, sourceType, to: target, Float.self, count)
     case .float64: convert(source, sourceType, to: target, Double.self, count)
+    case .float16: round(source, sourceType, to: target, Float16Format.self, count)
+    case .bfloat16: round(source, sourceType, to: target, BFloat16Format.self, count)
     }
   }
 
@@ -75,6 +79,65 @@ enum ElementConversion {
     case .int64: run(source.assumingMemoryBound(to: Int64.self), target, count)
     case .float32: run(source.assumingMemoryBound(to: Float.self), target, count)
     case .float64: run(source.assumingMemoryBound(to: Double.self), target, count)
+    case .float16: widen(source, Float16Format.self, target, count)
+    case .bfloat16: widen(source, BFloat16Format.self, target, count)
+    }
+  }
+
+  // MARK: 16 bits
+
+  /// Elements that are taken at a time.
+  private static let pieceLength = 256
+
+  /// Numbers of 16 bits as another type, by way of float32, which has all of them.
+  private static func widen<H: HalfFormat, T: HostElement>(
+    _ source: UnsafeRawPointer, _: H.Type, _ target: UnsafeMutablePointer<T>, _ count: Int
+  ) {
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: pieceLength) { piece in
+      let numbers = piece.baseAddress!
+      for start in stride(from: 0, to: count, by: pieceLength) {
+        let n = min(pieceLength, count - start)
+        let bits = source + 2 * start
+        for i in stride(from: 0, to: n & ~7, by: 8) {
+          let floats = H.floats(bits.loadUnaligned(fromByteOffset: 2 * i, as: SIMD8.self))
+          UnsafeMutableRawPointer(numbers + i).storeBytes(of: floats, as: SIMD8.self)
+        }
+        for i in (n & ~7)..<n {
+          numbers[i] = H.float(bits.load(fromByteOffset: 2 * i, as: UInt16.self))
+        }
+        run(UnsafePointer(numbers), target + start, n)
+      }
+    }
+  }
+
+  /// Numbers of another type as the nearest ones of 16 bits. Integers become float32 first, as in NumPy;
+  /// doubles are rounded once.
+  private static func round<H: HalfFormat>(
+    _ source: UnsafeRawPointer, _ sourceType: DType, to target: UnsafeMutableRawPointer,
+    _: H.Type, _ count: Int
+  ) {
+    withUnsafeTemporaryAllocation(of: Float.self, capacity: pieceLength) { piece in
+      let numbers = piece.baseAddress!
+      for start in stride(from: 0, to: count, by: pieceLength) {
+        let n = min(pieceLength, count - start)
+        let elements = source + start * sourceType.size
+        if sourceType == .float64 {
+          let doubles = elements.assumingMemoryBound(to: Double.self)
+          for i in 0..<n { numbers[i] = HalfFloat.cutToOdd(doubles[i]) }
+        } else if sourceType == .float32 {
+          numbers.update(from: elements.assumingMemoryBound(to: Float.self), count: n)
+        } else {
+          convert(elements, sourceType, to: UnsafeMutableRawPointer(numbers), Float.self, n)
+        }
+        let bits = target + 2 * start
+        for i in stride(from: 0, to: n & ~7, by: 8) {
+          let floats = UnsafeRawPointer(numbers + i).loadUnaligned(as: SIMD8<Float>.self)
+          bits.storeBytes(of: H.bits(floats), toByteOffset: 2 * i, as: SIMD8.self)
+        }
+        for i in (n & ~7)..<n {
+          bits.storeBytes(of: H.bits(numbers[i]), toByteOffset: 2 * i, as: UInt16.self)
+        }
+      }
     }
   }
 

@@ -8,12 +8,16 @@
   import Darwin
 #endif
 
+internal import LazyGradJIT
+
 /// Turns the elements of an array into words of equal width.
 enum ElementFormat {
   static func words(of array: NDArray) -> [String] {
     switch array.dtype {
     case .float64: FloatFormat(array.elements(as: Double.self), wholeLimit: 1e8).words()
     case .float32: FloatFormat(array.elements(as: Float.self), wholeLimit: 1e6).words()
+    case .float16: HalfText(type: .float16, mostDigits: 5).words(of: array, wholeLimit: 1e3)
+    case .bfloat16: HalfText(type: .bfloat16, mostDigits: 4).words(of: array, wholeLimit: 1e2)
     case .bool:
       array.elements(as: Bool.self).map { $0 ? (array.rank == 0 ? "True" : " True") : "False" }
     default: aligned(array.elements(as: Int.self).map { "\($0)" })
@@ -35,15 +39,24 @@ enum ElementFormat {
 struct FloatFormat<Value: BinaryFloatingPoint & TensorScalar & CustomStringConvertible> {
   private let values: [Value]
   private let isScientific: Bool
+  /// The fewest digits that identify a number.
+  private let shortest: (Value) -> String
   /// The most digits behind the point.
   private var precision: Int { 8 }
 
-  /// - Parameter wholeLimit: where scientific notation begins: a power of ten with as many digits
-  ///   as the type always preserves, at most 1e8.
-  fileprivate init(_ values: [Value], wholeLimit: Value) {
+  /// - Parameters:
+  ///   - wholeLimit: Where scientific notation begins: a power of ten with as many digits as the type always
+  ///     preserves, at most 1e8.
+  ///   - rounded: A quotient as a number of the type.
+  ///   - shortest: The fewest digits that identify a number.
+  fileprivate init(
+    _ values: [Value], wholeLimit: Value, rounded: (Value) -> Value = { $0 },
+    shortest: @escaping (Value) -> String = { $0.description }
+  ) {
+    self.shortest = shortest
     let magnitudes = values.lazy.filter { $0.isFinite && $0 != 0 }.map(\.magnitude)
     if let most = magnitudes.max(), let least = magnitudes.min() {
-      isScientific = most >= wholeLimit || least < 1e-4 || most / least > 1000
+      isScientific = most >= wholeLimit || least < 1e-4 || rounded(most / least) > 1000
     } else {
       isScientific = false
     }
@@ -54,7 +67,7 @@ struct FloatFormat<Value: BinaryFloatingPoint & TensorScalar & CustomStringConve
   func words() -> [String] {
     let finite = values.filter(\.isFinite)
     var decimals = finite.map { value in
-      let shortest = Decimal(value.description)
+      let shortest = Decimal(self.shortest(value))
       return shortest.fractionCount(isScientific) <= precision
         ? shortest : Decimal(printed: value, isScientific: isScientific, digits: precision)
     }
@@ -88,6 +101,34 @@ struct FloatFormat<Value: BinaryFloatingPoint & TensorScalar & CustomStringConve
   }
 }
 
+/// The text of numbers of 16 bits, which are taken for `Float` here.
+private struct HalfText {
+  let type: ScalarType
+  /// As many as tell all numbers of the type apart.
+  let mostDigits: Int
+
+  func words(of array: NDArray, wholeLimit: Float) -> [String] {
+    FloatFormat(
+      array.elements(as: Float.self), wholeLimit: wholeLimit, rounded: { nearest(Double($0)) },
+      shortest: shortest
+    ).words()
+  }
+
+  private func nearest(_ x: Double) -> Float { HalfFloat.float(HalfFloat.bits(x, type), type) }
+
+  private func shortest(_ value: Float) -> String {
+    for digits in 0..<mostDigits {
+      // The C library rounds a decimal that ends in the middle to the even digit. Below a power of two numbers
+      // are closer together than above, so that the other one may be the one that identifies it.
+      for number in [Double(value), Double(value) * (1 + 0x1p-40)] {
+        let text = String(printing: number, "%.*e", digits: digits)
+        if let read = Double(text), nearest(read) == value { return text }
+      }
+    }
+    return value.description
+  }
+}
+
 /// A decimal number: sign, digits without zeros around them, and where the point is.
 private struct Decimal {
   var isNegative: Bool
@@ -116,15 +157,8 @@ private struct Decimal {
   /// Rounds the exact binary value to some digits behind the point, ties to even, as the C library
   /// does. Rounding the shortest text instead could round twice.
   init<Value: TensorScalar>(printed value: Value, isScientific: Bool, digits: Int) {
-    // A double has at most 309 digits before the point.
-    let text = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 400) { buffer in
-      let length = withVaList([Int32(digits), value._double]) {
-        vsnprintf(buffer.baseAddress, buffer.count, isScientific ? "%.*e" : "%.*f", $0)
-      }
-      return String(
-        decoding: UnsafeRawBufferPointer(buffer).prefix(Int(length)), as: UTF8.self)
-    }
-    self.init(text)
+    self.init(
+      String(printing: value._double, isScientific ? "%.*e" : "%.*f", digits: digits))
   }
 
   /// Digits behind the point.
@@ -164,6 +198,18 @@ private struct Decimal {
 }
 
 extension String {
+  /// What the C library makes of a number, with some digits behind the point.
+  fileprivate init(printing value: Double, _ format: String, digits: Int) {
+    // A double has at most 309 digits before the point.
+    self = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 400) { buffer in
+      let length = withVaList([Int32(digits), value]) {
+        vsnprintf(buffer.baseAddress, buffer.count, format, $0)
+      }
+      return String(
+        decoding: UnsafeRawBufferPointer(buffer).prefix(Int(length)), as: UTF8.self)
+    }
+  }
+
   fileprivate func leftPadded(to width: Int, with pad: String = " ") -> String {
     String(repeating: pad, count: max(width - utf8.count, 0)) + self
   }

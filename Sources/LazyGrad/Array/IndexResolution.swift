@@ -345,7 +345,7 @@ private struct IndexResolver {
     switch array.dtype {
     case .bool:
       try mask(array)
-    case .float32, .float64:
+    case .float32, .float64, .float16, .bfloat16:
       throw Self.error("expected an index array of integers or bools, got \(array.dtype)")
     default:
       try lookUp(

@@ -211,9 +211,10 @@ extension NDArray {
         message: "expected a finite number of elements, got \(start) to \(end) by \(step)")
     }
     let length = Int(max(exact, 0))
-    if dtype == .float32 {
-      let first = Float(start)
-      let second = Float(start + step)
+    if dtype.computing == .float32 {
+      // In 16 bits the first two are rounded to those.
+      let first = Float(dtype.scalarType.roundedHalf(start))
+      let second = Float(dtype.scalarType.roundedHalf(start + step))
       let delta = second - first
       return try evenlySpaced(length, Float.self, dtype) {
         $0 == 1 ? second : first + Float($0) * delta

@@ -2,8 +2,8 @@
 
 /// A Swift type that is the element type of arrays.
 ///
-/// The conforming types are `Double`, `Float`, `Int`, `Int64`, `Int32`, `UInt8` and `Bool`; the
-/// library relies on their memory layout, so a type of your own must not conform.
+/// The conforming types are `Double`, `Float`, `BFloat16`, `Int`, `Int64`, `Int32`, `UInt8` and `Bool`, and
+/// `Float16` where the platform has it, which macOS on x86-64 has not. The library relies on their memory layout, so a type of your own must not conform.
 public protocol TensorScalar: NestedArray, HostOperand, Sendable where _Form == _Number {
   /// The element type that this Swift type stands for.
   static var dtype: DType { get }

@@ -16,7 +16,9 @@ struct BackwardPass {
   func a(_ n: UInt32) -> UInt32 { tape.a(n) }
   func b(_ n: UInt32) -> UInt32 { tape.b(n) }
   func c(_ n: UInt32) -> UInt32 { tape.c(n) }
-  func type(_ n: UInt32) -> ScalarType { tape[n].type }
+  /// The type of a node's gradient while the pass gathers it: float32 for float16 and bfloat16. So it is
+  /// rounded once, where it becomes a tensor.
+  func type(_ n: UInt32) -> ScalarType { tape[n].type.computing }
   func shape(_ n: UInt32) -> LayoutID { tape[n].shape }
   func layout(_ n: UInt32) -> Layout { LayoutTable.shared[tape[n].shape] }
 
@@ -69,10 +71,10 @@ struct BackwardPass {
       state: state)
   }
 
-  /// A number of the type of node `n`.
+  /// A number of the type of node `n`'s gradient.
   @inline(__always)
   func number(_ value: Double, _ n: UInt32) -> UInt32 {
-    tape.append(.scalar, tape[n].type, shape: LayoutTable.scalar, payload: value.bitPattern)
+    tape.append(.scalar, type(n), shape: LayoutTable.scalar, payload: value.bitPattern)
   }
 
   /// Records any other operation.

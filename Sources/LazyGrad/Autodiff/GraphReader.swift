@@ -69,6 +69,19 @@ struct GraphReader {
   /// function of, and not what gives its value.
   private func operands(_ id: UInt32, _ tape: Tape) -> [UInt32] {
     guard tape.hasOperands(id), !tape[id].state.contains(.cleared) else { return [] }
+    if tape[id].isImpliedCast, tape[id].type.isHalf {
+      return operands(origin(tape.a(id), tape), tape)
+    }
+    return recordedOperands(id, tape).map { unconverted($0, tape) }
+  }
+
+  /// What an operand was converted from, if it was converted for the operation only.
+  private func unconverted(_ id: UInt32, _ tape: Tape) -> UInt32 {
+    tape[id].isImpliedCast && !tape[id].type.isHalf && tape.hasOperands(id)
+      ? origin(tape.a(id), tape) : id
+  }
+
+  private func recordedOperands(_ id: UInt32, _ tape: Tape) -> [UInt32] {
     switch tape[id].opcode {
     case .attach:
       // A custom operation of several operands is a chain of aliases, the last operand's on top.
@@ -208,6 +221,9 @@ extension GraphReader {
 
   private func name(_ id: UInt32, _ tape: Tape) -> String {
     let record = tape[id]
+    if record.isImpliedCast, record.type.isHalf, tape.hasOperands(id) {
+      return name(origin(tape.a(id), tape), tape)
+    }
     if let routine = record.routine { return "\(routine)" }
     guard record.opcode == .attach else { return record.opcode.info.name }
     return Composite.of(record).name

@@ -103,7 +103,7 @@ struct GraphWalk {
       check?.verify(collected)
       results = variables.map { variable in
         guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
-        return Tensor(unchecked: tape.makeSlot(handle(g)))
+        return Tensor(unchecked: tape.makeSlot(handle(g, of: variable.slot)))
       }
       for g in collected.values where g != Tape.none { tape.letGo(g) }
     }
@@ -123,7 +123,8 @@ struct GraphWalk {
       let one = pass.number(1, id)
       return shape == LayoutTable.scalar ? one : pass.expanded(one, to: shape)
     }
-    return pass.expanded(pass.cast(tape.operand(seed.slot), tape[id].type), to: shape)
+    let typed = pass.cast(tape.operand(seed.slot), tape[id].type)
+    return pass.expanded(pass.cast(typed, pass.type(id)), to: shape)
   }
 
   /// Lets the rule of a node add to its operands' gradients.
@@ -180,9 +181,13 @@ struct GraphWalk {
 
   // MARK: Results
 
-  /// A node that a new handle may take: each node has one handle at most, and a gradient has memory of
-  /// its own, which is not seen through another's.
-  private func handle(_ g: UInt32) -> UInt32 {
+  /// A node that a new handle may take, for the gradient of a handle: each node has one handle at most, and a
+  /// gradient has memory of its own, which is not seen through another's.
+  private func handle(_ g: UInt32, of slot: SlotRef) -> UInt32 {
+    // What is gathered in float32 is rounded here.
+    if tape[g].type != slot.pointee.type {
+      return pass.cast(tape.inWindow(g), slot.pointee.type)
+    }
     let opcode = tape[g].opcode
     let isShared = opcode == .leaf || opcode == .scalar || opcode == .view
     return tape[g].slot != nil || isShared ? pass.emit(.copy, tape.inWindow(g)) : g
@@ -208,11 +213,11 @@ struct GraphWalk {
     } else if let old = slot.pointee.gradient {
       if accumulate {
         isLate = tape.isLate(old)
-        result = pass.emit(.add, tape.operand(old), g)
+        result = pass.emit(.add, pass.cast(tape.operand(old), pass.type(id)), g)
       }
       tape.dropGradient(slot)
     }
-    let gradient = handle(result)
+    let gradient = handle(result, of: slot)
     tape.setGradient(slot, gradient)
     slot.addsUpGradients = accumulate
     if isLate { remains.late.append(gradient) }
@@ -278,7 +283,7 @@ struct GraphWalk {
     func check(_ operand: UInt32) throws(InvalidBackprop) {
       if operand == id || !pass.wants(operand) { return }
       if tape.isCutOff(operand, from: id) {
-        throw .clearedGraph(operation: tape[id].opcode.info.name)
+        throw .clearedGraph(operation: tape.operationName(id))
       }
       reach(operand)
     }

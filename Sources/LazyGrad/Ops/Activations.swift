@@ -75,8 +75,10 @@ public func glu(_ x: Tensor, axis: Int = -1) -> Tensor {
     return fail(
       "glu", "expected an even length along axis \(axis), got shape \(x.shape)", [x])
   }
-  let halves = split(x, 2, axis: position)
-  return halves[0] * sigmoid(halves[1])
+  return Tensor.inFloat32(x) { x, _, _ in
+    let halves = split(x, 2, axis: position)
+    return halves[0] * sigmoid(halves[1])
+  }
 }
 
 /// The sum of two or more tensors that broadcast together.
@@ -106,6 +108,9 @@ private func inPairs(
 ) -> Tensor {
   if tensors.count < 2 {
     return fail(name, "expected at least two tensors, got \(tensors.count)", tensors)
+  }
+  if Tensor.hasHalf(tensors) {
+    return Tensor.inFloat32(tensors) { inPairs(name, $0, combine) }
   }
   var parts = tensors
   while parts.count > 1 {

@@ -23,7 +23,9 @@ public func negativeLogLikelihood(
       name, "expected a weight for each of \(scores.shape[1]) classes, got shape \(weights.shape)",
       [scores, weights])
   }
-  return -(picked * weights.takeRows(labels)).mean()
+  return Tensor.inFloat32(picked, weights) { picked, weights, _ in
+    -(picked * weights!.takeRows(labels)).mean()
+  }
 }
 
 /// The mean over rows of how much the scores of the other classes come closer to the label's than `hinge`,
@@ -39,10 +41,12 @@ public func multiclassHinge(
 ) -> Tensor {
   let picked = scores.atLabels(labels, "multiclassHinge")
   if let poison = poisoned(picked) { return poison }
-  let margins = relu(scores - picked.expandedDims(at: 1) + hinge._double)
   let isLabel = scores.labelMask(labels)
-  let others = `where`(isLabel, Tensor.zeros([], dtype: margins.dtype, constant: true), margins)
-  return others.sum() / Double(scores.shape[0])
+  return Tensor.inFloat32(scores, picked) { scores, picked, _ in
+    let margins = relu(scores - picked!.expandedDims(at: 1) + hinge._double)
+    let others = `where`(isLabel, Tensor.zeros([], dtype: margins.dtype, constant: true), margins)
+    return others.sum() / Double(scores.shape[0])
+  }
 }
 
 /// The mean of `max(0, margin - y (x1 - x2))`: what `x1` lacks to be greater than `x2` by the margin where `y`
@@ -76,7 +80,9 @@ public func marginRankingLoss(
   if y.rank == 1 {
     signs = y.reshaped([rows] + Array(repeating: 1, count: max(first.rank, 1) - 1))
   }
-  return relu(margin._double - signs * (first - second)).mean()
+  return Tensor.inFloat32(first, second, signs) { first, second, signs in
+    relu(margin._double - signs! * (first - second!)).mean()
+  }
 }
 
 /// For every row `-alpha (1 - p)^gamma log(p)`, where `p` is the label's probability: the focal loss (Lin et
@@ -97,7 +103,9 @@ public func focalLoss(
   let name = "focalLoss"
   let p = probabilities.atLabels(labels, name)
   if let wrong = refusedGamma(name, gamma._double) { return wrong }
-  return focal(log(p), missing: 1 - p, alpha._double, gamma._double)
+  return Tensor.inFloat32(p) { p, _, _ in
+    focal(log(p), missing: 1 - p, alpha._double, gamma._double)
+  }
 }
 
 /// `focalLoss` of the softmax of scores, in terms of its logarithm, so that probabilities next to 0 and 1 lose
@@ -107,9 +115,11 @@ public func softmaxFocalLoss(
   gamma: some TensorScalar = 0.0
 ) -> Tensor {
   let name = "softmaxFocalLoss"
-  let logarithm = logSoftmax(scores).atLabels(labels, name)
   if let wrong = refusedGamma(name, gamma._double) { return wrong }
-  return focal(logarithm, missing: -expm1(logarithm), alpha._double, gamma._double)
+  return Tensor.inFloat32(scores) { scores, _, _ in
+    let logarithm = logSoftmax(scores).atLabels(labels, name)
+    return focal(logarithm, missing: -expm1(logarithm), alpha._double, gamma._double)
+  }
 }
 
 private func focal(

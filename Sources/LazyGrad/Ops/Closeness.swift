@@ -23,8 +23,8 @@ extension Tensor {
         [self, other])
     }
     return Scope.untracked {
-      let x = dtype.isFloating ? self : cast(to: .float64)
-      let y = other.dtype.isFloating ? other : other.cast(to: .float64)
+      let x = dtype.isFloating ? widened() : cast(to: .float64)
+      let y = other.dtype.isFloating ? other.widened() : other.cast(to: .float64)
       let size = abs(y)
       let isNear = (abs(x - y) .<= size * relative + absolute) .& (size .< Double.infinity)
       let isClose = isNear .| (x .== y)

@@ -108,11 +108,13 @@ private func contracted(
       operation, "expected a result of at most \(LayoutTable.maxRank) axes, got \(kept.count)",
       [a, b])
   }
-  a.use()
-  b.use()
-  return ContractionTerm.product(
-    ContractionTerm(a, Array(left.indices)), ContractionTerm(b, labels), keeping: kept
-  ).result(kept, of: [a, b])
+  return Tensor.inFloat32([a, b]) { operands in
+    for operand in operands { operand.use() }
+    return ContractionTerm.product(
+      ContractionTerm(operands[0], Array(left.indices)), ContractionTerm(operands[1], labels),
+      keeping: kept
+    ).result(kept, of: operands)
+  }
 }
 
 // MARK: - Chains of matrices
@@ -153,12 +155,14 @@ public func multiMatmul(_ tensors: [Tensor]) -> Tensor {
     sizes.append(columns)
   }
   let splits = cheapestSplits(sizes)
-  func product(_ first: Int, _ last: Int) -> Tensor {
-    if first == last { return tensors[first] }
-    let split = splits[first][last]
-    return matmul(product(first, split), product(split + 1, last))
+  return Tensor.inFloat32(tensors) { tensors in
+    func product(_ first: Int, _ last: Int) -> Tensor {
+      if first == last { return tensors[first] }
+      let split = splits[first][last]
+      return matmul(product(first, split), product(split + 1, last))
+    }
+    return product(0, tensors.count - 1)
   }
-  return product(0, tensors.count - 1)
 }
 
 /// For every run of matrices, by its first and its last, the end of its first factor in the cheapest

@@ -198,7 +198,8 @@ extension BackwardPass {
     _ n: UInt32, _ g: UInt32, _ operands: [UInt32], by rule: CustomRule.Gradient
   ) {
     var call: RuleCall? = RuleCall(
-      inputs: operands.map { tensor($0) }, result: tensor(n), gradient: tensor(g))
+      inputs: operands.map { tensor($0) }, result: tensor(n),
+      gradient: tensor(g, as: tape[n].type))
     // The tensors that the rule sees end inside: to let go of one takes the lock.
     let parts = tape.unlocked {
       let parts = call!.parts(rule, createsGraph: createsGraph)
@@ -214,9 +215,13 @@ extension BackwardPass {
     }
   }
 
-  /// A tensor of a node's value, for code outside of the library.
-  private func tensor(_ n: UInt32) -> Tensor {
-    Tensor(unchecked: tape.makeSlot(emit(.copy, value(n))))
+  /// A tensor of a node's value, for code outside of the library; in another type where one is named.
+  private func tensor(_ n: UInt32, as type: ScalarType? = nil) -> Tensor {
+    let value = value(n)
+    if let type, tape[value].type != type {
+      return Tensor(unchecked: tape.makeSlot(cast(value, type)))
+    }
+    return Tensor(unchecked: tape.makeSlot(emit(.copy, value)))
   }
 }
 

@@ -58,7 +58,9 @@ private func einsum(
   do throws(TensorError) {
     let subscripts = try subscripts()
     try subscripts.check(operands.map(\.shape))
-    return contracted(operands, subscripts)
+    // One operand may be shown as a view.
+    if operands.count == 1 { return contracted(operands, subscripts) }
+    return Tensor.inFloat32(operands) { contracted($0, subscripts) }
   } catch { return fail(error, operands) }
 }
 

@@ -238,7 +238,7 @@ extension Tensor {
   ///
   /// - Complexity: records one node.
   public func cast(to dtype: DType) -> Tensor {
-    compose { $0.converted($0.x, to: dtype.scalarType) }
+    Self.record(self) { .made(Tape.cast(slot, to: dtype.scalarType, mode: $0)) }
   }
 }
 extension VJP { func cast() { derivatives(a: .converted) } }

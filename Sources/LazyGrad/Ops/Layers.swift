@@ -116,8 +116,9 @@ public func batchNorm(
       [x, parameter])
   }
   let axes = [0] + (2..<x.rank)
-  return normalized(
-    x, mean: x.mean(axes: axes, keepDims: true), variance: nil, gamma, beta, eps)
+  return Tensor.inFloat32(x, gamma, beta) { x, gamma, beta in
+    normalized(x, mean: x.mean(axes: axes, keepDims: true), variance: nil, gamma, beta, eps)
+  }
 }
 
 /// Brings every channel to mean 0 and variance 1 by statistics that are given: those of a training, as a
@@ -147,8 +148,12 @@ public func batchNorm(
       [x, given])
   }
   let column = channelShape(x)
-  return normalized(
-    x, mean: mean.reshaped(column), variance: variance.reshaped(column), gamma, beta, eps)
+  let parameters = [gamma, beta].compactMap { $0 }
+  return Tensor.inFloat32([x, mean, variance] + parameters) { all in
+    normalized(
+      all[0], mean: all[1].reshaped(column), variance: all[2].reshaped(column),
+      gamma == nil ? nil : all[3], beta == nil ? nil : all[all.count - 1], eps)
+  }
 }
 
 /// The shape of one number per channel, beside the axes that follow it.
@@ -191,12 +196,14 @@ public func layerNorm(
       "layerNorm", "expected gamma and beta of shape [\(width)], got \(parameter.shape)",
       [x, parameter])
   }
-  let centred = x - x.mean(axis: -1, keepDims: true)
-  let variance = square(centred).mean(axis: -1, keepDims: true)
-  var result = centred / sqrt(variance + eps)
-  if let gamma { result = result * gamma }
-  if let beta { result = result + beta }
-  return result
+  return Tensor.inFloat32(x, gamma, beta) { x, gamma, beta in
+    let centred = x - x.mean(axis: -1, keepDims: true)
+    let variance = square(centred).mean(axis: -1, keepDims: true)
+    var result = centred / sqrt(variance + eps)
+    if let gamma { result = result * gamma }
+    if let beta { result = result + beta }
+    return result
+  }
 }
 
 /// The rows of a table that whole numbers name: vectors of words, for instance.

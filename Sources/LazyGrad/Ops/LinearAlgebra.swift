@@ -118,7 +118,7 @@ private func withMatrices(
     let wanted = isSquare ? "square matrices" : "matrices"
     return fail(operation, "expected \(wanted) over the last two axes, got shape \(shape)", [a])
   }
-  return body(a.dtype.isFloating ? a : a.cast(to: .float64))
+  return Tensor.inFloat32(a) { a, _, _ in body(a.dtype.isFloating ? a : a.cast(to: .float64)) }
 }
 
 /// Records a routine on the matrices of systems of equations and their right sides, both as matrices of one
@@ -129,7 +129,10 @@ private func solution(
   let attribute = MatrixCall.attribute(routine, options)
   let quick = Tensor.quick(a, b) { Tape.matrix(a.slot, b.slot, attribute: attribute, mode: $0) }
   if let quick { return quick }
-  if let poison = poisoned(b) { return poison }
+  if let poison = poisoned(a, b) { return poison }
+  if a.isHalf || b.isHalf {
+    return Tensor.inFloat32(a, b) { a, b, _ in solution(routine, a, b!, options) }
+  }
   let operation = "\(routine)"
   return withMatrices(operation, a, isSquare: true) { x in
     let n = x.shape[x.rank - 1]

@@ -3,7 +3,8 @@
 internal import LazyGradJIT
 
 extension Tensor {
-  /// Numbers from 0 up to and without 1, evenly distributed, with 53 random bits, or 24 in float32.
+  /// Numbers from 0 up to and without 1, evenly distributed, with 53 random bits, or 24 in float32; those of
+  /// float16 and bfloat16 are float32 that are rounded down.
   ///
   /// Options:
   /// - `dtype`: A floating type.
@@ -28,9 +29,9 @@ extension Tensor {
       return fail("uniform", "expected finite bounds in order, got \(low) and \(high)")
     }
     return drawn("uniform", dtype, constant) { () throws(TensorError) in
-      let result = try RandomBits.fractions(shape, dtype, key ?? .next(), "uniform")
+      let result = try RandomBits.fractions(shape, dtype.computing, key ?? .next(), "uniform")
       RandomBits.stretch(result, from: low, to: high)
-      return result
+      return try RandomBits.narrowed(result, dtype, from: low, "uniform")
     }
   }
 
@@ -56,19 +57,21 @@ extension Tensor {
       let count = LayoutTable.shared[layout].count
       let pairs = (count + 1) / 2
       // Not 0, whose logarithm is infinite.
-      let u = try RandomBits.fractions([2, pairs], dtype, key ?? .next(), "normal", isOpen: true)
+      let type = dtype.computing
+      let u = try RandomBits.fractions([2, pairs], type, key ?? .next(), "normal", isOpen: true)
       let z = noAutodiff {
         let u = Tensor(u, constant: true, copy: false)
         let length = sqrt(log(u[0]) * -2.0)
         // The sine is the cosine of the angle less a quarter.
-        let quarters = Tensor(NDArray([0, -0.5 * Double.pi], shape: [2, 1], dtype: dtype))
+        let quarters = Tensor(NDArray([0, -0.5 * Double.pi], shape: [2, 1], dtype: type))
         let both = cos(u[1] * (2 * Double.pi) + quarters) * length
         let scaled = std == 1 && mean == 0 ? both : both * std + mean
         return scaled.reshaped([2 * pairs])[0..<count].reshaped(shape)
       }
       let values = z.array
       if let poison = values.poison { throw poison.error }
-      return count == 2 * pairs ? values : try values.converted(to: dtype, operation: "normal")
+      return count == 2 * pairs && dtype == type
+        ? values : try values.converted(to: dtype, operation: "normal")
     }
   }
 
@@ -112,7 +115,7 @@ extension Tensor {
   /// - Complexity: draws at once; records the comparison.
   public static func bernoulli(_ p: Tensor, key: RandomKey? = nil) -> Tensor {
     if let poison = poisoned(p) { return poison }
-    let type = p.dtype.isFloating ? p.dtype : .float64
+    let type = p.dtype.isFloating ? p.dtype.computing : .float64
     return random(p.shape, dtype: type, key: key, constant: true) .< p
   }
 
@@ -193,7 +196,8 @@ public func dropout(_ x: Tensor, _ p: Double = 0.5, key: RandomKey? = nil) -> Te
   if p == 0 { return +x }
   let kept =
     Tensor.random(
-      x.shape, dtype: x.dtype == .float32 ? .float32 : .float64, key: key, constant: true) .>= p
+      x.shape, dtype: x.dtype.isFloating ? x.dtype.computing : .float64, key: key, constant: true)
+    .>= p
   if let poison = poisoned(kept) { return poison }
   let scaled = x * (1 / (1 - p))
   return `where`(kept, scaled, Tensor.zeros([], dtype: scaled.dtype, constant: true))

@@ -50,6 +50,24 @@ enum RandomBits {
     if array.dtype == .float32 { stretch(Float.self) } else { stretch(Double.self) }
   }
 
+  /// The numbers as the largest ones of a type that are not greater, and none less than the lower bound: those
+  /// of 16 bits stand for all numbers up to the next, and the upper bound is left out still.
+  static func narrowed(
+    _ array: NDArray, _ dtype: DType, from low: Double, _ operation: String
+  ) throws(TensorError) -> NDArray {
+    if dtype == array.dtype { return array }
+    let result = try NDArray(uninitialized: array.shape, dtype: dtype, operation: operation)
+    let values = UnsafeMutableRawPointer(array.pointer).assumingMemoryBound(to: Float.self)
+    let type = dtype.scalarType
+    let first = type.roundedHalf(low)
+    for i in 0..<array.count {
+      let number = Swift.max(first, Double(values[i]))
+      result.pointer.storeBytes(
+        of: HalfFloat.floor(number, type), toByteOffset: 2 * i, as: UInt16.self)
+    }
+    return result
+  }
+
   // MARK: Whole numbers
 
   /// 64 bits for each of some numbers.

@@ -27,6 +27,18 @@ public func gru(
 ) -> Tensor {
   let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
   if let refusal = misfit("gru", x, axes: 3, weights, gates: 1, [s0]) { return refusal }
+  return Tensor.inFloat32([x] + weights + [s0].compactMap { $0 }) { all in
+    gruStates(
+      all[0], all[1], all[2], all[3], all[4], all[5], all[6], all[7], all[8], all[9],
+      s0: s0 == nil ? nil : all[10])
+  }
+}
+
+/// The states of operands that fit.
+private func gruStates(
+  _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
+  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor?
+) -> Tensor {
   let (steps, samples, features, width) = (x.shape[0], x.shape[1], x.shape[2], uz.shape[1])
   // One product for all steps, whose gradient is one as well.
   x.use()
@@ -58,9 +70,15 @@ public func gruStep(
 ) -> Tensor {
   let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
   if let refusal = misfit("gruStep", x, axes: 2, weights, gates: 1, [s]) { return refusal }
-  let forUpdate = matmul(x, uz) + bz
-  let state = s ?? Tensor.zeros([x.shape[0], uz.shape[1]], dtype: forUpdate.dtype, constant: true)
-  return gruState(state, (forUpdate, wz), (matmul(x, ur) + br, wr), (matmul(x, uh) + bh, wh))
+  return Tensor.inFloat32([x] + weights + [s].compactMap { $0 }) { all in
+    func forStep(_ gate: Int) -> (Tensor, Tensor) {
+      (matmul(all[0], all[3 * gate + 1]) + all[3 * gate + 3], all[3 * gate + 2])
+    }
+    let update = forStep(0)
+    let none = Tensor.zeros(
+      [x.shape[0], uz.shape[1]], dtype: update.0.dtype, constant: true)
+    return gruState(s == nil ? none : all[10], update, forStep(1), forStep(2))
+  }
 }
 
 /// A state, of the one before, and for each gate what the inputs give and what states are multiplied by.
@@ -96,6 +114,13 @@ public func lstm(
   if let refusal = misfit("lstm", x, axes: 3, [w, u, b], gates: 4, [h0, c0]) {
     return (refusal, refusal)
   }
+  let operands = [x, w, u, b] + [h0, c0].compactMap { $0 }
+  if Tensor.hasHalf(operands) {
+    let type = Tensor.common(operands)
+    let result = lstm(
+      x.widened(), w.widened(), u.widened(), b.widened(), h0: h0?.widened(), c0: c0?.widened())
+    return (result.states.narrowed(to: type), result.memory.narrowed(to: type))
+  }
   let (steps, samples, features) = (x.shape[0], x.shape[1], x.shape[2])
   let width = w.shape[1] / 4
   // One product for all steps, whose gradient is one as well.
@@ -124,6 +149,13 @@ public func lstmStep(
 ) -> (state: Tensor, memory: Tensor) {
   if let refusal = misfit("lstmStep", x, axes: 2, [w, u, b], gates: 4, [h, c]) {
     return (refusal, refusal)
+  }
+  let operands = [x, w, u, b] + [h, c].compactMap { $0 }
+  if Tensor.hasHalf(operands) {
+    let type = Tensor.common(operands)
+    let result = lstmStep(
+      x.widened(), w.widened(), u.widened(), b.widened(), h: h?.widened(), c: c?.widened())
+    return (result.state.narrowed(to: type), result.memory.narrowed(to: type))
   }
   let forStep = matmul(x, w) + b
   let zeros =

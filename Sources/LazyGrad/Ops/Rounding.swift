@@ -18,7 +18,7 @@ public func trunc(_ x: Tensor) -> Tensor {
 
 /// The nearest whole number, of two the even one; without a gradient. Integers and bools stay.
 public func rint(_ x: Tensor) -> Tensor {
-  let isSingle = x.dtype == .float32
+  let isSingle = x.dtype.scalarType.computing == .float32
   return rounded(x) { r, x in
     // With this much added no digit is left behind the point.
     let shift = r.number(isSingle ? 0x1p23 : 0x1p52, like: x)

@@ -135,7 +135,7 @@ extension Tensor {
   }
 
   /// Records what `body` makes of the nodes of two tensors that broadcast together, as values of the
-  /// floating type that they have in common.
+  /// floating type that they have in common, or that this is computed in.
   @inline(__always)
   static func composed(
     _ name: String, _ a: Tensor, _ b: Tensor, _ body: (Recorder, UInt32, UInt32) -> UInt32
@@ -144,7 +144,7 @@ extension Tensor {
       Tape.broadcast(a.slot, b.slot) == nil ? cannotBroadcast(name, [a, b]) : nil
     } _: { mode in
       let common = ScalarType.promoted(a.slot.pointee.type, b.slot.pointee.type)
-      let type = common.isFloating ? common : .float64
+      let type = common.isFloating ? common.computing : .float64
       return .made(
         Tape.compose(a.slot, b.slot, mode: mode) { r in
           body(r, r.cast(r.x, to: type), r.cast(r.y, to: type))
