@@ -100,7 +100,7 @@ extension StorableArray {
   ///   view with gaps are copied first. Waits for the disk.
   public func write(npy location: some FileLocation) throws {
     try FileWriter.replace(location._filePath) { writer in
-      let header = NPYHeader.text(shape: shape, dtype: dtype)
+      let header = try NPYHeader.text(shape: shape, dtype: dtype)
       try withCheckedBytes { bytes in
         try writer.write(header)
         try writer.write(bytes)
@@ -113,7 +113,8 @@ extension StorableArray {
   /// - Throws: What reading the value throws.
   /// - Complexity: forces evaluation of a tensor, and copies every element once.
   public func npyBytes() throws -> [UInt8] {
-    do { return try withCheckedBytes { NPYHeader.text(shape: shape, dtype: dtype) + $0 } } catch {
+    do { return try withCheckedBytes { try NPYHeader.text(shape: shape, dtype: dtype) + $0 } } catch
+    {
       throw (error as? FileProblem).map { TensorFileError($0, "write", "bytes") } ?? error
     }
   }
@@ -124,10 +125,10 @@ extension NPYHeader {
   private static let digits = 21
 
   /// The header of a file in C order, padded so that the elements begin at a multiple of 64.
-  static func text(shape: [Int], dtype: DType) -> [UInt8] {
+  static func text(shape: [Int], dtype: DType) throws(FileProblem) -> [UInt8] {
     let lengths = shape.map(String.init).joined(separator: ", ")
     var text =
-      "{'descr': '\(code(of: dtype))', 'fortran_order': False, "
+      "{'descr': '\(try code(of: dtype))', 'fortran_order': False, "
       + "'shape': (\(lengths)\(shape.count == 1 ? "," : "")), }"
     if let first = shape.first {
       text += String(repeating: " ", count: digits - String(first).utf8.count)
@@ -139,14 +140,17 @@ extension NPYHeader {
     return magic + [1, 0, UInt8(length & 0xFF), UInt8(length >> 8)] + Array(text.utf8)
   }
 
-  private static func code(of dtype: DType) -> String {
+  private static func code(of dtype: DType) throws(FileProblem) -> String {
     switch dtype {
-    case .bool: "|b1"
-    case .uint8: "|u1"
-    case .int32: "<i4"
-    case .int64: "<i8"
-    case .float32: "<f4"
-    case .float64: "<f8"
+    case .bool: return "|b1"
+    case .uint8: return "|u1"
+    case .int32: return "<i4"
+    case .int64: return "<i8"
+    case .float16: return "<f2"
+    case .float32: return "<f4"
+    case .float64: return "<f8"
+    case .bfloat16:
+      throw .notWritable("an element type that .npy files have", "bfloat16; cast it to float32")
     }
   }
 }
@@ -156,6 +160,12 @@ enum ByteOrder {
   /// Turns the bytes of every element around.
   static func swap(_ bytes: UnsafeMutableRawBufferPointer, size: Int) {
     switch size {
+    case 2:
+      for i in bytes.bindMemory(to: UInt16.self).indices {
+        bytes.storeBytes(
+          of: bytes.load(fromByteOffset: 2 * i, as: UInt16.self).byteSwapped, toByteOffset: 2 * i,
+          as: UInt16.self)
+      }
     case 4:
       for i in bytes.bindMemory(to: UInt32.self).indices {
         bytes.storeBytes(

@@ -209,7 +209,7 @@ private struct PythonDictionary {
 
   private mutating func elementType() throws(FileProblem) -> (DType, Bool) {
     skipSpace()
-    let known = "'<f8', '<f4', '<i8', '<i4', '|u1' or '|b1' (or '>' for '<')"
+    let known = "'<f8', '<f4', '<f2', '<i8', '<i4', '|u1' or '|b1' (or '>' for '<')"
     if position < text.count, [0x5B, 0x28, 0x7B].contains(text[position]) {
       throw .unsupported(known, "the structured type \(rest)")
     }
@@ -223,6 +223,7 @@ private struct PythonDictionary {
     switch code {
     case "f8": return (.float64, isBigEndian)
     case "f4": return (.float32, isBigEndian)
+    case "f2": return (.float16, isBigEndian)
     case "i8": return (.int64, isBigEndian)
     case "i4": return (.int32, isBigEndian)
     case "u1": return (.uint8, false)

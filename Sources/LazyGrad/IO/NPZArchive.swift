@@ -150,7 +150,7 @@ public struct NPZArchive: Sendable {
     try FileWriter.replace(location._filePath) { writer in
       var zip = ZipWriter()
       for (name, value) in arrays.sorted(by: { $0.key < $1.key }) {
-        let header = NPYHeader.text(shape: value.shape, dtype: value.dtype)
+        let header = try NPYHeader.text(shape: value.shape, dtype: value.dtype)
         try value.withCheckedBytes { bytes in
           try zip.add(name + suffix, header, bytes, to: &writer)
         }

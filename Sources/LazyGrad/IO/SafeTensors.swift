@@ -19,8 +19,7 @@
 /// replace a file by another, as `write` does, are no danger: the mapping is of the old one. Where others
 /// write into files, `SafeTensors(bytes:)` of what was read works on a copy.
 ///
-/// F64, F32, I64, I32, U8 and BOOL are LazyGrad's own types. F16 and BF16 become float32, I8, I16 and U16
-/// int32, U32 int64: copies, with exactly the same values. U64, complex numbers and those of 8 bits and less
+/// F64, F32, F16, BF16, I64, I32, U8 and BOOL are LazyGrad's own types. I8, I16 and U16 become int32, U32 int64: copies, with exactly the same values. U64, complex numbers and those of 8 bits and less
 /// are an error when such a tensor is asked for, not before.
 ///
 /// Files may come from anywhere. The header has to be strict JSON in UTF-8, with every name once; the

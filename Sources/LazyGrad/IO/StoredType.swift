@@ -36,14 +36,8 @@ struct StoredType {
       case "I32": (32, .own(.int32))
       case "U8": (8, .own(.uint8))
       case "BOOL": (8, .own(.bool))
-      case "F16": (16, .widened(.float32) { StoredType.widen($0, $1, StoredType.float(fromHalf:)) })
-      case "BF16":
-        (
-          16,
-          .widened(.float32) {
-            StoredType.widen($0, $1) { (x: UInt16) in Float(bitPattern: UInt32(x) << 16) }
-          }
-        )
+      case "F16": (16, .own(.float16))
+      case "BF16": (16, .own(.bfloat16))
       case "I16": (16, .widened(.int32) { StoredType.widen($0, $1) { (x: Int16) in Int32(x) } })
       case "I8": (8, .widened(.int32) { StoredType.widen($0, $1) { (x: Int8) in Int32(x) } })
       case "U16": (16, .widened(.int32) { StoredType.widen($0, $1) { (x: UInt16) in Int32(x) } })
@@ -64,8 +58,10 @@ struct StoredType {
     case .float64: ("F64", 1)
     case .float32: ("F32", 2)
     case .int32: ("I32", 3)
-    case .uint8: ("U8", 4)
-    case .bool: ("BOOL", 5)
+    case .bfloat16: ("BF16", 4)
+    case .float16: ("F16", 5)
+    case .uint8: ("U8", 6)
+    case .bool: ("BOOL", 7)
     }
   }
 
@@ -99,22 +95,6 @@ struct StoredType {
       // Files may have them anywhere.
       let value = source.loadUnaligned(fromByteOffset: i * width, as: Source.self)
       target.storeBytes(of: convert(value), toByteOffset: i * wide, as: Target.self)
-    }
-  }
-
-  /// A number of IEEE 754's half precision: sign, 5 bits of exponent, 10 of fraction. `Float16` is not there
-  /// on every platform.
-  private static func float(fromHalf half: UInt16) -> Float {
-    let sign = UInt32(half >> 15) << 31
-    let exponent = UInt32(half >> 10 & 0x1F)
-    let fraction = UInt32(half & 0x3FF)
-    switch exponent {
-    case 0:
-      // Below the normal numbers: a multiple of 2^-24, which `Float` has as a normal number.
-      let magnitude = Float(fraction) * 0x1p-24
-      return Float(bitPattern: magnitude.bitPattern | sign)
-    case 0x1F: return Float(bitPattern: sign | 0x7F80_0000 | fraction << 13)
-    default: return Float(bitPattern: sign | (exponent + 112) << 23 | fraction << 13)
     }
   }
 }

@@ -90,7 +90,7 @@ struct FileFixtureTests {
     let bytes = try Data(contentsOf: url)
     check(try NDArray(npyBytes: bytes), whole, name)
     // What NumPy writes by default is what is written here.
-    if ["float64", "float32", "int64", "int32", "uint8", "bool", "scalar", "empty"]
+    if ["float64", "float32", "float16", "int64", "int32", "uint8", "bool", "scalar", "empty"]
       .contains(url.deletingPathExtension().lastPathComponent)
     {
       #expect(try array.npyBytes() == [UInt8](bytes), "\(name)")

@@ -143,7 +143,41 @@ struct NPYTests {
     #endif
   }
 
-  @Test("Round trips of every type, of views, tensors and snapshots", arguments: DType.allCases)
+  @Test("A type that .npy has none for is refused, and the old file stays")
+  func bfloat16() throws {
+    try withFolder { folder in
+      let file = folder.appending(path: "x.npy")
+      let x = NDArray([1.5, 2], dtype: .bfloat16)
+      try NDArray([7]).write(npy: file)
+      let errors = [
+        #expect(throws: TensorFileError.self) { try x.write(npy: file) },
+        #expect(throws: TensorFileError.self) { _ = try x.npyBytes() },
+        #expect(throws: TensorFileError.self) {
+          try NPZArchive.write(["x": x], to: folder.appending(path: "x.npz"))
+        },
+      ]
+      for error in errors {
+        #expect(error?.reason == .notWritable)
+        #expect(error?.found == "bfloat16; cast it to float32")
+      }
+      #expect(try NDArray(npy: file).elements == [7])
+    }
+  }
+
+  @Test("Numbers of 16 bits in either order of bytes")
+  func bigEndianHalves() throws {
+    let x = NDArray([[1.5, -0.25], [65504, 0x1p-24]], dtype: .float16)
+    var bytes = try x.npyBytes()
+    #expect(String(decoding: bytes[10..<80], as: UTF8.self).contains("'<f2'"))
+    bytes[bytes.firstIndex(of: UInt8(ascii: "<"))!] = UInt8(ascii: ">")
+    for i in stride(from: bytes.count - 8, to: bytes.count, by: 2) { bytes.swapAt(i, i + 1) }
+    let y = try NDArray(npyBytes: bytes)
+    #expect(y.dtype == .float16 && y.elements == x.elements)
+  }
+
+  @Test(
+    "Round trips of every type, of views, tensors and snapshots",
+    arguments: DType.allCases.filter { $0 != .bfloat16 })
   func roundTrips(_ dtype: DType) throws {
     try withFolder { folder in
       let file = folder.appending(path: "x.npy")

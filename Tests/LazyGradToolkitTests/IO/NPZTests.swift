@@ -199,7 +199,7 @@ struct NPZTests {
     try withFolder { folder in
       let file = folder.appending(path: "x.npz")
       var arrays: [String: NDArray] = [:]
-      for dtype in DType.allCases {
+      for dtype in DType.allCases where dtype != .bfloat16 {
         for shape in [[], [0, 2], [3], [4, 5]] {
           let x = NDArray.full(shape, 1, dtype: dtype)
           arrays["layer \(dtype)/\(shape)"] = x

@@ -47,7 +47,7 @@ def sample(dtype, shape):
 
 # --- .npy --------------------------------------------------------------------------------------
 
-for dtype in ["float64", "float32", "int64", "int32", "uint8", "bool"]:
+for dtype in ["float64", "float32", "float16", "int64", "int32", "uint8", "bool"]:
     x = sample(dtype, (2, 3, 4))
     np.save(path(f"{dtype}.npy"), x)
     expected[f"{dtype}.npy"] = entry(x)
@@ -73,7 +73,6 @@ with open(path("python2.npy"), "wb") as file:
 expected["python2.npy"] = entry(np.frombuffer(bytes(range(8)), "<i4").reshape(2, 1))
 
 for name, x, found in [
-    ("half.npy", np.arange(3, dtype=np.float16), "float16"),
     ("int16.npy", np.arange(3, dtype=np.int16), "int16"),
     ("complex.npy", np.arange(3, dtype=np.complex128), "complex128"),
     ("text.npy", np.array(["a", "bc"]), "<U2"),
@@ -153,7 +152,7 @@ wide = {
     "i32": ("int32", sample("int32", (2, 1, 2)), "int32"),
     "u8": ("uint8", sample("uint8", (3,)), "uint8"),
     "bool": ("bool", sample("bool", (5,)), "bool"),
-    "f16": ("float16", sample("float16", (6,)), "float32"),
+    "f16": ("float16", sample("float16", (6,)), "float16"),
     "i16": ("int16", sample("int16", (3,)), "int32"),
     "i8": ("int8", sample("int8", (3,)), "int32"),
     "u16": ("uint16", sample("uint16", (3,)), "int32"),
@@ -168,26 +167,29 @@ brain = np.array([1.0, -2.5, 3.389531389251535e38, np.inf], np.float32)
 given["bf16"] = ("bfloat16", (brain.view(np.uint32) >> 16).astype("<u2"))
 given["u64"] = ("uint64", np.zeros(1, np.uint64))
 metadata = {"format": "pt", "note": "ä \"quoted\" text"}
-with open(path("all.safetensors"), "wb") as file:
+
+
+def write(name, tensors, metadata):
     specs = {
-        name: safetensors.TensorSpec(
+        key: safetensors.TensorSpec(
             dtype=dtype, shape=x.shape, data_ptr=x.ctypes.data, data_len=x.nbytes
         )
-        for name, (dtype, x) in given.items()
+        for key, (dtype, x) in tensors.items()
     }
-    file.write(bytes(safetensors.serialize(specs, metadata=metadata)))
+    with open(path(name), "wb") as file:
+        file.write(bytes(safetensors.serialize(specs, metadata=metadata)))
+
+
+write("all.safetensors", given, metadata)
 tensors = {name: entry(x.astype(read), read) for name, (_, x, read) in wide.items()}
-tensors["bf16"] = entry((brain.view(np.uint32) & 0xFFFF0000).view(np.float32))
+tensors["bf16"] = entry((brain.view(np.uint32) & 0xFFFF0000).view(np.float32), "bfloat16")
 expected["all.safetensors"] = {
     "tensors": tensors, "metadata": metadata, "unsupported": {"u64": "U64"}
 }
 
 # What the writer is to give byte for byte.
-from safetensors.numpy import save
-
-plain = {name: wide[name][1] for name in ["f64", "f32", "i64", "i32", "u8", "bool", "scalar", "empty"]}
-with open(path("plain.safetensors"), "wb") as file:
-    file.write(save(plain, metadata={"step": "1000"}))
+plain = ["f64", "f32", "f16", "bf16", "i64", "i32", "u8", "bool", "scalar", "empty"]
+write("plain.safetensors", {name: given[name] for name in plain}, {"step": "1000"})
 expected["plain.safetensors"] = {
     "tensors": {name: tensors[name] for name in plain}, "metadata": {"step": "1000"}
 }

@@ -17,7 +17,7 @@ import numpy as np
 
 has_safetensors = importlib.util.find_spec("safetensors") is not None
 has_mygrad = importlib.util.find_spec("mygrad") is not None
-dtypes = ["float64", "float32", "int64", "int32", "uint8", "bool"]
+dtypes = ["float64", "float32", "float16", "int64", "int32", "uint8", "bool"]
 
 
 def entry(x):
