@@ -134,6 +134,12 @@ struct Corpus: Sendable {
     case .int32: return make(Int32.self)
     case .uint8: return make(UInt8.self)
     case .bool: return make(UInt8.self)
+    case .float16, .bfloat16:
+      return data.withUnsafeBytes { bytes in
+        try? NDArray(shape: shape, dtype: dtype) {
+          $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes[offset..<offset + 2 * count]))
+        }
+      }
     }
   }
 }
@@ -174,7 +180,11 @@ func difference(
 
 /// The tolerances of the corpus for a type.
 func tolerance(_ dtype: DType) -> (relative: Double, absolute: Double) {
-  dtype == .float32 ? (1e-5, 1e-6) : (1e-9, 1e-12)
+  switch dtype {
+  case .float16, .bfloat16: (1e-2, 1e-3)
+  case .float32: (1e-5, 1e-6)
+  default: (1e-9, 1e-12)
+  }
 }
 
 /// Prints a line of the report at once: test runners hold output back.

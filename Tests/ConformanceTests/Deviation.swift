@@ -31,7 +31,7 @@ struct Deviation: Sendable {
     },
     Deviation(
       operation: "scalar_promotion", tag: "nep50", reason: "Swift numbers are weakly typed"
-    ) { $0.result.dtype == .float32 || $0.result.dtype == .int32 },
+    ) { [.float16, .float32, .int32].contains($0.result.dtype) },
     Deviation(
       operation: "var", tag: "axis", reason: "nothing left to divide by: no exception"
     ) { $0.result.elements(as: Double.self).allSatisfy { !$0.isFinite } },
@@ -114,6 +114,13 @@ struct Deviation: Sendable {
       let values = zip(outcome.inputs[0], outcome.result.elements(as: Double.self))
       return outcome.result.dtype == .float32
         && values.allSatisfy { abs($0 / (1 + abs($0)) - $1) < 1e-6 }
+    },
+    Deviation(
+      operation: "soft_sign", tag: "f16", reason: "Swift numbers are weakly typed"
+    ) { outcome in
+      let values = zip(outcome.inputs[0], outcome.result.elements(as: Double.self))
+      return outcome.result.dtype == .float16
+        && values.allSatisfy { abs($0 / (1 + abs($0)) - $1) < 5e-4 }
     },
     Deviation(
       operation: "soft_sign", tag: "special", reason: "the gradient at infinity is 0"

@@ -306,6 +306,8 @@ enum OperationTable {
     case "x**2": x ** 2
     case "x**2.5": x ** 2.5
     case "maximum(x,0)": maximum(x, 0)
+    // A float64 that is not weak.
+    case "x*f64()": x * Tensor(2.5, constant: true)
     default: nil
     }
   }

@@ -59,8 +59,9 @@ import Testing
     _ result: Tensor, _ expected: NDArray, _ inputs: [Tensor], _ test: JSON, _ corpus: Corpus
   ) -> String? {
     // A case is as exact as the least exact of its types.
-    let isSingle = (inputs.map(\.dtype) + [expected.dtype]).contains(.float32)
-    let (relative, absolute) = tolerance(isSingle ? .float32 : .float64)
+    let types = inputs.map(\.dtype) + [expected.dtype]
+    let leastExact = [DType.float16, .float32].first { types.contains($0) }
+    let (relative, absolute) = tolerance(leastExact ?? .float64)
     if let text = difference(result.array, expected, relative: relative, absolute: absolute) {
       return "result: \(text)"
     }

@@ -4,6 +4,48 @@
 
 import Foundation
 
+/// The floating types, as the model rounds to them.
+enum Precision: String, Codable, CaseIterable {
+  case double, single, float16, bfloat16
+  /// That of a number, which takes the type of what it is combined with.
+  case weak
+
+  var isHalf: Bool { self == .float16 || self == .bfloat16 }
+
+  /// The other type of a program that is about this one.
+  var other: Precision {
+    switch self {
+    case .double, .float16, .weak: .single
+    case .single: .double
+    case .bfloat16: .float16
+    }
+  }
+
+  /// The type that values of some types have in common.
+  static func common(_ types: [Precision]) -> Precision {
+    let own = Set(types).subtracting([.weak])
+    return own.count == 1 ? own.first! : own.contains(.double) ? .double : .single
+  }
+
+  func rounded(_ x: Double) -> Double {
+    switch self {
+    case .double, .weak: x
+    case .single: Double(Float(x))
+    // The nearest multiple of the last digit; nothing here is as small as numbers below the normal ones
+    // of bfloat16.
+    case .float16: Precision.rounded(x, digits: 11, lowest: -14, limit: 65520)
+    case .bfloat16: Precision.rounded(x, digits: 8, lowest: -126, limit: 0x1p128)
+    }
+  }
+
+  private static func rounded(_ x: Double, digits: Int, lowest: Int, limit: Double) -> Double {
+    if x == 0 || !x.isFinite { return x }
+    if abs(x) >= limit { return x * .infinity }
+    let unit = pow(2, Double(Swift.max(Int(x.exponent), lowest) + 1 - digits))
+    return (x / unit).rounded(.toNearestOrEven) * unit
+  }
+}
+
 /// What values share when one is a view of another.
 final class Memory {}
 
@@ -11,9 +53,8 @@ final class Memory {}
 final class EagerNode {
   let dims: [Int]
   var values: [Double]
-  /// Whether it is of type float32.
-  let isSingle: Bool
-  /// Whether it has been rounded to float32, or computed from what has.
+  let precision: Precision
+  /// Whether it has been rounded to fewer digits than a double has, or computed from what has.
   var isRough = false
   /// Whether gradients flow to and through it.
   var isVariable: Bool
@@ -39,12 +80,12 @@ final class EagerNode {
   var hasHiddenReader = false
 
   init(
-    _ dims: [Int], _ values: [Double], isSingle: Bool, isVariable: Bool, time: Int,
+    _ dims: [Int], _ values: [Double], precision: Precision, isVariable: Bool, time: Int,
     parents: [(node: EagerNode, pullback: ([Double]) -> [Double])] = []
   ) {
     self.dims = dims
     self.values = values
-    self.isSingle = isSingle
+    self.precision = precision
     self.isVariable = isVariable
     self.time = time
     self.parents = parents
@@ -96,26 +137,27 @@ final class EagerModel {
   /// Whether a value was not finite.
   private(set) var isBroken = false
 
-  private func rounded(_ values: [Double], _ isSingle: Bool) -> [Double] {
-    for x in values {
+  private func rounded(_ values: [Double], _ precision: Precision) -> [Double] {
+    let result = values.map(precision.rounded)
+    for x in result {
       if x.isFinite { scale = Swift.max(scale, abs(x)) } else { isBroken = true }
     }
-    return isSingle ? values.map { Double(Float($0)) } : values
+    return result
   }
 
   /// What an operation on `parents` gives, in the type that they are promoted to unless another is given.
   private func make(
     _ dims: [Int], _ values: [Double],
-    _ parents: [(node: EagerNode, pullback: ([Double]) -> [Double])], as type: Bool? = nil,
+    _ parents: [(node: EagerNode, pullback: ([Double]) -> [Double])], as type: Precision? = nil,
     isMove: Bool = false
   ) -> EagerNode {
     time += 1
     let isVariable = parents.contains { $0.node.isVariable }
-    let isSingle = type ?? parents.allSatisfy { $0.node.isSingle }
+    let precision = type ?? .common(parents.map(\.node.precision))
     let node = EagerNode(
-      dims, rounded(values, isSingle), isSingle: isSingle, isVariable: isVariable, time: time,
+      dims, rounded(values, precision), precision: precision, isVariable: isVariable, time: time,
       parents: isTracking ? parents.filter { $0.node.isVariable } : [])
-    node.isRough = parents.contains { $0.node.isRough } || (isSingle && !isMove)
+    node.isRough = parents.contains { $0.node.isRough } || (precision != .double && !isMove)
     note(parents.map(\.node), of: node)
     return node
   }
@@ -128,17 +170,17 @@ final class EagerModel {
   }
 
   func leaf(
-    _ dims: [Int], _ values: [Double], isSingle: Bool, isVariable: Bool
+    _ dims: [Int], _ values: [Double], precision: Precision, isVariable: Bool
   ) -> EagerNode {
     time += 1
     return EagerNode(
-      dims, rounded(values, isSingle), isSingle: isSingle, isVariable: isVariable, time: time)
+      dims, rounded(values, precision), precision: precision, isVariable: isVariable, time: time)
   }
 
   /// The same values in another floating type.
-  func cast(_ x: EagerNode, isSingle: Bool) -> EagerNode {
-    if x.isSingle == isSingle { return x }
-    return make(x.dims, x.values, [(x, { $0 })], as: isSingle)
+  func cast(_ x: EagerNode, to precision: Precision) -> EagerNode {
+    if x.precision == precision { return x }
+    return make(x.dims, x.values, [(x, { $0 })], as: precision)
   }
 
   // MARK: Shapes
@@ -240,7 +282,7 @@ final class EagerModel {
     }
     let result = make(
       dims, (0..<n).map { f.value(arguments($0)) }, [],
-      as: operands.allSatisfy { $0.isSingle })
+      as: .common(operands.map(\.precision)))
     result.isRough = result.isRough || operands.contains { $0.isRough }
     result.isVariable = operands.contains { $0.isVariable }
     note(operands, of: result)
@@ -431,7 +473,7 @@ final class EagerModel {
       guard let g = gradients[ObjectIdentifier(node)] else { continue }
       for parent in node.parents {
         let id = ObjectIdentifier(parent.node)
-        let part = rounded(parent.pullback(g), parent.node.isSingle)
+        let part = rounded(parent.pullback(g), parent.node.precision)
         gradients[id] = gradients[id].map { zip($0, part).map(+) } ?? part
       }
     }

@@ -104,6 +104,6 @@ enum Failure: String, CaseIterable, Codable, CustomStringConvertible {
 struct Reading {
   let line: Int
   let values: [Double]
-  /// For a tensor's value: whether its type is float32.
-  var isSingle: Bool?
+  /// For a tensor's value: its type.
+  var precision: Precision?
 }

@@ -4,7 +4,8 @@ import LazyGrad
 import LazyGradJIT
 
 struct LazyMachine {
-  private let dtype: DType
+  private let precision: Precision
+  private var dtype: DType { precision.dtype }
   private var tensors: [Int: Tensor] = [:]
   private var hosts: [Int: NDArray] = [:]
   private var readings: [Reading] = []
@@ -17,9 +18,9 @@ struct LazyMachine {
 
   /// - Parameter isEager: Computes everything that is alive after every line.
   static func run(
-    _ program: [Instruction], isSingle: Bool, isEager: Bool
+    _ program: [Instruction], _ precision: Precision, isEager: Bool
   ) throws(Contradiction) -> [Reading] {
-    var machine = LazyMachine(dtype: isSingle ? .float32 : .float64)
+    var machine = LazyMachine(precision: precision)
     for line in program {
       func step() {
         if line.isTracking {
@@ -38,7 +39,7 @@ struct LazyMachine {
     return machine.readings
   }
 
-  private init(dtype: DType) { self.dtype = dtype }
+  private init(precision: Precision) { self.precision = precision }
 
   private static func checkTape(after line: Instruction) throws(Contradiction) {
     if let broken = Tape.current.brokenInvariant() {
@@ -80,7 +81,7 @@ struct LazyMachine {
     case .read(let x):
       readings.append(
         Reading(
-          line: id, values: at(x).elements(as: Double.self), isSingle: at(x).dtype == .float32))
+          line: id, values: at(x).elements(as: Double.self), precision: Precision(at(x).dtype)))
     case .gradient(let x):
       let gradient = at(x).grad
       note(id, [gradient == nil ? 0 : 1])
@@ -159,7 +160,7 @@ struct LazyMachine {
     return host
   }
 
-  private func otherType(_ type: DType) -> DType { type == .float32 ? .float64 : .float32 }
+  private func otherType(_ type: DType) -> DType { type == dtype ? precision.other.dtype : dtype }
 
   private func integers(_ x: Tensor, _ type: IntegerType) -> Tensor {
     let dtype: DType =
@@ -187,11 +188,17 @@ struct LazyMachine {
       case .assign: try part.assign(array(values, part.shape))
       case .fill: try part.fill(values.first ?? 0)
       case .elements:
-        if host.dtype == .float64 {
+        switch host.dtype {
+        case .float64:
           try part.withMutableElements(as: Double.self) {
             for k in $0.indices { $0[k] = values[k] }
           }
-        } else {
+        case .bfloat16:
+          try part.withMutableElements(as: BFloat16.self) {
+            for k in $0.indices { $0[k] = BFloat16(values[k]) }
+          }
+        case .float16: try part.assign(array(values, part.shape))
+        default:
           try part.withMutableElements(as: Float.self) {
             for k in $0.indices { $0[k] = Float(values[k]) }
           }
@@ -240,5 +247,26 @@ struct LazyMachine {
       }
       return false
     } catch { return true }
+  }
+}
+
+extension Precision {
+  fileprivate init(_ dtype: DType) {
+    self =
+      switch dtype {
+      case .float32: .single
+      case .float16: .float16
+      case .bfloat16: .bfloat16
+      default: .double
+      }
+  }
+
+  fileprivate var dtype: DType {
+    switch self {
+    case .double, .weak: .float64
+    case .single: .float32
+    case .float16: .float16
+    case .bfloat16: .bfloat16
+    }
   }
 }

@@ -23,7 +23,7 @@ extension ModelMachine {
       let operands = [use(x), use(y)]
       if f == .divide { markHidden(operands[1]) }
       markConverted(operands)
-      let result = model.cast(model.map(operands, f.function)!, isSingle: handle.node.isSingle)
+      let result = model.cast(model.map(operands, f.function)!, to: handle.node.precision)
       store(result, x, exact: exact)
     case .updateScalar(let f, let x, let c):
       guard canBeUpdated(x) != nil, !isDelicate(f, x, c) else { return false }
@@ -185,7 +185,7 @@ extension ModelMachine {
       else { return false }
       let found = model.backward(handle.node, retainsGraph: true)[ObjectIdentifier(variable.node)]
       let values = found ?? variable.node.values.map { _ in 0 }
-      pushGradient(id, variable.dims, values, isSingle: variable.node.isSingle)
+      pushGradient(id, variable.dims, values, precision: variable.node.precision)
     case .gradient(let x):
       guard let handle = held(x) else { return false }
       let whole = handles[handle.base ?? x]!.gradient
@@ -193,7 +193,7 @@ extension ModelMachine {
       // Of a view that repeats elements it repeats them as well, and can't be updated.
       if let whole, Set(handle.map).count == handle.map.count {
         let values = handle.base == nil ? whole : handle.map.map { whole[$0] }
-        pushGradient(id, handle.dims, values, isSingle: handle.node.isSingle)
+        pushGradient(id, handle.dims, values, precision: handle.node.precision)
         // It shares memory with the gradient, and a view with its base's.
         markHidden(handles[id]!.node)
         handles[id]!.isStrided = handle.base != nil && !isSimple(handle)
@@ -206,13 +206,13 @@ extension ModelMachine {
     return true
   }
 
-  /// What a backward pass has left may have been rounded to float32 anywhere on its way.
+  /// What a backward pass has left may have been rounded to fewer digits anywhere on its way.
   mutating func pushGradient(
-    _ id: Int, _ dims: [Int], _ values: [Double], isSingle: Bool
+    _ id: Int, _ dims: [Int], _ values: [Double], precision: Precision
   ) {
-    push(id, model.leaf(dims, values, isSingle: isSingle, isVariable: false), exact: false)
+    push(id, model.leaf(dims, values, precision: precision, isVariable: false), exact: false)
     handles[id]!.node.isRough =
-      program.isSingle
+      program.precision != .double
       || program.lines.contains {
         switch $0.kind {
         case .otherLeaf, .otherType: true

@@ -5,7 +5,7 @@ extension ModelMachine {
     switch kind {
     case .unary(let f, let x):
       // The sign of what should be 0, such as a mean of deviations, is left to rounding.
-      guard held(x) != nil, isExact(x) || ![.relu, .absolute, .logarithm].contains(f) else {
+      guard held(x) != nil, isSure(x) || ![.relu, .absolute, .logarithm].contains(f) else {
         return false
       }
       let exact = isExact(x)
@@ -29,7 +29,7 @@ extension ModelMachine {
       push(
         id, model.map(first ? [constant(c), node] : [node, constant(c)], f.function)!, exact: exact)
     case .select(let x, let c, let y, let z):
-      guard let a = held(x), let b = held(y), let d = held(z), isExact(x),
+      guard let a = held(x), let b = held(y), let d = held(z), isSure(x),
         let inner = EagerModel.broadcast(b.dims, d.dims),
         EagerModel.broadcast(inner, a.dims) != nil
       else { return false }
@@ -40,14 +40,14 @@ extension ModelMachine {
       let node = use(x)
       markHidden(node)
       let condition = model.leaf(
-        node.dims, node.values.map { $0 > c ? 1 : 0 }, isSingle: true, isVariable: false)
+        node.dims, node.values.map { $0 > c ? 1 : 0 }, precision: .weak, isVariable: false)
       model.note([node], of: condition)
       let operands = [use(y), use(z)]
       markConverted(operands)
       push(id, model.map([condition] + operands, f)!, exact: exact)
     case .integers(let x, let type):
       // Which integer a number becomes must not hang on rounding.
-      guard let handle = held(x), isExact(x), !handle.node.values.contains(where: isBarelyNoInteger)
+      guard let handle = held(x), isSure(x), !handle.node.values.contains(where: isBarelyNoInteger)
       else { return false }
       let row = EagerModel.count(Array(handle.dims.dropFirst()))
       let source = use(x)
@@ -94,7 +94,7 @@ extension ModelMachine {
       push(id, model.map([sum], scaled)!, exact: false)
     case .max(let x, let axis, let keep):
       // Which element is the largest must not hang on rounding.
-      guard let handle = held(x), fits(axis, handle), !handle.node.values.isEmpty, isExact(x)
+      guard let handle = held(x), fits(axis, handle), !handle.node.values.isEmpty, isSure(x)
       else { return false }
       push(id, model.max(use(x), axis: axis, keepDims: keep), exact: true)
     case .matmul(let x, let y):
@@ -114,13 +114,14 @@ extension ModelMachine {
         a.dims.dropFirst() == b.dims.dropFirst()
       else { return false }
       let exact = isExact(x, y) && !isMixed(x, y)
-      let isSingle = a.node.isSingle && b.node.isSingle
-      let first = model.cast(use(x), isSingle: isSingle)
-      let second = model.cast(use(y), isSingle: isSingle)
+      let precision = Precision.common([a.node.precision, b.node.precision])
+      let first = model.cast(use(x), to: precision)
+      let second = model.cast(use(y), to: precision)
       let n = first.values.count
       let dims = [a.dims[0] + b.dims[0]] + a.dims.dropFirst()
       let blank = model.leaf(
-        dims, (first.values + second.values).map { _ in 0 }, isSingle: isSingle, isVariable: false)
+        dims, (first.values + second.values).map { _ in 0 }, precision: precision, isVariable: false
+      )
       let half = model.replaced(blank, Array(0..<n), by: first)
       push(
         id, model.replaced(half, Array(n..<(n + second.values.count)), by: second), exact: exact)

@@ -9,15 +9,17 @@ struct JudgedProgram {
     let isElementwise: Bool
     /// Whether it is an answer, not a number: then it is right or wrong.
     let isAnswer: Bool
-    /// Whether float32 has left its mark.
+    /// Whether rounding to fewer digits than doubles have has left its mark.
     let isRough: Bool
   }
   var lines: [Instruction] = []
   var expected: [Expectation] = []
-  /// The error that a reading may have where it has been rounded to float32, and where not.
+  /// The error that a reading may have where it has been rounded to fewer digits than doubles have, and where
+  /// not.
   var tolerance = 0.0
   var fineTolerance = 0.0
-  let isSingle: Bool
+  /// The type that it is about.
+  let precision: Precision
 }
 
 struct ModelMachine {
@@ -55,24 +57,33 @@ struct ModelMachine {
   var hosts: [Int: Host] = [:]
   var program: JudgedProgram
 
-  init(isSingle: Bool) { program = JudgedProgram(isSingle: isSingle) }
+  init(_ precision: Precision) { program = JudgedProgram(precision: precision) }
 
   /// Runs those of the lines that can be judged.
-  static func run(_ lines: [Instruction], isSingle: Bool) -> JudgedProgram {
-    var machine = ModelMachine(isSingle: isSingle)
+  static func run(_ lines: [Instruction], _ precision: Precision) -> JudgedProgram {
+    var machine = ModelMachine(precision)
     for line in lines { machine.step(line) }
     return machine.finished()
   }
 
   func finished() -> JudgedProgram {
     var result = program
-    result.tolerance = model.scale * 5e-4
+    // Of numbers of 16 bits only a few units in the last place: what hangs on rounding isn't judged.
+    result.tolerance =
+      switch program.precision {
+      case .float16: model.scale * 0.03
+      case .bfloat16: model.scale * 0.2
+      default: model.scale * 5e-4
+      }
     result.fineTolerance = model.scale * 1e-10
     return result
   }
 
   /// Whether the numbers are such that rounding errors stay small.
-  var isSane: Bool { model.scale < 1e4 && !model.isBroken }
+  var isSane: Bool {
+    // Where LazyGrad takes several steps and the model one, none of them must be infinite: squares of float16.
+    model.scale < (program.precision == .float16 ? 100 : 1e4) && !model.isBroken
+  }
 
   /// Carries a line out, unless it can't be judged.
   @discardableResult
@@ -116,6 +127,8 @@ struct ModelMachine {
     }
     if model.isTracking, !handles[i]!.addsUp { handles[i]!.gradient = nil }
     handles[i]!.node.takeUp()
+    // What is computed of numbers of 16 bits is computed of copies, which gradients read.
+    if handles[i]!.node.precision.isHalf { markHidden(handles[i]!.node) }
     return handles[i]!.node
   }
 
@@ -135,9 +148,9 @@ struct ModelMachine {
   mutating func written(
     _ i: Int, as target: EagerNode, to dims: [Int]
   ) -> (node: EagerNode, map: [Int], parent: EagerNode?) {
-    let isCast = handles[i]!.node.isSingle != target.isSingle
+    let isCast = handles[i]!.node.precision != target.precision
     if !isCast, handles[i]!.dims != dims { return spread(i, to: dims) }
-    let node = model.cast(use(i), isSingle: target.isSingle)
+    let node = model.cast(use(i), to: target.precision)
     return (node, EagerModel.broadcastMap(node.dims, to: dims), nil)
   }
 
@@ -150,32 +163,39 @@ struct ModelMachine {
     operands.allSatisfy { handles[$0]!.isElementwise }
   }
 
-  /// Whether rounding may decide which operand a choice takes.
-  func isDelicate(_ f: Binary, _ x: Int, _ y: Int) -> Bool {
-    (f == .maximum || f == .minimum) && (!isExact(x, y) || isMixed(x, y))
+  /// Whether a choice by these values is the model's: of few digits none that has been rounded.
+  func isSure(_ operands: Int...) -> Bool {
+    operands.allSatisfy {
+      handles[$0]!.isElementwise && !(program.precision.isHalf && handles[$0]!.node.isRough)
+    }
   }
 
-  /// Whether rounding to float32 on one side shows when operands are compared or subtracted.
+  /// Whether rounding may decide which operand a choice takes.
+  func isDelicate(_ f: Binary, _ x: Int, _ y: Int) -> Bool {
+    (f == .maximum || f == .minimum) && (!isSure(x, y) || isMixed(x, y))
+  }
+
+  /// Whether rounding on one side shows when operands are compared or subtracted.
   func isMixed(_ x: Int, _ y: Int) -> Bool {
     let (a, b) = (handles[x]!.node, handles[y]!.node)
-    return a.isSingle != b.isSingle && (a.isRough || b.isRough)
+    return a.precision != b.precision && (a.isRough || b.isRough)
   }
 
   /// Notes that an operation converts operands which are not of its type: their gradients read what
   /// they have been converted to.
   func markConverted(_ operands: [EagerNode]) {
-    if operands.contains(where: { !$0.isSingle }) {
-      for node in operands where node.isSingle { markHidden(node) }
-    }
+    let common = Precision.common(operands.map(\.precision))
+    for node in operands where node.precision != common { markHidden(node) }
   }
 
   func isDelicate(_ f: Binary, _ x: Int, _ c: Double) -> Bool {
-    (f == .maximum || f == .minimum) && !isExact(x) && c == c.rounded()
+    (f == .maximum || f == .minimum)
+      && (!isExact(x) && c == c.rounded() || program.precision.isHalf && !isSure(x))
   }
 
   /// A number, which adapts to the other operand's type.
   func constant(_ c: Double) -> EagerNode {
-    model.leaf([], [c], isSingle: true, isVariable: false)
+    model.leaf([], [c], precision: .weak, isVariable: false)
   }
 
   func markHidden(_ node: EagerNode) { node.memoryOwner.hasHiddenReader = true }
@@ -188,7 +208,7 @@ struct ModelMachine {
       push(id, leaf(dims, values, isVariable: isVariable), exact: true)
     case .otherLeaf(let dims, let values, let isVariable):
       push(
-        id, model.leaf(dims, values, isSingle: !program.isSingle, isVariable: isVariable),
+        id, model.leaf(dims, values, precision: program.precision.other, isVariable: isVariable),
         exact: true)
     case .hostLeaf(let dims, let values, let isVariable, let isWriteable):
       push(id, leaf(dims, values, isVariable: isVariable), exact: true)
@@ -213,7 +233,12 @@ struct ModelMachine {
       guard held(x) != nil else { return false }
       let exact = isExact(x)
       let node = use(x)
-      push(id, model.cast(node, isSingle: !node.isSingle), exact: exact)
+      push(
+        id,
+        model.cast(
+          node,
+          to: node.precision == program.precision ? program.precision.other : program.precision),
+        exact: exact)
     case .unary, .binary, .scalar, .select, .integers: return elementwise(kind, id)
     case .sum, .prod, .mean, .max, .matmul, .softmax, .concatenate, .takeRows:
       return other(kind, id)
@@ -242,13 +267,13 @@ struct ModelMachine {
   }
 
   func leaf(_ dims: [Int], _ values: [Double], isVariable: Bool) -> EagerNode {
-    model.leaf(dims, values, isSingle: program.isSingle, isVariable: isVariable)
+    model.leaf(dims, values, precision: program.precision, isVariable: isVariable)
   }
 
   /// A leaf with a value's elements.
   func copy(of node: EagerNode, isVariable: Bool) -> EagerNode {
     let copy = model.leaf(
-      node.dims, node.values, isSingle: node.isSingle, isVariable: isVariable)
+      node.dims, node.values, precision: node.precision, isVariable: isVariable)
     copy.isRough = node.isRough
     return copy
   }
@@ -256,7 +281,7 @@ struct ModelMachine {
   mutating func expect(_ line: Int, _ node: EagerNode, exact: Bool) {
     program.expected.append(
       .init(
-        reading: Reading(line: line, values: node.values, isSingle: node.isSingle),
+        reading: Reading(line: line, values: node.values, precision: node.precision),
         isElementwise: exact, isAnswer: false, isRough: node.isRough))
   }
 

@@ -17,24 +17,24 @@ enum ProgramCheck {
   private static func disagreementOfValues(
     _ program: JudgedProgram
   ) throws(LazyMachine.Contradiction) -> String? {
-    let lazy = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+    let lazy = try LazyMachine.run(program.lines, program.precision, isEager: false)
     if let difference = compare(lazy, program) { return "lazy: " + difference }
     // The same again, when every plan is known and whole windows are recognised; and once more, when
     // backward passes are copied.
     for round in 2...3 {
-      let again = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+      let again = try LazyMachine.run(program.lines, program.precision, isEager: false)
       for (first, second) in zip(lazy, again) {
         for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
           return "line \(first.line): \(x) the first time, \(y) in round \(round)"
         }
       }
     }
-    let eager = try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: true)
+    let eager = try LazyMachine.run(program.lines, program.precision, isEager: true)
     if let difference = compare(eager, lazy, program) { return "eager: " + difference }
     for records in windows {
       let cut = try Tape.withLimits(TapeLimits(windowRecords: records)) {
         () throws(LazyMachine.Contradiction) in
-        try LazyMachine.run(program.lines, isSingle: program.isSingle, isEager: false)
+        try LazyMachine.run(program.lines, program.precision, isEager: false)
       }
       if let difference = compare(cut, lazy, program) { return "window \(records): " + difference }
     }
@@ -62,13 +62,13 @@ enum ProgramCheck {
         return "line \(actual.line): expected a reading of line \(expected.line) of "
           + "\(expected.values.count) elements, got \(actual.values.count)"
       }
-      if actual.isSingle != expected.isSingle {
-        return "line \(actual.line): expected float\(expected.isSingle == true ? 32 : 64)"
+      if actual.precision != expected.precision {
+        return "line \(actual.line): expected \(expected.precision!), got \(actual.precision!)"
       }
       let tolerance =
         expectation.isAnswer ? 0 : expectation.isRough ? program.tolerance : program.fineTolerance
       for (k, (x, y)) in zip(actual.values, expected.values).enumerated()
-      where !(abs(x - y) <= tolerance) {
+      where x != y && !(abs(x - y) <= tolerance) {
         return "line \(actual.line), element \(k): expected \(y), got \(x)"
       }
     }
@@ -96,13 +96,15 @@ enum ProgramCheck {
 
 /// The corpus: one program a line.
 struct KeptProgram: Codable {
-  let isSingle: Bool
+  /// Lines from before there were others than these two.
+  var isSingle: Bool?
+  var precision: Precision?
   let lines: [Instruction]
 
   static func encoded(_ program: JudgedProgram) -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
-    let kept = KeptProgram(isSingle: program.isSingle, lines: program.lines)
+    let kept = KeptProgram(precision: program.precision, lines: program.lines)
     return (try? encoder.encode(kept)).map { String(decoding: $0, as: UTF8.self) } ?? ""
   }
 
@@ -112,7 +114,8 @@ struct KeptProgram: Codable {
     let decoder = JSONDecoder()
     return try String(contentsOf: file, encoding: .utf8).split(separator: "\n").map {
       let kept = try decoder.decode(KeptProgram.self, from: Data($0.utf8))
-      return ModelMachine.run(kept.lines, isSingle: kept.isSingle)
+      return ModelMachine.run(
+        kept.lines, kept.precision ?? (kept.isSingle == true ? .single : .double))
     }
   }
 }

@@ -14,7 +14,7 @@ enum ProgramShrinker {
   ) -> JudgedProgram {
     var best = original
     func take(_ lines: [Instruction]) -> Bool {
-      let candidate = ModelMachine.run(lines, isSingle: original.isSingle)
+      let candidate = ModelMachine.run(lines, original.precision)
       if candidate.lines.count >= best.lines.count || !fails(candidate) { return false }
       best = candidate
       return true

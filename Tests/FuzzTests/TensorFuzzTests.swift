@@ -67,7 +67,7 @@ import Testing
   /// Nothing of a kept program is skipped: the corpus is judged as it stands.
   @Test func keptProgramsAreJudgedWhole() throws {
     for (k, program) in try KeptProgram.all().enumerated() {
-      let again = ModelMachine.run(program.lines, isSingle: program.isSingle)
+      let again = ModelMachine.run(program.lines, program.precision)
       #expect(again.lines.count == program.lines.count, "kept program \(k + 1)")
     }
   }
@@ -110,7 +110,7 @@ import Testing
         var lines = small.lines
         lines.remove(at: k)
         #expect(
-          !fails(ModelMachine.run(lines, isSingle: small.isSingle)),
+          !fails(ModelMachine.run(lines, small.precision)),
           "line \(k + 1) of\n\(ProgramCheck.describe(small))")
       }
     }

@@ -13,9 +13,11 @@ struct TensorProgramGenerator {
 
   static func make(seed: UInt64) -> JudgedProgram {
     var random = SeededRandom(seed: seed)
-    let isSingle = random.chance(0.5)
+    let precision: Precision = random.pick([
+      .double, .double, .single, .single, .single, .float16, .float16, .bfloat16,
+    ])
     let length = random.int(8...60)
-    var generator = TensorProgramGenerator(random, isSingle: isSingle)
+    var generator = TensorProgramGenerator(random, precision)
     for _ in 0..<3 { generator.add(generator.leaf()) }
     // Scalars, empty shapes and the like leave little to propose; then the program stays short.
     var proposals = 0
@@ -32,9 +34,9 @@ struct TensorProgramGenerator {
     return generator.machine.finished()
   }
 
-  private init(_ random: SeededRandom, isSingle: Bool) {
+  private init(_ random: SeededRandom, _ precision: Precision) {
     self.random = random
-    machine = ModelMachine(isSingle: isSingle)
+    machine = ModelMachine(precision)
     isGuarding = self.random.chance(0.6)
     isMixed = self.random.chance(0.4)
   }
