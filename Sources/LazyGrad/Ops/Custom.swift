@@ -83,7 +83,14 @@ extension Tensor {
     inputs: [Tensor], forward: ([NDArray]) -> NDArray,
     backward: @escaping (_ gradient: NDArray, _ inputs: [NDArray], _ result: NDArray) -> [NDArray?]
   ) -> Tensor {
-    composite(inputs: inputs) { inputs in
+    if inputs.contains(where: { Tape.needsSamples($0.slot) }) {
+      return fail(
+        "vmap",
+        "expected operations that can be recorded for a batch, got Tensor.custom, which computes a "
+          + "sample's value on host arrays; Tensor.composite takes a rule in tensor operations",
+        inputs)
+    }
+    return composite(inputs: inputs) { inputs in
       Tensor(forward(inputs.map(\.readOnlyArray)), constant: true, copy: false)
     } gradient: { gradient, inputs, result in
       backward(
@@ -117,7 +124,7 @@ extension Tensor {
 /// What the library defines itself has none of this (`Composite`): its rules are the same for a number.
 final class CustomRule {
   typealias Gradient = (Tensor, [Tensor], Tensor) -> [Tensor?]
-  private let gradient: Gradient
+  let gradient: Gradient
 
   init(_ gradient: @escaping Gradient) { self.gradient = gradient }
 
@@ -144,12 +151,18 @@ final class CustomRule {
     p.tape.freeUnread(carrier)
   }
 
-  @inline(never)
-  private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let tape = p.tape
+  /// The rule of an alias.
+  static func of(_ tape: Tape, _ n: UInt32) -> CustomRule {
     guard
       let rule = tape[tape.c(n)].storage?.takeUnretainedValue().attachment as? CustomRule
     else { fatalError("LazyGrad: custom: an operation without its rule") }
+    return rule
+  }
+
+  @inline(never)
+  private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let tape = p.tape
+    let rule = of(tape, n)
     var operands: [UInt32] = []
     var alias = n
     for k in (0...Composite.extra(tape[n])).reversed() {
