@@ -44,12 +44,18 @@ extension BatchingRules {
     return w.reshaped(w.expanded(operand), [w.size * dims[0]] + dims.dropFirst())
   }
 
-  /// The numbers of rows where the samples' rows lie one below the other.
+  /// The numbers of rows where the samples' rows lie one below the other. Those that count from the end do so
+  /// from the end of their sample's.
   private static func moved(_ w: BatchWalk, _ numbers: UInt32, rows: Int) -> UInt32 {
-    let rank = w.dims(numbers).count
+    let x = w.value(numbers)
+    let shape = w.tape[x].shape
+    let isNegative = w.emit(.less, type: .bool, shape: shape, x, w.number(0, .int64))
+    let shift = w.emit(
+      .select, type: .int64, shape: shape, isNegative, w.number(rows, .int64), w.number(0, .int64))
+    let counted = w.emit(.add, type: .int64, shape: shape, x, shift)
     return w.emit(
-      .add, type: .int64, shape: w.batchShape(numbers), w.value(numbers),
-      w.starts(step: rows, rank: rank))
+      .add, type: .int64, shape: w.batchShape(numbers), counted,
+      w.starts(step: rows, rank: w.dims(numbers).count))
   }
 
   // MARK: Regions
@@ -62,7 +68,7 @@ extension BatchingRules {
       dims: [w.size] + region.dims, strides: [count] + region.strides)
     return w.emit(
       node.opcode, type: node.type, shape: w.batchShape(n), w.expanded(w.tape.a(n)),
-      w.expanded(w.tape.b(n)), attribute: layout, payload: node.payloadBits)
+      w.aligned(w.tape.b(n), rank: region.rank), attribute: layout, payload: node.payloadBits)
   }
 
   // MARK: Aliases

@@ -70,7 +70,8 @@ extension Tape {
   /// Records a node's value as it lies in memory.
   func whole(_ value: UInt32, _ mode: RecordMode) -> UInt32 {
     let place = place(of: value)
-    return view(place.source, layout: place.layout, offset: place.offset, state: mode.state)
+    return view(
+      place.source, of: value, layout: place.layout, offset: place.offset, state: mode.state)
   }
 
   /// Records a part of a node's value: a layout over its elements in C order.
@@ -101,9 +102,10 @@ extension Tape {
       route = view(
         value, layout: target, offset: offset, state: mode.guarding(false).state)
     }
+    // A constant that shows a variable's memory has parts that are constants.
     return view(
-      place.source, route: route, layout: part.layout, offset: place.offset + part.offset,
-      state: mode.state)
+      place.source, of: value, route: route, layout: part.layout,
+      offset: place.offset + part.offset, state: mode.state)
   }
 
   /// The node whose memory a value lies in, and how.
