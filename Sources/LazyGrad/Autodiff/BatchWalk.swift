@@ -17,69 +17,88 @@ struct BatchWalk {
   /// The first record that stands for a sample.
   private let start: UInt32
   private let end: UInt32
-  private let samples: [UInt32]
-  private let batches: [SlotRef]
-  /// For every record since the first whether it depends on a sample.
-  private var depends: [Bool]
+  // Plain memory: a walk is handed to every rule, and a list would be retained for each.
+  /// For every record since the first what is known of it.
+  private let facts: UnsafeMutablePointer<Fact>
   /// For every record since the first that of the batch.
-  private var batched: [UInt32]
+  private let batched: UnsafeMutablePointer<UInt32>
   /// Of the record that is being dealt with.
   private(set) var traits = Node.Traits.none
   private var state = Node.State.none
 
-  init(_ tape: Tape, size: Int, samples: [SlotRef], batches: [SlotRef]) {
+  private struct Fact: OptionSet {
+    let rawValue: UInt8
+    /// It depends on a sample.
+    static var depends: Fact { Fact(rawValue: 1) }
+    /// It stands for one.
+    static var isSample: Fact { Fact(rawValue: 2) }
+    /// A result needs it.
+    static var isNeeded: Fact { Fact(rawValue: 4) }
+  }
+
+  init(_ tape: Tape, size: Int, samples: [SlotRef]) {
     self.tape = tape
     self.size = size
-    self.batches = batches
-    let ids = samples.compactMap(\.node)
-    self.samples = ids
-    let start = ids.min() ?? tape.count
-    self.start = start
     end = tape.count
-    depends = [Bool](repeating: false, count: Int(end - start))
-    batched = []
-    for id in ids { depends[Int(id - start)] = true }
-    for id in start..<end where !depends[Int(id - start)] {
-      let node = tape[id]
-      if node.state.contains(.dead) { continue }
-      if node.opcode == .leaf {
-        if let source = tape.importedNode(id) { depends[Int(id - start)] = dependsOnSample(source) }
-      } else if node.a != 0 {
-        depends[Int(id - start)] =
-          dependsOnSample(id &- node.a) || node.b != 0 && dependsOnSample(id &- node.b)
-          || node.c != 0 && dependsOnSample(id &- node.c)
+    start = samples.reduce(end) { min($0, $1.node ?? $0) }
+    facts = .allocate(capacity: Int(end - start))
+    facts.initialize(repeating: [], count: Int(end - start))
+    batched = .allocate(capacity: Int(end - start))
+    batched.initialize(repeating: Tape.none, count: Int(end - start))
+    for case let id? in samples.lazy.map(\.node) { facts[Int(id - start)] = [.depends, .isSample] }
+    for id in start..<end where facts[Int(id - start)] == [] {
+      let node = tape.nodes + Int(id)
+      if node.pointee.a != 0 {
+        if dependsOnSample(id &- node.pointee.a)
+          || node.pointee.b != 0 && dependsOnSample(id &- node.pointee.b)
+          || node.pointee.c != 0 && dependsOnSample(id &- node.pointee.c)
+        {
+          facts[Int(id - start)] = .depends
+        }
+      } else if node.pointee.isImport, let source = tape.importedNode(id), dependsOnSample(source) {
+        facts[Int(id - start)] = .depends
       }
     }
   }
 
+  /// Ends the walk.
+  func destroy() {
+    facts.deallocate()
+    batched.deallocate()
+  }
+
   /// Whether a record depends on a sample.
-  func dependsOnSample(_ id: UInt32) -> Bool { id >= start && depends[Int(id - start)] }
+  func dependsOnSample(_ id: UInt32) -> Bool {
+    id >= start && facts[Int(id - start)].contains(.depends)
+  }
+
+  private func isSample(_ id: UInt32) -> Bool {
+    id >= start && facts[Int(id - start)].contains(.isSample)
+  }
 
   /// A handle beside those of the samples whose value depends on a sample.
   func heldSlot() -> SlotRef? {
-    for id in start..<end where depends[Int(id - start)] && !samples.contains(id) {
-      let node = tape[id]
-      if let slot = node.slot, !node.state.contains(.dead) { return slot }
+    for id in start..<end where facts[Int(id - start)] == .depends {
+      let node = tape.nodes + Int(id)
+      if let slot = node.pointee.slot, !node.pointee.state.contains(.dead) { return slot }
     }
     return nil
   }
 
   /// Records the results of the batch; nil for those that depend on no sample.
-  mutating func run(_ results: [SlotRef]) throws(Batching.Refusal) -> [SlotRef?] {
+  ///
+  /// - Parameter batches: The handles of the batches, in the order of the samples.
+  mutating func run(
+    _ results: [SlotRef], of samples: [SlotRef], _ batches: [SlotRef]
+  ) throws(Batching.Refusal) -> [SlotRef?] {
     let heads = results.map { slot in slot.node.flatMap { dependsOnSample($0) ? $0 : nil } }
-    var needed = [Bool](repeating: false, count: depends.count)
-    for case let head? in heads { needed[Int(head - start)] = true }
-    for id in (start..<end).reversed() where needed[Int(id - start)] && !samples.contains(id) {
-      for operand in operands(id) where dependsOnSample(operand) {
-        needed[Int(operand - start)] = true
-      }
-    }
-    batched = [UInt32](repeating: Tape.none, count: depends.count)
+    for case let head? in heads { facts[Int(head - start)].formUnion(.isNeeded) }
+    for id in (start..<end).reversed()
+    where facts[Int(id - start)] == [.depends, .isNeeded] { needOperands(id) }
     for (sample, slot) in zip(samples, batches) {
-      batched[Int(sample - start)] = tape.operand(slot)
+      if let id = sample.node { batched[Int(id - start)] = tape.operand(slot) }
     }
-    for id in start..<end
-    where needed[Int(id - start)] && batched[Int(id - start)] == Tape.none {
+    for id in start..<end where facts[Int(id - start)] == [.depends, .isNeeded] {
       batched[Int(id - start)] = try record(id)
     }
     return heads.map { head in
@@ -94,27 +113,33 @@ struct BatchWalk {
     }
   }
 
-  /// The records that the batch's version of one is made of.
-  private func operands(_ id: UInt32) -> [UInt32] {
-    let node = tape[id]
-    switch node.opcode {
-    case .leaf: return tape.importedNode(id).map { [$0] } ?? []
-    case .view: return [viewed(id).source]
-    case .attach: return attached(id)
-    default: return [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
+  /// Marks the records that the batch's version of one is made of.
+  private func needOperands(_ id: UInt32) {
+    let node = tape.nodes + Int(id)
+    switch node.pointee.opcode {
+    case .leaf: if let source = tape.importedNode(id) { need(source) }
+    case .view: need(viewed(id).source)
+    case .attach: for operand in attached(id) { need(operand) }
+    default:
+      need(tape.a(id))
+      need(tape.b(id))
+      need(tape.c(id))
     }
+  }
+
+  private func need(_ id: UInt32) {
+    if dependsOnSample(id) { facts[Int(id - start)].formUnion(.isNeeded) }
   }
 
   private mutating func record(_ id: UInt32) throws(Batching.Refusal) -> UInt32 {
     begin(id)
     if let source = tape.importedNode(id) { return value(source) }
     // The function's own handle for a sample.
-    if tape[id].opcode == .copy, samples.contains(tape.a(id)) { return value(tape.a(id)) }
-    let dims = self.dims(id)
-    if dims.count + 1 > LayoutTable.maxRank || !LayoutTable.isComputable([size] + dims) {
+    if tape[id].opcode == .copy, isSample(tape.a(id)) { return value(tape.a(id)) }
+    if tape.batchShape(tape[id].shape, size: size) == nil {
       throw Batching.Refusal(
         message: "the result of '\(tape[id].opcode.info.name)' for \(size) samples of shape "
-          + "\(dims) has too many axes or elements")
+          + "\(dims(id)) has too many axes or elements")
     }
     return try BatchingRules.apply(tape[id].opcode, self, id)
   }
@@ -135,7 +160,9 @@ extension BatchWalk {
   func dims(_ id: UInt32) -> [Int] { LayoutTable.shared[tape[id].shape].dims }
 
   /// The shape of a batch of a sample's values.
-  func batchShape(_ id: UInt32) -> LayoutID { LayoutTable.shared.intern(dims: [size] + dims(id)) }
+  func batchShape(_ id: UInt32) -> LayoutID {
+    tape.batchShape(tape[id].shape, size: size).unsafelyUnwrapped
+  }
 
   /// The value of a record for the batch, or for every sample.
   func value(_ id: UInt32) -> UInt32 {
@@ -171,7 +198,7 @@ extension BatchWalk {
     _ opcode: Opcode, type: ScalarType, shape: LayoutID, _ x: UInt32, _ y: UInt32 = Tape.none,
     _ z: UInt32 = Tape.none, attribute: UInt32 = 0, payload: UInt64 = 0
   ) -> UInt32 {
-    tape.state.pointee.pendingBytes &+= LayoutTable.shared[shape].count &* type.size
+    tape.state.pointee.pendingBytes &+= tape.count(shape) &* type.size
     return tape.append(
       opcode, type, shape: shape, a: x, b: y, c: z, attribute: attribute, payload: payload,
       traits: type.isFloating ? traits : .none, state: state)
@@ -209,8 +236,8 @@ extension BatchWalk {
   /// between the batch and its own where these are fewer.
   func aligned(_ operand: UInt32, rank: Int) -> UInt32 {
     let x = value(operand)
+    if !dependsOnSample(operand) || tape.rank(tape[operand].shape) >= rank { return x }
     let own = dims(operand)
-    if !dependsOnSample(operand) || own.count >= rank { return x }
     let ones = [Int](repeating: 1, count: rank - own.count)
     return reshaped(x, [size] + ones + own)
   }

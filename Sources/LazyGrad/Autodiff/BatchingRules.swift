@@ -71,7 +71,7 @@ package enum BatchingRules {
 
   private static func elementwise(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
     let node = w.tape[n]
-    let rank = w.dims(n).count
+    let rank = w.tape.rank(node.shape)
     func operand(_ distance: UInt32) -> UInt32 {
       distance == 0 ? Tape.none : w.aligned(n &- distance, rank: rank)
     }

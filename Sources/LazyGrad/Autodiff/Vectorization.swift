@@ -258,8 +258,9 @@ private struct SampleRun {
     let given = batches.compactMap { $0 }
     let tape = Tape.hold(all: samples + (given + results).map(\.slot))
     return try tape.withSettled { () throws(Batching.Refusal) in
-      var walk = BatchWalk(tape, size: size, samples: samples, batches: given.map(\.slot))
-      return try walk.run(results.map(\.slot))
+      var walk = BatchWalk(tape, size: size, samples: samples)
+      defer { walk.destroy() }
+      return try walk.run(results.map(\.slot), of: samples, given.map(\.slot))
     }
   }
 
@@ -267,7 +268,8 @@ private struct SampleRun {
   func escaped() -> String? {
     let tape = Tape.hold(all: samples)
     return tape.withSettled {
-      let walk = BatchWalk(tape, size: size, samples: samples, batches: [])
+      let walk = BatchWalk(tape, size: size, samples: samples)
+      defer { walk.destroy() }
       guard let slot = walk.heldSlot() else { return nil }
       if slot.pointee.owner != nil {
         return "expected a function without backward(), which leaves a sample's gradient with a tensor "

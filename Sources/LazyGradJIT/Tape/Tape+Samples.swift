@@ -38,6 +38,22 @@ extension Tape {
     return append(.copy, type, shape: shape, a: number, traits: .sample)
   }
 
+  /// The shape of a batch of values of a shape, if there can be one.
+  package func batchShape(_ shape: LayoutID, size: Int) -> LayoutID? {
+    let key = ViewKey(.batched, size)
+    if let known = state.pointee.views.known(key, of: shape, state.pointee.limits) {
+      return known.layout
+    }
+    let dims = [size] + LayoutTable.shared[shape].dims
+    if dims.count > LayoutTable.maxRank || !LayoutTable.isComputable(dims) { return nil }
+    let layout = LayoutTable.shared.intern(dims: dims)
+    state.pointee.views.remember(key, of: shape, as: layout, state.pointee.limits)
+    return layout
+  }
+
+  /// The number of elements of a layout.
+  package func count(_ layout: LayoutID) -> Int { facts(layout).pointee.count }
+
   /// Whether the values of nodes can't be computed, because they depend on samples.
   func needSamples(_ ids: [UInt32]) -> Bool {
     var work = ids

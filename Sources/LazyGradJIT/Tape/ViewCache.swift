@@ -28,6 +28,8 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case along
     /// A diagonal over two axes.
     case diagonal
+    /// With an axis for a batch in front.
+    case batched
   }
 
   // Not a vector: that would be written word by word and read whole, which processors wait for.
