@@ -272,7 +272,7 @@ extension BatchWalk {
   }
 
   /// For every sample its number times `step`, as int64 with `rank` axes of length 1 behind the batch.
-  func starts(step: Int, rank: Int) -> UInt32 {
+  func sampleStarts(step: Int, rank: Int) -> UInt32 {
     let line = LayoutTable.shared.intern(dims: [size])
     let numbers = emit(.iota, type: .int64, shape: line, Tape.none)
     let scaled = emit(.mul, type: .int64, shape: line, numbers, number(step, .int64))

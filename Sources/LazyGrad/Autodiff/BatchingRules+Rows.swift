@@ -55,7 +55,7 @@ extension BatchingRules {
     let counted = w.emit(.add, type: .int64, shape: shape, x, shift)
     return w.emit(
       .add, type: .int64, shape: w.batchShape(numbers), counted,
-      w.starts(step: rows, rank: w.dims(numbers).count))
+      w.sampleStarts(step: rows, rank: w.dims(numbers).count))
   }
 
   // MARK: Regions

@@ -20,7 +20,8 @@ package enum BatchingRules {
     case .copy, .cast, .neg, .abs, .sign, .square, .sqrt, .reciprocal, .exp, .expm1, .log, .log1p,
       .sin, .cos, .tanh, .sigmoid, .erf, .relu, .floor, .logicalNot, .isNaN, .add, .sub, .mul, .div,
       .pow, .maximum, .minimum, .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
-      .logicalAnd, .logicalOr, .select, .cbrt, .exp2, .log2, .log10, .tan, .arcsin, .arccos, .arctan,
+      .logicalAnd, .logicalOr, .select, .cbrt, .exp2, .log2, .log10, .tan, .arcsin, .arccos,
+      .arctan,
       .sinh, .cosh, .arctan2, .hypot, .fmod, .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift,
       .lgamma, .polygamma:
       .elementwise
@@ -127,7 +128,7 @@ package enum BatchingRules {
       // Places in the sample, not in the batch.
       let count = dims.reduce(1, *)
       result = w.emit(
-        .sub, type: .int64, shape: shape, result, w.starts(step: count, rank: max(dims.count, 1)))
+        .sub, type: .int64, shape: shape, result, w.sampleStarts(step: count, rank: max(dims.count, 1)))
     }
     return isNumber ? w.reshaped(result, [w.size]) : result
   }

@@ -272,7 +272,8 @@ private struct SampleRun {
       defer { walk.destroy() }
       guard let slot = walk.heldSlot() else { return nil }
       if slot.pointee.owner != nil {
-        return "expected a function without backward(), which leaves a sample's gradient with a tensor "
+        return
+          "expected a function without backward(), which leaves a sample's gradient with a tensor "
           + "that outlives the call; gradients(of:withRespectTo:) returns it"
       }
       return "expected a function that keeps nothing of a sample, got a tensor of shape "
