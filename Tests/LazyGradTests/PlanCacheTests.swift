@@ -112,6 +112,49 @@ import Testing
     #expect(misses { for _ in 0..<5 { _ = step(w, readsFirst: readsFirst) } } == 0)
   }
 
+  /// Views that are gone when the window is forced: an update through a subscript leaves one.
+  @Test func windowsWithWhatNothingNeedsAreKnown() {
+    let a = Tensor([1.0, 2, 3, 4], constant: true)
+    func updated() -> [Double] {
+      let x = +a
+      x[0..<2] += a[2...]
+      _ = (x * 3)[1]
+      return values(x)
+    }
+    let tape = Tape.current
+    for _ in 0..<2 { #expect(updated() == [4, 6, 3, 4]) }
+    let before = tape.locked { tape.state.pointee.counters.windowHits }
+    for _ in 0..<5 { #expect(updated() == [4, 6, 3, 4]) }
+    #expect(tape.locked { tape.state.pointee.counters.windowHits } == before + 5)
+  }
+
+  /// The same records, of which one is needed by what is asked for later, or is not.
+  @Test(arguments: [false, true])
+  func whatIsNeededIsNoWindowWithoutIt(collides: Bool) {
+    func run() {
+      let a = Tensor([1.0, 2], constant: true)
+      for round in 0..<8 {
+        let y = a * 3
+        let z = y + 1
+        var later: Tensor? = z * y
+        if round % 3 != 1 { later = nil }
+        let x = a + 1
+        #expect(values(x) == [2, 3])
+        if let later { #expect(values(later) == [12, 42]) }
+      }
+      let w = Tensor([1.0, 2])
+      for round in 0..<8 {
+        let loss = (w * w * 3).sum()
+        loss.backward()
+        let gradient = round % 3 == 1 ? w.grad : nil
+        if round % 3 == 2 { w.nullGradient() }
+        #expect(loss.item() == 15)
+        if round % 3 != 2 { #expect(values((gradient ?? w.grad)!) == [6, 12]) }
+      }
+    }
+    if collides { PlanCache.shared.withCollidingKeys(run) } else { run() }
+  }
+
   @Test func plansDoNotDependOnWhereARecordStands() {
     let x = Tensor([1.0, 2, 3])
     let expected = values(exp(x * 0.5) - x)

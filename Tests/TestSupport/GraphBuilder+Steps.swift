@@ -209,9 +209,7 @@ extension GraphBuilder {
     guard
       var a = choose(where: {
         self.type($0).isFloating && self.dims($0).count >= 2
-          && self.dims($0).suffix(2).allSatisfy { $0 <= 12 }
-          // Next to the smallest numbers float32 has too few digits for directions.
-          && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
+          && self.dims($0).suffix(2).allSatisfy { $0 <= 12 } && self.hasDirections($0)
       })
     else { return }
     if random.chance(0.5), let right = transposed(a), let square = matmul(a, right) { a = square }
@@ -224,14 +222,13 @@ extension GraphBuilder {
     var options = MatrixCall.Options()
     var b: Int?
     if routine == .solve || routine == .triangularSolve {
-      let right = shape.dropLast() + [random.pick([0, 1, 3, 9])]
+      let isVector = shape.count == 2 && random.chance(0.3)
+      let right = isVector ? [rows] : Array(shape.dropLast()) + [random.pick([0, 1, 3, 9])]
       if right.reduce(1, *) > elementLimit { return }
       b =
         choose {
-          self.dims($0) == Array(right) && self.type($0) == self.type(a)
-            // Next to the smallest numbers float32 has too few digits for directions.
-            && self.values[$0].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
-        } ?? leaf(Array(right), type(a))
+          self.dims($0) == right && self.type($0) == self.type(a) && self.hasDirections($0)
+        } ?? leaf(right, type(a))
     }
     if routine == .triangularSolve {
       options = MatrixCall.Options(rawValue: UInt8(random.int(0...7)))
@@ -243,6 +240,12 @@ extension GraphBuilder {
       .matrix, type(a), shape: id([count]), a: a, b: b ?? -1, attribute: attribute)
     if routine == .eigh || routine == .svd, !hasSeparateSpectra(node, call) { return }
     _ = add(node)
+  }
+
+  /// Whether all is finite and nothing next to the smallest numbers, which have too few digits in float32
+  /// for directions.
+  private func hasDirections(_ i: Int) -> Bool {
+    values[i].floats.allSatisfy { $0.isFinite && ($0 == 0 || abs($0) > 1e-15) }
   }
 
   /// Whether all vectors are determined: no two values are near each other, no singular one near 0.

@@ -128,7 +128,8 @@ package enum BatchingRules {
       // Places in the sample, not in the batch.
       let count = dims.reduce(1, *)
       result = w.emit(
-        .sub, type: .int64, shape: shape, result, w.sampleStarts(step: count, rank: max(dims.count, 1)))
+        .sub, type: .int64, shape: shape, result,
+        w.sampleStarts(step: count, rank: max(dims.count, 1)))
     }
     return isNumber ? w.reshaped(result, [w.size]) : result
   }
@@ -185,14 +186,20 @@ package enum BatchingRules {
     let table = LayoutTable.shared
     let a = w.tape.a(n)
     let b = node.b == 0 ? nil : w.tape.b(n)
-    let call = MatrixCall(attribute: node.attributeBits, w.dims(a), b.map { w.dims($0) })
+    let call = MatrixCall(attribute: node.matrixAttribute, w.dims(a), b.map { w.dims($0) })
     let counts = call.resultCounts.map { $0 * call.batch }
-    let total = w.size * counts.reduce(0, +)
+    var shape = [w.size] + w.dims(n)
+    if counts.count > 1 { shape = [w.size * counts.reduce(0, +)] }
+    var right = b.map { w.expanded($0) } ?? Tape.none
+    if let b, w.dims(b).count < w.dims(a).count {
+      // A vector for every sample is a column.
+      right = w.reshaped(right, [w.size] + w.dims(b) + [1])
+      shape.append(1)
+    }
     let whole = w.emit(
-      .matrix, type: node.type,
-      shape: counts.count == 1 ? w.batchShape(n) : table.intern(dims: [total]), w.expanded(a),
-      b.map { w.expanded($0) } ?? Tape.none, attribute: node.attributeBits)
-    if counts.count == 1 { return whole }
+      .matrix, type: node.type, shape: table.intern(dims: shape), w.expanded(a), right,
+      attribute: node.matrixAttribute)
+    if counts.count == 1 { return w.reshaped(whole, [w.size] + w.dims(n)) }
     var (start, width) = (0, 0)
     var joined = Tape.none
     for count in counts {

@@ -68,10 +68,11 @@ package enum DerivativeRules {
     case .cumsum: vjp?.general(ScanRules.cumsum)
     case .cumprod: vjp?.general(ScanRules.cumprod)
     case .sort: vjp?.general(SortingRules.sort)
+    case .matrix: vjp?.matrix()
     case .attach: vjp?.composite()
     case .leaf, .scalar, .iota, .sign, .floor, .logicalNot, .isNaN, .equal, .notEqual, .less,
       .lessEqual, .greater, .greaterEqual, .logicalAnd, .logicalOr, .argmax, .argmin, .argsort,
-      .matrix, .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift:
+      .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift:
       return false
     }
     return true

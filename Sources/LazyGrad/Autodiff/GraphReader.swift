@@ -210,18 +210,7 @@ extension GraphReader {
     let record = tape[id]
     if let routine = record.routine { return "\(routine)" }
     guard record.opcode == .attach else { return record.opcode.info.name }
-    let composite = Composite.of(record)
-    if composite !== Composite.custom { return composite.name }
-    // The library's own routines on matrices are custom operations over one record.
-    var value = id
-    while tape.hasOperands(value) {
-      switch tape[value].opcode {
-      case .attach: value = origin(tape.b(value), tape)
-      case .view: value = origin(tape.a(value), tape)
-      default: return tape[value].routine.map { "\($0)" } ?? composite.name
-      }
-    }
-    return tape[value].routine.map { "\($0)" } ?? composite.name
+    return Composite.of(record).name
   }
 
   // MARK: Statistics

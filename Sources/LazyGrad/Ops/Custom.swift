@@ -33,11 +33,17 @@ extension Tensor {
     inputs: [Tensor], forward: ([Tensor]) -> Tensor,
     gradient: @escaping (_ gradient: Tensor, _ inputs: [Tensor], _ result: Tensor) -> [Tensor?]
   ) -> Tensor {
+    composite(inputs: inputs, forward: forward, rule: CustomRule(gradient))
+  }
+
+  private static func composite(
+    inputs: [Tensor], forward: ([Tensor]) -> Tensor, rule custom: CustomRule
+  ) -> Tensor {
     if let poison = inputs.lazy.compactMap({ poisoned($0) }).first { return poison }
     let value = noAutodiff { forward(inputs.map { Composite.constant($0) }) }
     if let poison = poisoned(value) { return poison }
     if inputs.isEmpty || !value.dtype.isFloating { return Composite.constant(value) }
-    let rule = CustomRule.makeSlot(CustomRule(gradient))
+    let rule = CustomRule.makeSlot(custom)
     defer { Tape.release(rule) }
     // An alias shows memory in C order.
     var result = Composite.constant(Tape.isInOrder(value.slot) ? value : noAutodiff { +value })
@@ -90,13 +96,15 @@ extension Tensor {
           + "sample's value on host arrays; Tensor.composite takes a rule in tensor operations",
         inputs)
     }
-    return composite(inputs: inputs) { inputs in
-      Tensor(forward(inputs.map(\.readOnlyArray)), constant: true, copy: false)
-    } gradient: { gradient, inputs, result in
+    let rule = CustomRule(isOnArrays: true) { gradient, inputs, result in
       backward(
         gradient.readOnlyArray, inputs.map(\.readOnlyArray), result.readOnlyArray
       ).map { $0.map { Tensor($0, constant: true, copy: false) } }
     }
+    return composite(
+      inputs: inputs,
+      forward: { Tensor(forward($0.map(\.readOnlyArray)), constant: true, copy: false) },
+      rule: rule)
   }
 
   private var readOnlyArray: NDArray {
@@ -126,7 +134,13 @@ final class CustomRule {
   typealias Gradient = (Tensor, [Tensor], Tensor) -> [Tensor?]
   let gradient: Gradient
 
-  init(_ gradient: @escaping Gradient) { self.gradient = gradient }
+  /// Whether what it gives are constants, which have no derivatives.
+  let isOnArrays: Bool
+
+  init(isOnArrays: Bool = false, _ gradient: @escaping Gradient) {
+    self.gradient = gradient
+    self.isOnArrays = isOnArrays
+  }
 
   /// A handle for a value without elements that the rule hangs on.
   static func makeSlot(_ rule: CustomRule) -> SlotRef {
@@ -176,51 +190,11 @@ final class CustomRule {
       p.passOver(alias)
     }
     operands.reverse()
-    var call: Call? = Call(
-      inputs: operands.map { p.tensor($0) }, result: p.tensor(n), gradient: p.tensor(g))
-    // The tensors that the program's code sees end inside: to let go of one takes the lock.
-    let parts = tape.unlocked {
-      let parts = rule.parts(call!, createsGraph: p.createsGraph)
-      call = nil
-      tape.settleAlone()
-      return parts
-    }
-    for (operand, part) in zip(operands, parts) {
-      guard let part else { continue }
-      if p.wants(operand) { p.add(operand, p.cast(tape.inWindow(part), p.type(operand))) }
-      tape.letGo(part)
-      tape.freeUnread(part)
-    }
-  }
-
-  /// What the program's code is given.
-  private struct Call {
-    let inputs: [Tensor]
-    let result: Tensor
-    let gradient: Tensor
-  }
-
-  /// Runs the program's code. No lock is held: it may wait for other threads.
-  ///
-  /// - Returns: The nodes of the gradients on the tape of the pass, each with one more use; nil where
-  ///   there is none.
-  private func parts(_ call: Call, createsGraph: Bool) -> [UInt32?] {
-    let parts =
-      createsGraph
-      ? gradient(call.gradient, call.inputs, call.result)
-      : noAutodiff { gradient(call.gradient, call.inputs, call.result) }
-    return checked(parts, call.inputs).map { part in
-      guard let part else { return nil }
-      let tape = Tape.hold(all: [call.gradient.slot, part.slot])
-      defer { tape.unlock() }
-      let id = tape.operand(part.slot)
-      tape.retainNode(id)
-      return id
-    }
+    p.derive(n, g, operands) { Self.checked(rule.gradient($0, $1, $2), $1) }
   }
 
   /// The gradients that can be used.
-  private func checked(_ parts: [Tensor?], _ inputs: [Tensor]) -> [Tensor?] {
+  private static func checked(_ parts: [Tensor?], _ inputs: [Tensor]) -> [Tensor?] {
     if parts.count != inputs.count {
       _ = fail("custom", "expected \(inputs.count) gradients, got \(parts.count)", inputs)
       return []
@@ -241,8 +215,59 @@ final class CustomRule {
 }
 
 extension BackwardPass {
+  /// Passes gradients on that a rule in operations on tensors says: what a program brings, and rules of the
+  /// library that would be too long in records.
+  ///
+  /// No lock is held while the rule runs: it may be the program's, and wait for other threads.
+  ///
+  /// - Parameter rule: Given the gradient, the operands and the result. nil: an operand has none.
+  func derive(
+    _ n: UInt32, _ g: UInt32, _ operands: [UInt32], by rule: CustomRule.Gradient
+  ) {
+    var call: RuleCall? = RuleCall(
+      inputs: operands.map { tensor($0) }, result: tensor(n), gradient: tensor(g))
+    // The tensors that the rule sees end inside: to let go of one takes the lock.
+    let parts = tape.unlocked {
+      let parts = call!.parts(rule, createsGraph: createsGraph)
+      call = nil
+      tape.settleAlone()
+      return parts
+    }
+    for (operand, part) in zip(operands, parts) {
+      guard let part else { continue }
+      if wants(operand) { add(operand, cast(tape.inWindow(part), type(operand))) }
+      tape.letGo(part)
+      tape.freeUnread(part)
+    }
+  }
+
   /// A tensor of a node's value, for code outside of the library.
-  fileprivate func tensor(_ n: UInt32) -> Tensor {
+  private func tensor(_ n: UInt32) -> Tensor {
     Tensor(unchecked: tape.makeSlot(emit(.copy, value(n))))
+  }
+}
+
+/// What a rule in operations on tensors is given.
+private struct RuleCall {
+  let inputs: [Tensor]
+  let result: Tensor
+  let gradient: Tensor
+
+  /// Runs a rule.
+  ///
+  /// - Returns: The nodes of the gradients on the tape of the pass, each with one more use; nil where
+  ///   there is none.
+  func parts(_ rule: CustomRule.Gradient, createsGraph: Bool) -> [UInt32?] {
+    let parts =
+      createsGraph
+      ? rule(gradient, inputs, result) : noAutodiff { rule(gradient, inputs, result) }
+    return parts.map { part in
+      guard let part else { return nil }
+      let tape = Tape.hold(all: [gradient.slot, part.slot])
+      defer { tape.unlock() }
+      let id = tape.operand(part.slot)
+      tape.retainNode(id)
+      return id
+    }
   }
 }

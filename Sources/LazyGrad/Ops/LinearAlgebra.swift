@@ -15,21 +15,7 @@ internal import LazyGradJIT
 /// The gradient is symmetric: that with respect to the mean of the two triangles, which is what a matrix
 /// that is kept symmetric needs (Murray, Differentiation of the Cholesky Decomposition, 2016).
 /// - Complexity: records one node, and one for the derivative; n³ / 6 multiplications.
-public func cholesky(_ a: Tensor) -> Tensor {
-  withMatrices("cholesky", a, isSquare: true) { a in
-    derived([a]) { x in
-      routine(.cholesky, x[0], shape: x[0].shape)
-    } gradient: { g, _, l in
-      let product = matmul(l.matrixTransposed, g)
-      let n = l.shape[l.rank - 1]
-      let halved = `where`(
-        Triangle.diagonal(n), product * 0.5, Triangle.below(n, product))
-      let half = triangularSolve(l, halved, transposed: true)
-      let whole = triangularSolve(l, half.matrixTransposed, transposed: true)
-      return [(whole + whole.matrixTransposed) * 0.5]
-    }
-  }
-}
+public func cholesky(_ a: Tensor) -> Tensor { routine(.cholesky, a, isSquare: true) }
 
 /// The solution X of A X = B, where A is a triangle.
 ///
@@ -47,27 +33,11 @@ public func triangularSolve(
   _ a: Tensor, _ b: Tensor, upper: Bool = false, transposed: Bool = false,
   unitDiagonal: Bool = false
 ) -> Tensor {
-  var options: MatrixCall.Options = []
+  var options = MatrixCall.Options()
   if upper { options.insert(.upper) }
   if transposed { options.insert(.transposed) }
   if unitDiagonal { options.insert(.unitDiagonal) }
-  return solution("triangularSolve", a, b) { a, b in
-    derived([a, b]) { x in
-      routine(.triangularSolve, x[0], x[1], options: options, shape: x[1].shape)
-    } gradient: { g, inputs, x in
-      let toB = triangularSolve(
-        inputs[0], g, upper: upper, transposed: !transposed, unitDiagonal: unitDiagonal)
-      let product =
-        transposed
-        ? matmul(x, toB.matrixTransposed) : matmul(toB, x.matrixTransposed)
-      let n = x.shape[x.rank - 2]
-      let half =
-        upper
-        ? Triangle.above(n, product, withDiagonal: !unitDiagonal)
-        : Triangle.below(n, product, withDiagonal: !unitDiagonal)
-      return [-half, toB]
-    }
-  }
+  return solution(.triangularSolve, a, b, options)
 }
 
 /// The solution X of A X = B, by elimination with partial pivoting.
@@ -83,32 +53,14 @@ public func triangularSolve(
 /// Results for Forward and Reverse Mode Algorithmic Differentiation, 2008).
 /// - Complexity: records one node, and two for the derivative; n³ / 3 multiplications and n² for every
 ///   column.
-public func solve(_ a: Tensor, _ b: Tensor) -> Tensor {
-  solution("solve", a, b) { a, b in
-    derived([a, b]) { x in
-      routine(.solve, x[0], x[1], shape: x[1].shape)
-    } gradient: { g, inputs, x in
-      let toB = solve(inputs[0].matrixTransposed, g)
-      return [-matmul(toB, x.matrixTransposed), toB]
-    }
-  }
-}
+public func solve(_ a: Tensor, _ b: Tensor) -> Tensor { solution(.solve, a, b) }
 
 /// The inverse of square matrices over the last two axes; not-a-number as a whole where a pivot is 0. The
 /// gradient is -A⁻ᵀ g A⁻ᵀ.
 ///
 /// `solve` is more accurate, and cheaper, where the inverse is only multiplied with.
 /// - Complexity: records one node, and one for the derivative; n³ multiplications.
-public func inverse(_ a: Tensor) -> Tensor {
-  withMatrices("inverse", a, isSquare: true) { a in
-    derived([a]) { x in
-      routine(.inverse, x[0], shape: x[0].shape)
-    } gradient: { g, _, result in
-      let turned = result.matrixTransposed
-      return [-matmul(matmul(turned, g), turned)]
-    }
-  }
-}
+public func inverse(_ a: Tensor) -> Tensor { routine(.inverse, a, isSquare: true) }
 
 // MARK: - Determinants
 
@@ -117,15 +69,7 @@ public func inverse(_ a: Tensor) -> Tensor {
 /// The gradient is the determinant times A⁻ᵀ: not-a-number where the matrix is singular. For large
 /// matrices use `logDeterminant`, which does not overflow.
 /// - Complexity: records one node, and one for the derivative; n³ / 3 multiplications.
-public func determinant(_ a: Tensor) -> Tensor {
-  withMatrices("determinant", a, isSquare: true) { a in
-    derived([a]) { x in
-      routine(.determinant, x[0], shape: Array(x[0].shape.dropLast(2)))
-    } gradient: { g, inputs, result in
-      [(g * result).asScalars * inverse(inputs[0]).matrixTransposed]
-    }
-  }
-}
+public func determinant(_ a: Tensor) -> Tensor { routine(.determinant, a, isSquare: true) }
 
 /// The sign of the determinant and the logarithm of its absolute value, of square matrices over the last two
 /// axes: NumPy's `slogdet`.
@@ -135,50 +79,38 @@ public func determinant(_ a: Tensor) -> Tensor {
 ///   logarithm is A⁻ᵀ, and that of the sign 0.
 /// - Complexity: records one node, one for the derivative and two views; n³ / 3 multiplications.
 public func logDeterminant(_ a: Tensor) -> (sign: Tensor, logarithm: Tensor) {
-  var shape: [Int] = []
-  let both = withMatrices("logDeterminant", a, isSquare: true) { a in
-    shape = Array(a.shape.dropLast(2))
-    let batch = shape
-    let count = batch.reduce(1, *)
-    return derived([a]) { x in
-      routine(.logDeterminant, x[0], shape: [2 * count])
-    } gradient: { g, inputs, _ in
-      [g.part(batch, at: count).asScalars * inverse(inputs[0]).matrixTransposed]
-    }
-  }
-  if poisoned(both) != nil { return (both, both) }
-  return (both.part(shape, at: 0), both.part(shape, at: both.count / 2))
+  let both = routine(.logDeterminant, a, isSquare: true)
+  return (both.part(0, of: .logDeterminant, a), both.part(1, of: .logDeterminant, a))
 }
 
 // MARK: - Recording
 
-/// Records a routine of matrices of one floating type and, where there are two, with the same axes before
-/// the last two.
-func routine(
-  _ routine: MatrixRoutine, _ a: Tensor, _ b: Tensor? = nil, options: MatrixCall.Options = [],
-  shape: [Int]
-) -> Tensor {
-  Tensor.record(a, b) {
-    Tensor(
+/// Records a routine on matrices as floats, if they are such. Several results lie in one value, without the
+/// axes of the operand: `part` takes them out.
+func routine(_ routine: MatrixRoutine, _ a: Tensor, isSquare: Bool = false) -> Tensor {
+  let attribute = MatrixCall.attribute(routine)
+  return Tensor.quick(a) { Tape.matrix(a.slot, attribute: attribute, mode: $0) }
+    ?? withMatrices("\(routine)", a, isSquare: isSquare) { recordRoutine(attribute, $0) }
+}
+
+/// Records a routine on matrices of one floating type and, where there are two, with the same axes before
+/// the last two; from then on the tape knows its shapes.
+private func recordRoutine(_ attribute: UInt32, _ a: Tensor, _ b: Tensor? = nil) -> Tensor {
+  let call = MatrixCall(attribute: attribute, a.shape, b?.shape)
+  let shape = LayoutTable.shared.intern(dims: call.resultShape)
+  return Tensor.record(a, b) {
+    let result = Tensor(
       Tape.general(
-        .matrix, a.slot, b?.slot, type: a.slot.pointee.type,
-        shape: LayoutTable.shared.intern(dims: shape),
-        attribute: MatrixCall.attribute(routine, options), mode: $0))
+        .matrix, a.slot, b?.slot, type: a.slot.pointee.type, shape: shape, attribute: attribute,
+        mode: $0))
+    Tape.rememberMatrix(a.slot, b?.slot, attribute: attribute, result: shape)
+    return result
   }
 }
 
-/// A value with a derivative rule in tensor operations, which constants do without.
-func derived(
-  _ inputs: [Tensor], _ value: ([Tensor]) -> Tensor,
-  gradient: @escaping (_ gradient: Tensor, _ inputs: [Tensor], _ result: Tensor) -> [Tensor?]
-) -> Tensor {
-  inputs.allSatisfy(\.isConstant)
-    ? value(inputs) : Tensor.composite(inputs: inputs, forward: value, gradient: gradient)
-}
-
 /// Runs `body` on matrices as floats, if they are such.
-func withMatrices(
-  _ operation: String, _ a: Tensor, isSquare: Bool = false, _ body: (Tensor) -> Tensor
+private func withMatrices(
+  _ operation: String, _ a: Tensor, isSquare: Bool, _ body: (Tensor) -> Tensor
 ) -> Tensor {
   if let poison = poisoned(a) { return poison }
   let shape = a.shape
@@ -189,18 +121,27 @@ func withMatrices(
   return body(a.dtype.isFloating ? a : a.cast(to: .float64))
 }
 
-/// Runs `body` on the matrices of systems of equations and their right sides, both as matrices of one
+/// Records a routine on the matrices of systems of equations and their right sides, both as matrices of one
 /// floating type with the same axes before the last two.
 private func solution(
-  _ operation: String, _ a: Tensor, _ b: Tensor, _ body: (Tensor, Tensor) -> Tensor
+  _ routine: MatrixRoutine, _ a: Tensor, _ b: Tensor, _ options: MatrixCall.Options = .init()
 ) -> Tensor {
+  let attribute = MatrixCall.attribute(routine, options)
+  let quick = Tensor.quick(a, b) { Tape.matrix(a.slot, b.slot, attribute: attribute, mode: $0) }
+  if let quick { return quick }
   if let poison = poisoned(b) { return poison }
+  let operation = "\(routine)"
   return withMatrices(operation, a, isSquare: true) { x in
     let n = x.shape[x.rank - 1]
     if b.rank == 0 || b.shape[max(b.rank - 2, 0)] != n {
       return fail(
         operation, "expected a right side with \(n) rows, got shapes \(a.shape) and \(b.shape)",
         [a, b])
+    }
+    let type = DType.promoted(x.dtype, b.dtype)
+    let common = type.isFloating ? type : .float64
+    if b.rank == 1, x.rank == 2 {
+      return recordRoutine(attribute, x.typed(common), b.typed(common))
     }
     var y = b
     if b.rank == 1 {
@@ -216,10 +157,9 @@ private func solution(
         operation,
         "the axes before the last two don't broadcast: \(a.shape) and \(b.shape)", [a, b])
     }
-    let type = DType.promoted(x.dtype, y.dtype)
-    let common = type.isFloating ? type : .float64
-    let result = body(
-      x.typed(common).broadcastMatrices(to: batch), y.typed(common).broadcastMatrices(to: batch))
+    let result = recordRoutine(
+      attribute, x.typed(common).broadcastMatrices(to: batch),
+      y.typed(common).broadcastMatrices(to: batch))
     return b.rank == 1 ? result.turned(into: Array(result.shape.dropLast())) : result
   }
 }
@@ -232,12 +172,21 @@ extension Tensor {
     return transposed(axes)
   }
 
-  /// Numbers in the shape of matrices of one element.
-  fileprivate var asScalars: Tensor { reshaped(shape + [1, 1]) }
-
-  /// A part of a value in which results lie one behind the other, as a tensor of its own.
-  func part(_ shape: [Int], at offset: Int) -> Tensor {
-    Tensor(recordView(LayoutTable.shared.intern(dims: shape), offset))
+  /// One of the results of a routine, which lie one behind the other, as a tensor of its own.
+  ///
+  /// - Parameter a: The routine's operand, or one of its shape.
+  func part(_ k: Int, of routine: MatrixRoutine, _ a: Tensor) -> Tensor {
+    let attribute = MatrixCall.attribute(routine)
+    let known = Tensor.quick(self) {
+      Tape.matrixResult(slot, k, of: attribute, shape: a.shapeID, mode: $0)
+    }
+    if let known { return known }
+    if poisoned(self) != nil { return self }
+    let call = MatrixCall(attribute: attribute, a.shape, nil)
+    let offset = call.resultCounts[..<k].reduce(0) { $0 + $1 * call.batch }
+    let layout = LayoutTable.shared.intern(dims: call.resultShapes[k])
+    Tape.rememberMatrixResult(slot, k, of: attribute, shape: a.shapeID, layout, offset)
+    return Tensor(recordView(layout, offset))
   }
 
   fileprivate func typed(_ dtype: DType) -> Tensor { self.dtype == dtype ? self : cast(to: dtype) }
@@ -246,27 +195,4 @@ extension Tensor {
     let whole = batch + shape.suffix(2)
     return whole == shape ? self : broadcast(to: whole)
   }
-}
-
-/// Triangles of matrices, by the positions of elements.
-enum Triangle {
-  private static func compared(_ n: Int, _ test: (Tensor, Tensor) -> Tensor) -> Tensor {
-    let positions = Tensor(Tape.iota(shape: LayoutTable.shared.intern(dims: [n])))
-    return test(positions.reshaped([n, 1]), positions)
-  }
-
-  /// Where the diagonal is.
-  static func diagonal(_ n: Int) -> Tensor { compared(n) { $0 .== $1 } }
-
-  /// A matrix with zeros above the diagonal, and on it where that does not belong to it.
-  static func below(_ n: Int, _ x: Tensor, withDiagonal: Bool = false) -> Tensor {
-    `where`(compared(n) { withDiagonal ? $0 .>= $1 : $0 .> $1 }, x, zero(x))
-  }
-
-  /// A matrix with zeros below the diagonal, and on it where that does not belong to it.
-  static func above(_ n: Int, _ x: Tensor, withDiagonal: Bool = false) -> Tensor {
-    `where`(compared(n) { withDiagonal ? $0 .<= $1 : $0 .< $1 }, x, zero(x))
-  }
-
-  static func zero(_ x: Tensor) -> Tensor { Tensor.zeros([], dtype: x.dtype, constant: true) }
 }

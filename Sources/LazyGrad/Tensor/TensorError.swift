@@ -223,8 +223,8 @@ func tensorError(_ error: StorageError, in operation: String) -> TensorError {
   case .unknownSample:
     TensorError(
       operation: "vmap",
-      message: "expected a function that records operations only, got '\(operation)', which asks for a "
-        + "value of a sample, as masks and index tensors do whose elements are looked at")
+      message: "expected a function that records operations only, got '\(operation)', which asks "
+        + "for a value of a sample, as masks and index tensors do whose elements are looked at")
   }
 }
 

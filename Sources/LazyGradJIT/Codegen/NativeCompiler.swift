@@ -2,7 +2,8 @@
 
 package enum NativeCompiler {
   /// Sets the routines of a plan's kernels, as far as this machine and the kernels allow it; what
-  /// has none runs on the portable kernels, with the same bits. Called once per plan, before anybody else knows it.
+  /// has none runs on the portable kernels, with the same bits. Gives the kernels of moves memory to work in.
+  /// Called once per plan, before anybody else knows it.
   package static func prepare(_ plan: Plan) { prepare(plan, for: NativeCode.instructionSet) }
 
   /// As above for an instruction set that this machine has.
@@ -11,6 +12,7 @@ package enum NativeCompiler {
   package static func prepare(
     _ plan: Plan, for instructionSet: InstructionSet, refusesCode: Bool = false
   ) {
+    plan.takeInMoves { $0.workBytes }
     if instructionSet == .portable { return }
     for kernel in plan.kernels {
       kernel.fusesMultiplyAdds = true

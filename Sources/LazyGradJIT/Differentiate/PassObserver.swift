@@ -17,9 +17,9 @@ struct PassObserver: ~Copyable {
   init?(_ tape: Tape, _ scope: PassScope) {
     for id in scope.first..<tape.count {
       let node = tape[id]
-      // A custom rule runs the program's code; and a link to a record before these, or to the end of a
+      // A custom rule runs the program's code, that of a routine on matrices makes handles; and a link to a record before these, or to the end of a
       // cleared graph, leads a pass elsewhere.
-      let runsCode = node.opcode == .attach && node.c != 0
+      let runsCode = node.opcode == .attach && node.c != 0 || node.opcode == .matrix
       if runsCode { return nil }
       if node.isLinked {
         let source = node.opcode == .leaf ? tape.importedNode(id) : tape.viewParent(id)

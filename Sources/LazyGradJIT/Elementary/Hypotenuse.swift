@@ -9,7 +9,7 @@ import Foundation
 /// are exact, Dekker, A Floating-Point Technique for Extending the Available Precision, 1971), and one step
 /// of Newton's method mends the root.
 enum Hypotenuse: ElementaryFunction {
-  static let bounds = (single: 1.0, double: 1.0)
+  static let bounds = (single: 1.0, double: 0.75)
   static let isWide = true
   static let reference: @Sendable (Double, Double) -> Double = { x, y in Foundation.hypot(x, y) }
 

@@ -13,9 +13,17 @@ extension Tape {
     // Sums of mixed words: they don't wait for each other, as links of a chain would.
     var sum: UInt64 = 0
     var held = 0
-    for id in start..<count where nodes[id].slot != nil && nodes[id].opcode != .leaf {
-      sum &+= TapeHash.mix(UInt64(id - start))
-      held += 1
+    let first = nodes + start
+    let n = count &- start
+    var i = 0
+    while i < n {
+      // Few are held: those that are not are passed over by fours.
+      if i &+ 4 <= n, (first + i).areUnheld { i &+= 4; continue }
+      if first[i].slot != nil, first[i].opcode != .leaf {
+        sum &+= TapeHash.mix(UInt64(i))
+        held &+= 1
+      }
+      i &+= 1
     }
     for (k, id) in ids.enumerated() {
       sum &+= TapeHash.mix(UInt64(Int(id) - start) ^ UInt64(k + 1) << 32)
@@ -50,6 +58,7 @@ extension Tape {
     for id in known.held where first[Int(id)].slot == nil || first[Int(id)].opcode == .leaf {
       return false
     }
+    for id in known.dead where !first[Int(id)].state.contains(.dead) { return false }
     var difference = SIMD4<UInt64>()
     known.words.withUnsafeBufferPointer { words in
       for i in 0..<n { difference |= (first + i).signature ^ words[i] }
@@ -70,9 +79,10 @@ extension Tape {
     words.reserveCapacity(n)
     var payloads: [(id: UInt32, value: UInt64)] = []
     var held: [UInt32] = []
+    var dead: [UInt32] = []
     for i in 0..<n {
       let node = nodes + Int(start) + i
-      if node.pointee.state.contains(.dead) { return }
+      if node.pointee.state.contains(.dead) { dead.append(UInt32(i)) }
       words.append(node.signature)
       if Node.isPayloadStatic(node.pointee.opcode, node.pointee.traits) {
         payloads.append((UInt32(i), node.pointee.payloadBits))
@@ -81,8 +91,19 @@ extension Tape {
     }
     PlanCache.shared.remember(
       WindowPlan(
-        nodes: work, words: words, payloads: payloads, held: held,
+        nodes: work, words: words, payloads: payloads, held: held, dead: dead,
         requested: ids.map { $0 &- start }),
       key: key)
+  }
+}
+
+extension UnsafeMutablePointer<Node> {
+  /// Whether none of four records has a handle.
+  @inline(__always)
+  fileprivate var areUnheld: Bool {
+    let bits =
+      (UInt(bitPattern: self[0].slot) | UInt(bitPattern: self[1].slot))
+      | (UInt(bitPattern: self[2].slot) | UInt(bitPattern: self[3].slot))
+    return bits == 0
   }
 }

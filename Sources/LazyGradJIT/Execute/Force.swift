@@ -142,6 +142,7 @@ extension Tape {
   ) throws(StorageError) -> (nodes: PlanNodes, isHit: Bool) {
     if let work = knownWindow(ids) {
       state.pointee.counters.planHits += 1
+      state.pointee.counters.windowHits += 1
       try run(work, &kernelTime)
       return (work.nodes, true)
     }
@@ -192,22 +193,23 @@ extension Tape {
     defer { give(binding.memory) }
     try makeOutputs(work, takeovers, binding)
     let addresses = binding.bases + 1
-    for (i, leaf) in work.leaves.enumerated() { addresses[i] = address(of: work.base &+ leaf) }
+    // A value that changes in place is nobody's while it does: others wait.
+    let isAlone = !takeovers.isEmpty
+    for (i, leaf) in work.leaves.enumerated() {
+      addresses[i] = address(of: work.base &+ leaf)
+      // Another thread may compute the same meanwhile, and drop what only that is computed from.
+      if !isAlone { retainNode(work.base &+ leaf) }
+    }
     for (i, scalar) in work.scalars.enumerated() {
       binding.scalars[i] = nodes[Int(work.base &+ scalar)].numberBits
     }
     state.pointee.inFlight += 1
-    // A value that changes in place is nobody's while it does: others wait.
-    if takeovers.isEmpty {
-      // Another thread may compute the same meanwhile, and drop what only that is computed from.
-      for leaf in work.leaves { retainNode(work.base &+ leaf) }
-      unlock()
-    }
+    if !isAlone { unlock() }
     let isTimed = Engine.measuresOverhead || Settings.debugLevel > 0
     let before = isTimed ? Engine.nanoseconds() : 0
     PlanRunner.run(plan, binding)
     if isTimed { kernelTime += Engine.nanoseconds() - before }
-    if takeovers.isEmpty {
+    if !isAlone {
       lock()
       for leaf in work.leaves { release(work.base &+ leaf) }
     }

@@ -31,6 +31,8 @@ package struct MatrixCall: Sendable {
   package struct Options: OptionSet, Sendable {
     package let rawValue: UInt8
     package init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// None. An empty literal would be made by a loop of the standard library's that nobody specialises.
+    package init() { rawValue = 0 }
     /// It is the upper one.
     package static let upper = Options(rawValue: 1)
     /// It is to be transposed.
@@ -45,41 +47,60 @@ package struct MatrixCall: Sendable {
   /// Of A.
   package let rows: Int
   package let columns: Int
-  /// The columns of B, where there is one.
+  /// The columns of B, where there is one: 1 of a vector.
   package let width: Int
+  private let hasVector: Bool
+  /// The axes before the last two.
+  private let batchDims: [Int]
 
   /// - Parameters:
   ///   - a: The shape of A.
-  ///   - b: The shape of B, with the same axes before the last two.
+  ///   - b: The shape of B, with the same axes before the last two, or that of a vector.
   package init(attribute: UInt32, _ a: [Int], _ b: [Int]?) {
     guard let routine = MatrixRoutine(rawValue: UInt8(truncatingIfNeeded: attribute)) else {
       fatalError("LazyGrad: matrix: no routine has the number \(attribute & 0xFF)")
     }
     self.routine = routine
     options = Options(rawValue: UInt8(truncatingIfNeeded: attribute >> 8))
-    batch = a.dropLast(2).reduce(1, *)
+    batchDims = Array(a.dropLast(2))
+    batch = batchDims.reduce(1, *)
     rows = a[a.count - 2]
     columns = a[a.count - 1]
-    width = b.map { $0[$0.count - 1] } ?? 0
+    hasVector = b.map { $0.count < a.count } ?? false
+    width = hasVector ? 1 : b.map { $0[$0.count - 1] } ?? 0
   }
 
   /// The attribute of a record.
-  package static func attribute(_ routine: MatrixRoutine, _ options: Options = []) -> UInt32 {
+  package static func attribute(_ routine: MatrixRoutine, _ options: Options = Options()) -> UInt32
+  {
     UInt32(routine.rawValue) | UInt32(options.rawValue) << 8
   }
 
   /// Elements of the results of one matrix, one result after the other.
   package var resultCounts: [Int] {
+    resultShapes.map { $0.dropFirst(batchDims.count).reduce(1, *) }
+  }
+
+  /// The shapes of the results, with the axes before the last two.
+  package var resultShapes: [[Int]] {
     let inner = min(rows, columns)
-    switch routine {
-    case .cholesky, .inverse: return [rows * columns]
-    case .triangularSolve, .solve: return [rows * width]
-    case .determinant: return [1]
-    case .logDeterminant: return [1, 1]
-    case .qr: return [rows * inner, inner * columns]
-    case .eigh: return [columns, rows * columns]
-    case .svd: return [rows * inner, inner, inner * columns]
-    }
+    let shapes: [[Int]] =
+      switch routine {
+      case .cholesky, .inverse: [[rows, columns]]
+      case .triangularSolve, .solve: [hasVector ? [rows] : [rows, width]]
+      case .determinant: [[]]
+      case .logDeterminant: [[], []]
+      case .qr: [[rows, inner], [inner, columns]]
+      case .eigh: [[columns], [rows, columns]]
+      case .svd: [[rows, inner], [inner], [inner, columns]]
+      }
+    return shapes.map { batchDims + $0 }
+  }
+
+  /// The shape of the value: that of the result, or of all results one behind the other.
+  package var resultShape: [Int] {
+    let shapes = resultShapes
+    return shapes.count == 1 ? shapes[0] : [shapes.reduce(0) { $0 + $1.reduce(1, *) }]
   }
 
   /// About how many multiplications it takes.

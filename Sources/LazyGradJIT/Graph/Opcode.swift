@@ -255,7 +255,8 @@ extension Opcode {
     case .cumprod: return row("cumprod", 1, .move, a: .a, rounding: .ordered)
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     case .matrix:
-      return row("matrix", 2, .move, expensive: true, differentiable: false, rounding: .ordered)
+      return row(
+        "matrix", 2, .move, expensive: true, a: [.a, .output], b: .a, rounding: .ordered)
     case .bitAnd: return bitwise("bitwiseAnd")
     case .bitOr: return bitwise("bitwiseOr")
     case .bitXor: return bitwise("bitwiseXor")

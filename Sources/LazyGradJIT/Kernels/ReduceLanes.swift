@@ -60,7 +60,9 @@ extension SIMD4: ReduceLanes where Scalar == Float {
 
   @inline(__always)
   func folded(_ reducer: Reducer) -> Float {
-    lowHalf.combined(reducer, highHalf).folded(reducer)
+    // In whole registers: comparisons of two lanes would go through memory, lane by lane.
+    let halves = combined(reducer, SIMD4(self[2], self[3], self[0], self[1]))
+    return halves.combined(reducer, SIMD4(halves[1], halves[0], halves[3], halves[2]))[0]
   }
 }
 
@@ -162,11 +164,18 @@ enum FloatRun<V: ReduceLanes> {
     if left > width { take(&r1, rest(p, at &+ width, count, none)) }
     if left > 2 &* width { take(&r2, rest(p, at &+ 2 &* width, count, none)) }
     if left > 3 &* width { take(&r3, rest(p, at &+ 3 &* width, count, none)) }
-    if left > 4 &* width { take(&r4, rest(p, at &+ 4 &* width, count, none)) }
-    if left > 5 &* width { take(&r5, rest(p, at &+ 5 &* width, count, none)) }
-    if left > 6 &* width { take(&r6, rest(p, at &+ 6 &* width, count, none)) }
-    if left > 7 &* width { take(&r7, rest(p, at &+ 7 &* width, count, none)) }
+    let isShort = count <= 4 &* width
+    if !isShort {
+      if left > 4 &* width { take(&r4, rest(p, at &+ 4 &* width, count, none)) }
+      if left > 5 &* width { take(&r5, rest(p, at &+ 5 &* width, count, none)) }
+      if left > 6 &* width { take(&r6, rest(p, at &+ 6 &* width, count, none)) }
+      if left > 7 &* width { take(&r7, rest(p, at &+ 7 &* width, count, none)) }
+    }
     if reducer.extreme != nil, sum.folded(.sum).isNaN, firstNaN(p, count) != nil { return .nan }
+    if isShort {
+      // The other registers hold the neutral element: the bits are the same without them.
+      return r0.combined(reducer, r2).combined(reducer, r1.combined(reducer, r3)).folded(reducer)
+    }
     let (h0, h1) = (r0.combined(reducer, r4), r1.combined(reducer, r5))
     let (h2, h3) = (r2.combined(reducer, r6), r3.combined(reducer, r7))
     return h0.combined(reducer, h2).combined(reducer, h1.combined(reducer, h3)).folded(reducer)

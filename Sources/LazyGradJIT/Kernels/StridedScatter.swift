@@ -97,9 +97,12 @@ extension Strided {
     _ indices: UnsafePointer<Int64>, _ count: Int, rowCount: Int
   ) -> Bool {
     let rows = Int64(rowCount)
-    var bad = false
-    for i in 0..<count { bad = bad || indices[i] >= rows || indices[i] < -rows }
-    return !bad
+    // One of both differences is negative for one that names none; no branch for each.
+    var differences: Int64 = 0
+    for i in 0..<count {
+      differences |= (rows &- 1 &- indices[i]) | (indices[i] &+ rows)
+    }
+    return differences >= 0
   }
 
   /// Copies rows of a contiguous table `[rowCount, width]`, named by `indices`, to contiguous
@@ -112,14 +115,34 @@ extension Strided {
   ) -> Bool {
     if !areValid(indices, count, rowCount: rowCount) { return false }
     let bytes = width * elementSize
-    let source = table.assumingMemoryBound(to: UInt8.self)
-    let target = dst.assumingMemoryBound(to: UInt8.self)
-    for i in 0..<count {
-      let index = Int(indices[i])
-      let row = index < 0 ? index + rowCount : index
-      copyRun(source + row * bytes, target + i * bytes, bytes)
+    switch bytes {
+    // Single elements are the common case, and a call for each would be felt.
+    case 4: gather(UInt32.self, table, rowCount, indices, count, dst)
+    case 8: gather(UInt64.self, table, rowCount, indices, count, dst)
+    default:
+      let source = table.assumingMemoryBound(to: UInt8.self)
+      let target = dst.assumingMemoryBound(to: UInt8.self)
+      for i in 0..<count {
+        let index = Int(indices[i])
+        let row = index < 0 ? index + rowCount : index
+        copyRun(source + row * bytes, target + i * bytes, bytes)
+      }
     }
     return true
+  }
+
+  /// Copies rows that are one number each.
+  private static func gather<T: FixedWidthInteger>(
+    _: T.Type, _ table: UnsafeRawPointer, _ rowCount: Int, _ indices: UnsafePointer<Int64>,
+    _ count: Int, _ dst: UnsafeMutableRawPointer
+  ) {
+    let target = dst.assumingMemoryBound(to: T.self)
+    for i in 0..<count {
+      let index = Int(indices[i])
+      let row = index < 0 ? index &+ rowCount : index
+      target[i] = table.loadUnaligned(
+        fromByteOffset: row &* MemoryLayout<T>.size, as: T.self)
+    }
   }
 
   /// Copies contiguous rows `[count, width]` to the rows of a contiguous table `[rowCount, width]`

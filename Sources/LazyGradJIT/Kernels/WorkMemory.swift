@@ -44,3 +44,26 @@ package struct WorkMemory {
     return start
   }
 }
+
+extension MoveKernel {
+  /// Bytes that it works in: copies of operands that have to be in order, and what its kernel needs.
+  var workBytes: Int {
+    func copied(_ layout: Unmanaged<Layout>?, _ size: Int) -> Int {
+      layout?._withUnsafeGuaranteedRef {
+        $0.isContiguous ? 0 : WorkMemory.byteCount($0.count * size)
+      } ?? 0
+    }
+    let size = type.size
+    return switch kind {
+    case .copy: 0
+    case .gatherRows: copied(bLayout, 8) + copied(aLayout, size)
+    case .scatterAddRows, .setRows: copied(bLayout, size) + copied(cLayout, 8)
+    case .setRegion, .addRegion: copied(bLayout, size)
+    case .cumsum, .cumprod: Scan.workBytes(runs)
+    case .sort: copied(aLayout, order!.of.size) + Sort.workBytes(order!.of, runs)
+    case .argsort: copied(aLayout, order!.of.size) + Sort.placesWorkBytes(order!.of, runs)
+    case .concat: copied(aLayout, size) + copied(bLayout, size)
+    case .matrix: copied(aLayout, size) + copied(bLayout, size) + call!.workBytes(type)
+    }
+  }
+}

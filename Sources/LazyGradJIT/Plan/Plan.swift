@@ -18,9 +18,9 @@ package final class Plan: @unchecked Sendable {
   /// The calls that some steps are, one step's after the other's.
   private(set) var calls = Frozen<ProductCall>([])
   /// Bytes of scratch memory that live as long as a run: values, then what `moves` work in.
-  package let arenaBytes: Int
+  private(set) package var arenaBytes: Int
   /// Bytes at the end of the arena that one of `moves` at a time works in.
-  let moveBytes: Int
+  private(set) var moveBytes = 0
   /// Positions in the graph that the run leaves in memory of their own.
   package let outputs: [Output]
   package let leafCount: Int
@@ -82,8 +82,7 @@ package final class Plan: @unchecked Sendable {
     self.kernels = kernels
     self.moves = moves
     self.steps = Frozen(steps)
-    moveBytes = moves.reduce(0) { max($0, $1.workBytes) }
-    self.arenaBytes = ArenaAllocator.rounded(arenaBytes) + moveBytes
+    self.arenaBytes = arenaBytes
     self.outputs = outputs
     self.leafCount = leafCount
     self.updates = Frozen(updates)
@@ -115,6 +114,13 @@ package final class Plan: @unchecked Sendable {
     }
     self.calls.destroy()
     self.calls = Frozen(all)
+  }
+
+  /// Takes in what the kernels of moves work in.
+  func takeInMoves(_ workBytes: (MoveKernel) -> Int) {
+    if moves.isEmpty { return }
+    moveBytes = moves.reduce(0) { max($0, workBytes($1)) }
+    arenaBytes = ArenaAllocator.rounded(arenaBytes) + moveBytes
   }
 
   package var kernelCount: Int { steps.count }
@@ -423,27 +429,6 @@ package struct MoveKernel: @unchecked Sendable {
   package var order: (SortOrder, of: ScalarType)?
   /// `matrix`: what is done.
   package var call: MatrixCall?
-
-  /// Bytes that it works in: copies of operands that have to be in order, and what its kernel needs.
-  var workBytes: Int {
-    func copied(_ layout: Unmanaged<Layout>?, _ size: Int) -> Int {
-      layout?._withUnsafeGuaranteedRef {
-        $0.isContiguous ? 0 : WorkMemory.byteCount($0.count * size)
-      } ?? 0
-    }
-    let size = type.size
-    return switch kind {
-    case .copy: 0
-    case .gatherRows: copied(bLayout, 8) + copied(aLayout, size)
-    case .scatterAddRows, .setRows: copied(bLayout, size) + copied(cLayout, 8)
-    case .setRegion, .addRegion: copied(bLayout, size)
-    case .cumsum, .cumprod: Scan.workBytes(runs)
-    case .sort: copied(aLayout, order!.of.size) + Sort.workBytes(order!.of, runs)
-    case .argsort: copied(aLayout, order!.of.size) + Sort.placesWorkBytes(order!.of, runs)
-    case .concat: copied(aLayout, size) + copied(bLayout, size)
-    case .matrix: copied(aLayout, size) + copied(bLayout, size) + call!.workBytes(type)
-    }
-  }
 
   /// Elements that are read and written: those of a region or of rows, and of what they change unless
   /// that is in place.

@@ -169,16 +169,19 @@ final class WindowPlan: Sendable {
   /// The payloads that are part of the signature.
   let payloads: [(id: UInt32, value: UInt64)]
   let held: [UInt32]
+  /// The nodes that nothing needs any more: what they read may have been left out.
+  let dead: [UInt32]
   let requested: [UInt32]
 
   init(
     nodes: PlanNodes, words: [SIMD4<UInt64>], payloads: [(id: UInt32, value: UInt64)],
-    held: [UInt32], requested: [UInt32]
+    held: [UInt32], dead: [UInt32], requested: [UInt32]
   ) {
     self.nodes = nodes
     self.words = words
     self.payloads = payloads
     self.held = held
+    self.dead = dead
     self.requested = requested
   }
 }

@@ -176,6 +176,12 @@ extension Node {
   /// In an alias's attribute: its rule reads the operand, and not the value.
   package static let ruleReadsOperand: UInt32 = 0x80
 
+  /// Of a routine on matrices: which, and how it is done, for a `MatrixCall`.
+  package var matrixAttribute: UInt32 {
+    assert(opcode == .matrix)
+    return rawAttribute
+  }
+
   /// Of an operation on matrices: what is done.
   package var routine: MatrixRoutine? {
     opcode == .matrix ? MatrixRoutine(rawValue: UInt8(truncatingIfNeeded: rawAttribute)) : nil

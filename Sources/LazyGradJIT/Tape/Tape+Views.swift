@@ -84,7 +84,9 @@ extension Tape {
   ///     value   a leaf over memory with strides, or a view of another node
   ///     route   view of `value`, with the layout over its elements; never run
   ///     view    of the memory, with a layout over that; its second operand is `route`
-  package func part(of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode) -> UInt32 {
+  package func part(
+    of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
+  ) -> UInt32 {
     let place = place(of: value)
     let isInOrder = facts(place.layout).pointee.shape == place.layout
     if place.source == value, isInOrder {

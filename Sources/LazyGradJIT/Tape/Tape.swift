@@ -129,6 +129,8 @@ package struct TapeCounters: Sendable {
   /// Of a tape: without those that are still in its arena, which `count` counts.
   package var nodesRecorded = 0
   package var planHits = 0
+  /// Of these, those whose window was known as a whole.
+  package var windowHits = 0
   package var planMisses = 0
   package var passesCopied = 0
   package var kernelsRun = 0

@@ -30,6 +30,10 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case diagonal
     /// With an axis for a batch in front.
     case batched
+    /// What a routine makes of matrices, and of a second operand.
+    case matrix
+    /// One of several results of such a routine.
+    case result
   }
 
   // Not a vector: that would be written word by word and read whole, which processors wait for.
