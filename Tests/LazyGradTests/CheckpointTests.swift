@@ -97,6 +97,9 @@ struct CheckpointTests {
     #expect(elements(x.gradient) == [2, 0, 2])
     #expect(checkpoint(Tensor([1.0], constant: true)) { $0[0] * 2 }.isConstant)
     #expect(elements(noAutodiff { checkpoint(x) { $0[0] * 2 } }) == [2, 4, 6])
+    // A view of what is not computed yet is as constant as that.
+    let turned = checkpoint(x * 2, Tensor.eye(3)) { matmul($0[0], $0[1]).reshaped(1, 3).T }
+    #expect(elements(turned) == [2, 4, 6])
   }
 
   @Test("A variable that is no input is an error, where the part is called")

@@ -202,5 +202,19 @@ struct TransformationTests {
     #expect(
       message { jacobian(at: x) { jvp(at: $0, along: x) { $0 * $0 }.derivative } }
         .contains("createGraph: true"))
+    // What a derivative on host arrays depends on is not known: 0 would be wrong, also beside others.
+    func tripled(_ x: Tensor) -> Tensor {
+      Tensor.custom(inputs: [x]) {
+        NDArray($0[0].elements(as: Double.self).map { $0 * 3 })
+      } backward: { g, _, _ in
+        [NDArray(g.elements(as: Double.self).map { $0 * 3 })]
+      }
+    }
+    #expect(
+      message { jvp(at: x, along: x) { tripled($0 * $0) + $0 }.derivative }
+        .contains("got Tensor.custom"))
+    // One that was captured is a constant.
+    let captured = tripled(x)
+    #expect(jvp(at: x, along: x) { $0 * captured }.derivative.elements == (x * captured).elements)
   }
 }

@@ -67,7 +67,8 @@ private enum Checkpoint {
       // Its own variables make it one as well.
       usesVariables = !value.isConstant
       if usesVariables, let refusal = refusal(value, []) { return refusal }
-      return value.eval()
+      // What depends on a sample of `vmap` has no value to keep.
+      return Tape.needsSamples(value.slot) ? value : value.eval()
     } gradient: { gradient, operands, _ in
       // With autodiff on the pass is to be differentiated, and the operands lead to what they are computed from.
       let isHigherOrder = Scope.isTracking
@@ -80,7 +81,7 @@ private enum Checkpoint {
         if value.isConstant { return points.map { _ in nil } }
         let parts = gradients(
           of: (value * gradient).sum(), withRespectTo: points, createGraph: isHigherOrder)
-        if !isHigherOrder {
+        if !isHigherOrder, !parts.contains(where: { Tape.needsSamples($0.slot) }) {
           // Now, so that the values of this part are gone before the next one's are there; and without its
           // graph, for which they would be kept.
           value.clearGraph()

@@ -53,8 +53,8 @@ public func jacobian(
 ///   - points: Where.
 ///   - directions: Along what: for each point a tensor that broadcasts to its shape.
 ///   - createGraph: Whether the derivative can be differentiated with respect to points and directions.
-///   - function: As for `jacobian`. Operations by `Tensor.custom(inputs:forward:backward:)` have no
-///     derivatives of higher order, and so none here.
+///   - function: As for `jacobian`. An operation by `Tensor.custom(inputs:forward:backward:)` in it is an
+///     error: its derivative can't be differentiated.
 /// - Returns: The value and the derivative, which has its shape.
 public func jvp(
   at points: [Tensor], along directions: [Tensor], createGraph: Bool = false,
@@ -64,6 +64,13 @@ public func jvp(
   let both = Transformation.run(points, createGraph) { inputs in
     let value = function(inputs.map(\.tracked))
     if let refusal = Transformation.refusal("jvp", lostWay: value) { return [refusal, refusal] }
+    if GraphReader.hasArrayRule(below: value, after: inputs) {
+      let refusal = fail(
+        "jvp",
+        "expected operations whose gradients can be differentiated, got Tensor.custom, whose gradient is "
+          + "computed on host arrays; Tensor.composite takes a rule in tensor operations", [value])
+      return [refusal, refusal]
+    }
     let covector = Tensor.zeros(value.shape, dtype: value.dtype)
     let products = gradients(
       of: (value * covector).sum(), withRespectTo: inputs, createGraph: true)
@@ -261,4 +268,33 @@ extension Tensor {
 
   /// The same value, which is known to have depended on variables: to differentiate it is an error, and not 0.
   fileprivate var asGradient: Tensor { poison != nil ? self : Tensor(Tape.gradient(slot)) }
+}
+
+extension GraphReader {
+  /// Whether what leads from some tensors to another has a derivative on host arrays. All of that was recorded
+  /// after them.
+  fileprivate static func hasArrayRule(below tensor: Tensor, after points: [Tensor]) -> Bool {
+    let tape = Tape.hold(all: (points + [tensor]).map(\.slot))
+    return tape.withSettled {
+      guard let head = tensor.slot.node else { return false }
+      let first = points.reduce(head) { min($0, tape.record(of: $1.slot)) }
+      var work = [head]
+      var seen = Set(work)
+      while let id = work.popLast() {
+        let record = tape[id]
+        if !record.traits.contains(.variable) { continue }
+        if record.opcode == .attach, Composite.of(record) === Composite.custom,
+          CustomRule.of(tape, id).isOnArrays
+        {
+          return true
+        }
+        var operands = [tape.a(id), tape.b(id), tape.c(id)].filter { $0 != id }
+        if let source = tape.importedNode(id) { operands.append(source) }
+        for operand in operands where operand > first && seen.insert(operand).inserted {
+          work.append(operand)
+        }
+      }
+      return false
+    }
+  }
 }

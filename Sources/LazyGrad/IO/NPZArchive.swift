@@ -73,8 +73,7 @@ public struct NPZArchive: Sendable {
   public func array(_ name: String) throws(TensorFileError) -> NDArray {
     do throws(FileProblem) {
       guard let entry = entries[name] else {
-        throw FileProblem(
-          reason: .notFound, expected: "an array of that name", found: "\(names.count) others")
+        throw .missing("an array of that name", others: names.count)
       }
       return try content.withSource { source throws(FileProblem) in
         try Self.read(entry, source.part(entry.data))

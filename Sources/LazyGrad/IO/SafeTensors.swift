@@ -100,8 +100,7 @@ public struct SafeTensors: Sendable {
   public func snapshot(_ name: String) throws(TensorFileError) -> TensorSnapshot {
     do throws(FileProblem) {
       guard let place = places[name] else {
-        throw FileProblem(
-          reason: .notFound, expected: "a tensor of that name", found: "\(names.count) others")
+        throw .missing("a tensor of that name", others: names.count)
       }
       return try snapshot(entries[place])
     } catch { throw TensorFileError(error, "read", path, entry: name) }

@@ -83,11 +83,17 @@ struct FileProblem: Error {
     FileProblem(reason: .outOfMemory, expected: "memory for \(bytes) bytes", found: "none")
   }
 
+  /// A file that has none of a name.
+  static func missing(_ expected: String, others count: Int) -> FileProblem {
+    let found = count == 0 ? "a file without any" : count == 1 ? "1 other" : "\(count) others"
+    return FileProblem(reason: .notFound, expected: expected, found: found)
+  }
+
   /// What the system has said of its last call.
   static func system(_ expected: String, _ code: Int32 = errno) -> FileProblem {
     FileProblem(
       reason: code == ENOENT ? .notFound : .system(code: code), expected: expected,
-      found: String(cString: strerror(code)))
+      found: code == ENOENT ? "none at that path" : String(cString: strerror(code)))
   }
 
   /// What making an array has thrown.

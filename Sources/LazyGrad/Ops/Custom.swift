@@ -33,11 +33,17 @@ extension Tensor {
     inputs: [Tensor], forward: ([Tensor]) -> Tensor,
     gradient: @escaping (_ gradient: Tensor, _ inputs: [Tensor], _ result: Tensor) -> [Tensor?]
   ) -> Tensor {
+    composite(inputs: inputs, forward: forward, rule: CustomRule(gradient))
+  }
+
+  private static func composite(
+    inputs: [Tensor], forward: ([Tensor]) -> Tensor, rule custom: CustomRule
+  ) -> Tensor {
     if let poison = inputs.lazy.compactMap({ poisoned($0) }).first { return poison }
     let value = noAutodiff { forward(inputs.map { Composite.constant($0) }) }
     if let poison = poisoned(value) { return poison }
     if inputs.isEmpty || !value.dtype.isFloating { return Composite.constant(value) }
-    let rule = CustomRule.makeSlot(CustomRule(gradient))
+    let rule = CustomRule.makeSlot(custom)
     defer { Tape.release(rule) }
     // An alias shows memory in C order.
     var result = Composite.constant(Tape.isInOrder(value.slot) ? value : noAutodiff { +value })
@@ -83,13 +89,22 @@ extension Tensor {
     inputs: [Tensor], forward: ([NDArray]) -> NDArray,
     backward: @escaping (_ gradient: NDArray, _ inputs: [NDArray], _ result: NDArray) -> [NDArray?]
   ) -> Tensor {
-    composite(inputs: inputs) { inputs in
-      Tensor(forward(inputs.map(\.readOnlyArray)), constant: true, copy: false)
-    } gradient: { gradient, inputs, result in
+    if inputs.contains(where: { Tape.needsSamples($0.slot) }) {
+      return fail(
+        "vmap",
+        "expected operations that can be recorded for a batch, got Tensor.custom, which computes a "
+          + "sample's value on host arrays; Tensor.composite takes a rule in tensor operations",
+        inputs)
+    }
+    let rule = CustomRule(isOnArrays: true) { gradient, inputs, result in
       backward(
         gradient.readOnlyArray, inputs.map(\.readOnlyArray), result.readOnlyArray
       ).map { $0.map { Tensor($0, constant: true, copy: false) } }
     }
+    return composite(
+      inputs: inputs,
+      forward: { Tensor(forward($0.map(\.readOnlyArray)), constant: true, copy: false) },
+      rule: rule)
   }
 
   private var readOnlyArray: NDArray {
@@ -117,9 +132,15 @@ extension Tensor {
 /// What the library defines itself has none of this (`Composite`): its rules are the same for a number.
 final class CustomRule {
   typealias Gradient = (Tensor, [Tensor], Tensor) -> [Tensor?]
-  private let gradient: Gradient
+  let gradient: Gradient
 
-  init(_ gradient: @escaping Gradient) { self.gradient = gradient }
+  /// Whether what it gives are constants, which have no derivatives.
+  let isOnArrays: Bool
+
+  init(isOnArrays: Bool = false, _ gradient: @escaping Gradient) {
+    self.gradient = gradient
+    self.isOnArrays = isOnArrays
+  }
 
   /// A handle for a value without elements that the rule hangs on.
   static func makeSlot(_ rule: CustomRule) -> SlotRef {
@@ -144,12 +165,18 @@ final class CustomRule {
     p.tape.freeUnread(carrier)
   }
 
-  @inline(never)
-  private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let tape = p.tape
+  /// The rule of an alias.
+  static func of(_ tape: Tape, _ n: UInt32) -> CustomRule {
     guard
       let rule = tape[tape.c(n)].storage?.takeUnretainedValue().attachment as? CustomRule
     else { fatalError("LazyGrad: custom: an operation without its rule") }
+    return rule
+  }
+
+  @inline(never)
+  private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
+    let tape = p.tape
+    let rule = of(tape, n)
     var operands: [UInt32] = []
     var alias = n
     for k in (0...Composite.extra(tape[n])).reversed() {

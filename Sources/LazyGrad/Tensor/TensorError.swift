@@ -220,6 +220,11 @@ func tensorError(_ error: StorageError, in operation: String) -> TensorError {
     TensorError(
       operation: operation, message: "no memory for \(bytes) bytes (limit \(limit))",
       cause: .outOfMemory)
+  case .unknownSample:
+    TensorError(
+      operation: "vmap",
+      message: "expected a function that records operations only, got '\(operation)', which asks "
+        + "for a value of a sample, as masks and index tensors do whose elements are looked at")
   }
 }
 

@@ -86,8 +86,10 @@ public final class Storage: @unchecked Sendable {
   var hasForeignReaders: Bool { foreignRecords.load(ordering: .acquiring) != 0 }
 }
 
-/// Why there is no memory for an array.
+/// Why there is no memory for an array, or no value to put there.
 package enum StorageError: Error, Equatable {
+  /// The value depends on a sample that stands for all of a batch.
+  case unknownSample
   /// The system refused, or the limit of the pool is reached.
   case outOfMemory(byteCount: Int, limit: Int)
 }

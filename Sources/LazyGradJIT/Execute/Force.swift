@@ -60,6 +60,7 @@ package enum Engine {
 extension Tape {
   /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
   func force(_ ids: [UInt32]) throws(StorageError) {
+    if state.pointee.sampleRuns > 0, needSamples(ids) { throw .unknownSample }
     try measured { kernelTime throws(StorageError) in
       try compute(ids, &kernelTime)
       computeLate(&kernelTime)
@@ -69,6 +70,7 @@ extension Tape {
 
   /// Computes what the program holds and has not been computed.
   fileprivate func forceHeld() throws(StorageError) {
+    if state.pointee.sampleRuns > 0 { return }
     try measured { kernelTime throws(StorageError) in
       try computeHeld(&kernelTime)
       finishWindow()

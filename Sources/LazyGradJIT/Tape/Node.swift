@@ -60,6 +60,8 @@ public struct Node {
     /// A copy of a value whose memory can't be shown in the way that a view asks for: the view is one of
     /// the copy then.
     @inlinable public static var standIn: Traits { Traits(rawValue: 8) }
+    /// It stands for a sample, whose value nobody knows.
+    @inlinable public static var sample: Traits { Traits(rawValue: 16) }
     /// What a result has if one of its operands has it.
     @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 
@@ -194,7 +196,7 @@ extension Node {
 
   /// The attribute, whatever it means: for who copies it, and for the layouts that records name.
   @inline(__always)
-  var attributeBits: UInt32 { rawAttribute }
+  package var attributeBits: UInt32 { rawAttribute }
 
   // MARK: Payload
 
@@ -239,7 +241,7 @@ extension Node {
 
   /// The payload, whatever it means: for who compares records.
   @inline(__always)
-  var payloadBits: UInt64 { rawPayload }
+  package var payloadBits: UInt64 { rawPayload }
 
   // MARK: Link
 

@@ -173,6 +173,7 @@ extension Tape {
     state.pointee.hasCleared = state.pointee.hasCleared || other.state.pointee.hasCleared
     state.pointee.clearing = 0..<0
     state.pointee.earlier.removeAll()
+    takeSamples(of: other)
     other.state.pointee.heldNodes = 0
     other.state.pointee.owners.removeAll()
     other.state.pointee.count = 0

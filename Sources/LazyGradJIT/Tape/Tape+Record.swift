@@ -361,10 +361,14 @@ extension Tape {
       state: state)
   }
 
+  /// Records a view of a node's memory.
+  ///
+  /// - Parameter value: What it is a view of as far as gradients go; nil: the node.
   func view(
-    _ source: UInt32, route: UInt32 = Tape.none, layout: LayoutID, offset: Int, state: Node.State
+    _ source: UInt32, of value: UInt32? = nil, route: UInt32 = Tape.none, layout: LayoutID,
+    offset: Int, state: Node.State
   ) -> UInt32 {
-    var traits = self[source].traits.intersection(.inherited)
+    var traits = self[value ?? source].traits.intersection(.inherited)
     if self[source].opcode == .leaf { traits.insert(.leafView) }
     return append(
       .view, self[source].type, shape: facts(layout).pointee.shape, a: source, b: route,

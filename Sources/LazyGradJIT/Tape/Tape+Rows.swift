@@ -53,7 +53,7 @@ extension Tape {
   }
 
   /// A leaf record of a value in C order that no handle has; it takes over a reference to the memory.
-  func leaf(owning storage: Unmanaged<Storage>, _ type: ScalarType, _ layout: LayoutID)
+  package func leaf(owning storage: Unmanaged<Storage>, _ type: ScalarType, _ layout: LayoutID)
     -> UInt32
   {
     let id = append(.leaf, type, shape: layout, attribute: layout, state: .owns)

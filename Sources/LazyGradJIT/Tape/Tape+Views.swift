@@ -70,7 +70,8 @@ extension Tape {
   /// Records a node's value as it lies in memory.
   func whole(_ value: UInt32, _ mode: RecordMode) -> UInt32 {
     let place = place(of: value)
-    return view(place.source, layout: place.layout, offset: place.offset, state: mode.state)
+    return view(
+      place.source, of: value, layout: place.layout, offset: place.offset, state: mode.state)
   }
 
   /// Records a part of a node's value: a layout over its elements in C order.
@@ -83,7 +84,9 @@ extension Tape {
   ///     value   a leaf over memory with strides, or a view of another node
   ///     route   view of `value`, with the layout over its elements; never run
   ///     view    of the memory, with a layout over that; its second operand is `route`
-  func part(of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode) -> UInt32 {
+  package func part(
+    of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
+  ) -> UInt32 {
     let place = place(of: value)
     let isInOrder = facts(place.layout).pointee.shape == place.layout
     if place.source == value, isInOrder {
@@ -101,9 +104,10 @@ extension Tape {
       route = view(
         value, layout: target, offset: offset, state: mode.guarding(false).state)
     }
+    // A constant that shows a variable's memory has parts that are constants.
     return view(
-      place.source, route: route, layout: part.layout, offset: place.offset + part.offset,
-      state: mode.state)
+      place.source, of: value, route: route, layout: part.layout,
+      offset: place.offset + part.offset, state: mode.state)
   }
 
   /// The node whose memory a value lies in, and how.

@@ -105,6 +105,9 @@ public struct TapeState: ~Copyable {
   let views = ViewCache()
   let memos = ShapeMemos()
   package var counters = TapeCounters()
+  /// How many functions of one sample are being recorded, one inside the other, and the limits before.
+  var sampleRuns = 0
+  var limitsBeforeSamples = TapeLimits()
 
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")

@@ -28,6 +28,8 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case along
     /// A diagonal over two axes.
     case diagonal
+    /// With an axis for a batch in front.
+    case batched
     /// What a routine makes of matrices, and of a second operand.
     case matrix
     /// One of several results of such a routine.

@@ -35,8 +35,14 @@ struct NPZTests {
       #expect(throws: TensorFileError.self) { try archive.array("notes.txt") }
       let missing = #expect(throws: TensorFileError.self) { try archive.array("c") }
       #expect(missing?.reason == .notFound && missing?.entry == "c")
+      let text = missing?.description ?? ""
+      #expect(text.hasSuffix("'c': expected an array of that name, got 2 others"))
     }
     #expect(try NPZArchive(bytes: ZipBuilder.archive([])).names == [])
+    let none = #expect(throws: TensorFileError.self) { try NPZArchive("/no/such.npz") }
+    #expect(
+      none?.description
+        == "read /no/such.npz: expected a file that can be read, got none at that path")
   }
 
   @Test(

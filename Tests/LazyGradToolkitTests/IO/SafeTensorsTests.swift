@@ -132,7 +132,8 @@ struct SafeTensorsTests {
     let error = #expect(throws: TensorFileError.self) { try file.tensor("w\n") }
     #expect(error?.reason == .notFound)
     #expect(
-      error?.description == "read upload: 'w\\x0a': expected a tensor of that name, got 0 others")
+      error?.description
+        == "read upload: 'w\\x0a': expected a tensor of that name, got a file without any")
   }
 
   // MARK: Shared memory

@@ -1,0 +1,219 @@
+// The table of batching rules: what an operation on a sample becomes for a batch, whose axis is in front.
+
+internal import LazyGradJIT
+
+package enum BatchingRules {
+  /// How an operation is recorded for a batch.
+  enum Rule {
+    /// It has no operand, so that it never depends on a sample.
+    case source
+    case view, elementwise, reduction, matmul
+    case gatherRows, scatterAddRows, setRows, region, concat
+    case alias, scan, sort, matrix
+  }
+
+  /// The rule of every operation.
+  static func rule(_ opcode: Opcode) -> Rule {
+    switch opcode {
+    case .leaf, .scalar, .iota: .source
+    case .view: .view
+    case .copy, .cast, .neg, .abs, .sign, .square, .sqrt, .reciprocal, .exp, .expm1, .log, .log1p,
+      .sin, .cos, .tanh, .sigmoid, .erf, .relu, .floor, .logicalNot, .isNaN, .add, .sub, .mul, .div,
+      .pow, .maximum, .minimum, .equal, .notEqual, .less, .lessEqual, .greater, .greaterEqual,
+      .logicalAnd, .logicalOr, .select, .cbrt, .exp2, .log2, .log10, .tan, .arcsin, .arccos,
+      .arctan,
+      .sinh, .cosh, .arctan2, .hypot, .fmod, .bitAnd, .bitOr, .bitXor, .leftShift, .rightShift,
+      .lgamma, .polygamma:
+      .elementwise
+    case .sum, .prod, .max, .min, .argmax, .argmin: .reduction
+    case .matmul: .matmul
+    case .gatherRows: .gatherRows
+    case .scatterAddRows: .scatterAddRows
+    case .setRows: .setRows
+    case .setRegion, .addRegion: .region
+    case .concat: .concat
+    case .attach: .alias
+    case .cumsum, .cumprod: .scan
+    case .sort, .argsort: .sort
+    case .matrix: .matrix
+    }
+  }
+
+  /// Whether an operation has operands that a rule carries over to a batch; for tests, which know it by
+  /// its raw value.
+  package static func hasRule(_ opcode: UInt8) -> Bool {
+    Opcode(rawValue: opcode).map { rule($0) != .source } ?? false
+  }
+
+  /// Records an operation for the batch.
+  static func apply(
+    _ opcode: Opcode, _ w: BatchWalk, _ n: UInt32
+  ) throws(Batching.Refusal) -> UInt32 {
+    switch rule(opcode) {
+    case .source:
+      throw Batching.Refusal(message: "'\(opcode.info.name)' has no operand that is of a sample")
+    case .view: view(w, n)
+    case .elementwise: elementwise(w, n)
+    case .reduction: reduction(w, n)
+    case .matmul: matmul(w, n)
+    case .gatherRows: gatherRows(w, n)
+    case .scatterAddRows: scatterAddRows(w, n)
+    case .setRows: setRows(w, n)
+    case .region: region(w, n)
+    case .concat: concat(w, n)
+    case .alias: alias(w, n)
+    case .scan: scan(w, n)
+    case .sort: sort(w, n)
+    case .matrix: matrix(w, n)
+    }
+  }
+
+  // MARK: Element by element, and views
+
+  private static func elementwise(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    let rank = w.tape.rank(node.shape)
+    func operand(_ distance: UInt32) -> UInt32 {
+      distance == 0 ? Tape.none : w.aligned(n &- distance, rank: rank)
+    }
+    let (a, b, c) = (operand(node.a), operand(node.b), operand(node.c))
+    return w.emit(
+      node.opcode, type: node.type, shape: w.batchShape(n), a, b, c, attribute: node.attributeBits,
+      payload: node.payloadBits)
+  }
+
+  /// The same part of every sample.
+  private static func view(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let (source, region, offset) = w.viewed(n)
+    let layout = LayoutTable.shared[region]
+    let count = w.dims(source).reduce(1, *)
+    return w.view(
+      w.value(source), dims: [w.size] + layout.dims, strides: [count] + layout.strides,
+      offset: offset, as: w.traits)
+  }
+
+  // MARK: Along axes
+
+  private static func reduction(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    var dims = LayoutTable.shared[node.reduction].dims
+    dims[0] *= w.size
+    return w.emit(
+      node.opcode, type: node.type, shape: w.batchShape(n), w.value(w.tape.a(n)),
+      attribute: LayoutTable.shared.intern(dims: dims))
+  }
+
+  private static func scan(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    return w.emit(
+      node.opcode, type: node.type, shape: w.batchShape(n), w.value(w.tape.a(n)),
+      attribute: UInt32(node.axis + 1))
+  }
+
+  private static func sort(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    let dims = w.dims(n)
+    var order = SortOrder(attribute: node.order)
+    // A number has no axis: that of the batch is not it.
+    let isNumber = dims.isEmpty
+    if !isNumber { order.axis += 1 }
+    var x = w.value(w.tape.a(n))
+    let shape = isNumber ? LayoutTable.shared.intern(dims: [w.size, 1]) : w.batchShape(n)
+    if isNumber {
+      order.axis = 1
+      x = w.reshaped(x, [w.size, 1])
+    }
+    var result = w.emit(node.opcode, type: node.type, shape: shape, x, attribute: order.attribute)
+    if order.isFlat {
+      // Places in the sample, not in the batch.
+      let count = dims.reduce(1, *)
+      result = w.emit(
+        .sub, type: .int64, shape: shape, result,
+        w.sampleStarts(step: count, rank: max(dims.count, 1)))
+    }
+    return isNumber ? w.reshaped(result, [w.size]) : result
+  }
+
+  private static func concat(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    return w.emit(
+      .concat, type: node.type, shape: w.batchShape(n), w.expanded(w.tape.a(n)),
+      w.expanded(w.tape.b(n)), attribute: UInt32(node.axis + 1))
+  }
+
+  // MARK: Products
+
+  /// Where one operand belongs to every sample, the rows of all samples are one matrix.
+  private static func matmul(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    let table = LayoutTable.shared
+    let (a, b) = (w.tape.a(n), w.tape.b(n))
+    let (left, right, result) = (w.dims(a), w.dims(b), w.dims(n))
+    let (k, columns) = (left[left.count - 1], right[right.count - 1])
+    switch (w.dependsOnSample(a), w.dependsOnSample(b)) {
+    case (true, false) where right.count == 2:
+      let rows = w.size * left.dropLast().reduce(1, *)
+      let product = w.emit(
+        .matmul, type: node.type, shape: table.intern(dims: [rows, columns]),
+        w.reshaped(w.value(a), [rows, k]), w.value(b))
+      return w.reshaped(product, [w.size] + result)
+    case (false, true) where left.count == 2 && columns == 1:
+      // A matrix times a column: with the columns of all samples as rows.
+      let rows = w.size * right.dropLast(2).reduce(1, *)
+      let turned = w.reshaped(w.value(b), [rows, k])
+      let matrix = w.view(w.value(a), dims: [k, left[0]], strides: [1, k])
+      let product = w.emit(
+        .matmul, type: node.type, shape: table.intern(dims: [rows, left[0]]), turned, matrix)
+      return w.reshaped(product, [w.size] + result)
+    case (true, true) where k == 1 && node.type.isFloating:
+      // Columns times rows are products of numbers, which fuse with what reads them. A matrix product begins
+      // with 0, so that none of its elements is -0.
+      let shape = w.batchShape(n)
+      let product = w.emit(
+        .mul, type: node.type, shape: shape, w.aligned(a, rank: result.count),
+        w.aligned(b, rank: result.count))
+      return w.emit(.add, type: node.type, shape: shape, product, w.number(0, node.type))
+    default:
+      return w.emit(
+        .matmul, type: node.type, shape: w.batchShape(n), w.aligned(a, rank: result.count),
+        w.aligned(b, rank: result.count))
+    }
+  }
+
+  /// A routine leaves results one behind the other, each of all matrices: here of all samples.
+  private static func matrix(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
+    let node = w.tape[n]
+    let table = LayoutTable.shared
+    let a = w.tape.a(n)
+    let b = node.b == 0 ? nil : w.tape.b(n)
+    let call = MatrixCall(attribute: node.matrixAttribute, w.dims(a), b.map { w.dims($0) })
+    let counts = call.resultCounts.map { $0 * call.batch }
+    var shape = [w.size] + w.dims(n)
+    if counts.count > 1 { shape = [w.size * counts.reduce(0, +)] }
+    var right = b.map { w.expanded($0) } ?? Tape.none
+    if let b, w.dims(b).count < w.dims(a).count {
+      // A vector for every sample is a column.
+      right = w.reshaped(right, [w.size] + w.dims(b) + [1])
+      shape.append(1)
+    }
+    let whole = w.emit(
+      .matrix, type: node.type, shape: table.intern(dims: shape), w.expanded(a), right,
+      attribute: node.matrixAttribute)
+    if counts.count == 1 { return w.reshaped(whole, [w.size] + w.dims(n)) }
+    var (start, width) = (0, 0)
+    var joined = Tape.none
+    for count in counts {
+      let part = w.view(
+        whole, dims: [w.size, count], strides: [count, 1], offset: w.size * start)
+      start += count
+      width += count
+      joined =
+        joined == Tape.none
+        ? part
+        : w.emit(
+          .concat, type: node.type, shape: table.intern(dims: [w.size, width]), joined, part,
+          attribute: 1)
+    }
+    return w.reshaped(joined, [w.size] + w.dims(n))
+  }
+}
