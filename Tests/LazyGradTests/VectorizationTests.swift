@@ -214,13 +214,17 @@ struct VectorizationTests {
         return square(parts[0]).sum() + square(parts[1]).sum()
       }(x)
     }
-    norms().eval()
-    norms().eval()
-    let before = LazyGradEngine.counters
-    norms().eval()
-    let after = LazyGradEngine.counters
-    #expect(after.planMisses == before.planMisses && after.planHits > before.planHits)
-    #expect(after.kernelsRun - before.kernelsRun <= 4)
+    // In a window of the usual size. Another test may empty the cache in between.
+    let tape = Tape.current
+    let runs = Tape.withLimits(.usual) {
+      (0..<6).map { _ in
+        let before = tape.locked { tape.state.pointee.counters.kernelsRun }
+        let counts = PlanCounts { norms().eval() }
+        return (counts, kernels: tape.locked { tape.state.pointee.counters.kernelsRun } - before)
+      }
+    }
+    #expect(runs.contains { $0.0 == PlanCounts(hits: 1, misses: 0) }, "\(runs)")
+    #expect(runs.allSatisfy { $0.kernels <= 4 }, "\(runs)")
   }
 
   // MARK: Errors
