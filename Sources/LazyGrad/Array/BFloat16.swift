@@ -32,13 +32,17 @@ public struct BFloat16: Sendable, Hashable, Codable, CustomStringConvertible {
   public var description: String { Float(self).description }
 }
 
+// Disfavoured: they would be tried in every conversion of a program that has no such numbers.
+
 extension Float {
   /// The same number.
+  @_disfavoredOverload
   public init(_ value: BFloat16) { self = BFloat16Format.float(value.bitPattern) }
 }
 
 extension Double {
   /// The same number.
+  @_disfavoredOverload
   public init(_ value: BFloat16) { self = Double(Float(value)) }
 }
 
