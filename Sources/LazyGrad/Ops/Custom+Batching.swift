@@ -3,19 +3,6 @@
 internal import LazyGradJIT
 
 extension CustomRule {
-  /// The operands of a custom operation, of which `n` is the last alias, and its value.
-  static func chain(_ tape: Tape, _ n: UInt32) -> (operands: [UInt32], value: UInt32) {
-    var operands: [UInt32] = []
-    var alias = n
-    for k in (0...Composite.extra(tape[n])).reversed() {
-      operands.append(tape.a(alias))
-      if k == 0 { break }
-      alias = tape.b(alias)
-      while let source = tape.importedNode(alias) { alias = source }
-    }
-    return (operands.reversed(), tape.b(alias))
-  }
-
   /// The record that carries the rule of such an operation for the batch. The tape is locked.
   ///
   /// - Parameter areBatched: For each operand whether every sample has its own.

@@ -175,8 +175,18 @@ final class CustomRule {
 
   @inline(never)
   private static func run(_ p: BackwardPass, _ n: UInt32, _ g: UInt32) {
-    let tape = p.tape
-    let rule = of(tape, n)
+    let rule = of(p.tape, n)
+    let operands = chain(p.tape, n) { p.passOver($0) }.operands
+    p.derive(n, g, operands) { Self.checked(rule.gradient($0, $1, $2), $1) }
+  }
+
+  /// The operands of a custom operation, of which `n` is the last alias, and its value.
+  ///
+  /// - Parameter visit: Called for what is left of the chain of aliases, with the records in later windows
+  ///   that stand for them.
+  static func chain(
+    _ tape: Tape, _ n: UInt32, visit: (UInt32) -> Void = { _ in }
+  ) -> (operands: [UInt32], value: UInt32) {
     var operands: [UInt32] = []
     var alias = n
     for k in (0...Composite.extra(tape[n])).reversed() {
@@ -184,13 +194,12 @@ final class CustomRule {
       if k == 0 { break }
       alias = tape.b(alias)
       while let source = tape.importedNode(alias) {
-        p.passOver(alias)
+        visit(alias)
         alias = source
       }
-      p.passOver(alias)
+      visit(alias)
     }
-    operands.reverse()
-    p.derive(n, g, operands) { Self.checked(rule.gradient($0, $1, $2), $1) }
+    return (operands.reversed(), tape.b(alias))
   }
 
   /// The gradients that can be used.
