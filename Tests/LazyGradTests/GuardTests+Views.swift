@@ -182,6 +182,33 @@ extension GuardTests {
     }
   }
 
+  @Test("A view of a value that two passes have cleared is joined again", arguments: [false, true])
+  func viewsOfClearedValues(areValuesKept: Bool) {
+    // Whether the value is a node still, or is in memory and has a leaf record, is the engine's affair.
+    func computed(_ tensors: Tensor...) { if areValuesKept { eval(tensors) } }
+    let x = Tensor([0.0, 1, 2])
+    let y = memGuardOff { sigmoid(x) }
+    y.backward()
+    computed(x, y)
+    let view = memGuardOff { y.reshaped([1, 3]) }
+    let other = memGuardOff { y * 2 }
+    computed(view, other)
+    other.backward()
+    computed(view, other)
+    // To read a value without tracking takes up one that never had a graph, and no other.
+    let array = noAutodiff { y.reshaped([3, 1]) }.array
+    #expect(array.isWriteable)
+    var sum = view + 1
+    computed(sum)
+    #expect(!array.isWriteable)
+    noAutodiff { sum += 1 }
+    computed(sum)
+    // By the view, which was recorded again under the guard.
+    #expect(array.lockHolders == ["view"])
+    view.clearGraph()
+    #expect(array.isWriteable)
+  }
+
   @Test("An operation that is refused locks nothing")
   func refusedOperations() throws {
     let array = NDArray.arange(6.0)

@@ -51,6 +51,8 @@ package final class StoragePool: Sendable {
   private let limit = Atomic<Int>(Settings.memoryLimit)
   /// What the tapes keep.
   private let spares = Lock<[SpareStorages]>([])
+  /// How often the tapes were kept off it and let back: odd while they are kept off.
+  private let claims = Atomic<Int>(0)
 
   private init() {
     precondition(
@@ -152,8 +154,22 @@ package final class StoragePool: Sendable {
     spares.withLock { all in
       all.append(spare)
       let share = Self.spareLimit / all.count
-      SpareStorages.withClaimed(all) { for spares in all { spares.setLimit(share) } }
+      withClaimed(all) { for spares in all { spares.setLimit(share) } }
     }
+  }
+
+  /// Looks at what the tapes keep, under its lock, while they are kept off it.
+  private func withClaimed<R>(_ all: [SpareStorages], _ body: () -> R) -> R {
+    claims.add(1, ordering: .sequentiallyConsistent)
+    defer { claims.add(1, ordering: .sequentiallyConsistent) }
+    return SpareStorages.withClaimed(all, body)
+  }
+
+  /// A number that stays the same as long as nobody keeps the tapes off what they keep; nil while somebody
+  /// does. Between two equal ones a tape that asks for a block that it has kept gets it.
+  package var undisturbed: Int? {
+    let claims = self.claims.load(ordering: .sequentiallyConsistent)
+    return claims & 1 == 0 ? claims : nil
   }
 
   /// Gives every cached block back to the system, and asks the C library to do the same with what it
@@ -172,7 +188,7 @@ package final class StoragePool: Sendable {
   /// Gives every cached block back to the system.
   package func trim() {
     spares.withLock { all in
-      SpareStorages.withClaimed(all) { for spares in all { spares.empty() } }
+      withClaimed(all) { for spares in all { spares.empty() } }
     }
     for index in 0..<Self.classCount {
       let blocks = withShelf(index) { shelf in
@@ -194,7 +210,7 @@ package final class StoragePool: Sendable {
     _ inShelf: (Shelf, _ capacity: Int) -> Int, _ inSpares: (SpareStorages) -> Int
   ) -> Int {
     spares.withLock { all in
-      SpareStorages.withClaimed(all) {
+      withClaimed(all) {
         var sum = all.reduce(0) { $0 + inSpares($1) }
         for index in 0..<Self.classCount {
           sum += withShelf(index) { inShelf($0, Self.capacity(ofClass: index)) }

@@ -99,8 +99,13 @@ extension Tape {
       if nodes[Int(old)].uses == 0 {
         retire(old)
       } else if nodes[Int(old)].state.contains(.cleared) {
-        takeUp(old)
-        return inWindow(old)
+        if !slot.isCleared {
+          takeUp(old)
+          return inWindow(old)
+        }
+        // A computed value whose graph was cleared is not taken up: what was recorded on it before stays
+        // cut off, where its node is gone as where it is still there.
+        part(old, from: slot)
       } else {
         // A live graph of an earlier window hangs on it: gradients must meet there.
         return imported(old)

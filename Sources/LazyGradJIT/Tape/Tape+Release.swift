@@ -176,6 +176,14 @@ extension Tape {
     slot.leaf = nil
   }
 
+  /// Parts a leaf record that is still read from its handle, which keeps its value: the next use gets another.
+  func part(_ leaf: UInt32, from slot: SlotRef) {
+    _ = slot.pointee.storage.stillThere.retain()
+    nodes[Int(leaf)].slot = nil
+    nodes[Int(leaf)].state.insert(.owns)
+    slot.leaf = nil
+  }
+
   /// The leaf record that borrows a handle's storage, wherever it lies in the arena.
   func liveLeaf(_ slot: SlotRef) -> UInt32? {
     guard let leaf = slot.leaf, leaf < state.pointee.count, nodes[Int(leaf)].slot == slot,
