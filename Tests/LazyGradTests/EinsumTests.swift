@@ -173,6 +173,50 @@ struct EinsumTests {
     #expect(einsum(subscripts, sliced).elements(as: Double.self) == expected, "\(subscripts)")
   }
 
+  @Test("What is carried out again gives the same bits", arguments: [0, 2, 256])
+  func repeated(limit: Int) {
+    // By operands' layouts: the same subscripts and shapes, rows or columns side by side in memory.
+    let cases: [(String, [[Int]])] = [
+      ("ij,jk->ik", [[5, 7], [7, 3]]), ("ij,kj", [[5, 7], [4, 7]]),
+      ("aab,b->a", [[3, 3, 2], [2]]),
+      ("bij,bjk->kbi", [[2, 3, 4], [2, 4, 5]]), ("ij,jk,kl->il", [[2, 3], [3, 4], [4, 2]]),
+      ("ij,ij->i", [[3, 4], [1, 4]]), ("i,ij,j,k,k", [[2], [2, 3], [3], [2], [2]]),
+    ]
+    func run(
+      _ subscripts: String, _ shapes: [[Int]], _ dtype: DType, turned: Bool, asNumbers: Bool
+    ) -> [[Double]] {
+      let operands = shapes.enumerated().map { k, shape in
+        let x = Tensor(Self.values(turned ? shape.reversed() : shape, k), dtype: dtype) / 3
+        return turned ? x.transposed() : x
+      }
+      // The way that nothing remembers.
+      let letters = subscripts.split(separator: "->").map { $0.split(separator: ",") }
+      let labels = letters[0].map { $0.utf8.map { Int($0) } }
+      let result =
+        asNumbers
+        ? einsum(
+          Array(zip(operands, labels)),
+          output: letters.count == 2 ? letters[1][0].utf8.map { Int($0) } : nil)
+        : einsum(subscripts, operands)
+      result.sum().backward()
+      return [result.elements(as: Double.self)]
+        + operands.map { ($0.base ?? $0).grad!.elements(as: Double.self) }
+    }
+    ContractionMemo.shared.withLimit(limit) {
+      for round in 0..<3 {
+        for (subscripts, shapes) in cases {
+          for (dtype, turned) in [
+            (DType.float64, false), (.float32, true), (.float16, true), (.float64, true),
+          ] {
+            let result = run(subscripts, shapes, dtype, turned: turned, asNumbers: false)
+            let expected = run(subscripts, shapes, dtype, turned: turned, asNumbers: true)
+            #expect(result == expected, "\(subscripts) \(dtype) \(turned), round \(round)")
+          }
+        }
+      }
+    }
+  }
+
   @Test("Numbers as labels")
   func numbers() {
     let a = Tensor(Self.values([2, 3], 0))

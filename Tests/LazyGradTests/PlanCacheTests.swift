@@ -155,6 +155,32 @@ import Testing
     if collides { PlanCache.shared.withCollidingKeys(run) } else { run() }
   }
 
+  /// The same records, of which others are held each time: what is held is kept in memory.
+  @Test(arguments: [false, true])
+  func windowsThatDifferInWhatIsHeld(collides: Bool) {
+    func run() {
+      let a = Tensor([1.0, 2], constant: true)
+      for round in [0, 1, 2, 3, 3, 2, 1, 0, 7, 4, 6, 5, 7, 0] {
+        var held: [Tensor] = []
+        var y = a
+        for k in 0..<3 {
+          y = y * 3
+          if round >> k & 1 == 1 { held.append(y) }
+        }
+        #expect(values(y + 1) == [28, 55])
+        y = a
+        let tape = Tape.current
+        let before = tape.locked { tape.state.pointee.counters.kernelsRun }
+        let all: [[Double]] = [[3, 6], [9, 18], [27, 54]]
+        let expected = (0..<3).filter { round >> $0 & 1 == 1 }.map { all[$0] }
+        #expect(held.map(values) == expected)
+        // It is there: nothing is computed again.
+        #expect(tape.locked { tape.state.pointee.counters.kernelsRun } == before)
+      }
+    }
+    if collides { PlanCache.shared.withCollidingKeys(run) } else { run() }
+  }
+
   @Test func plansDoNotDependOnWhereARecordStands() {
     let x = Tensor([1.0, 2, 3])
     let expected = values(exp(x * 0.5) - x)

@@ -5,11 +5,16 @@ internal import LazyGradJIT
 
 /// A tensor with a label for each axis, none of them twice.
 struct ContractionTerm {
-  var tensor: Tensor
-  var labels: [Int]
+  private let work: ContractionWork
+  /// Which of the work's tensors it is.
+  private(set) var number: Int
+  private(set) var labels: [Int]
 
-  init(_ tensor: Tensor, _ labels: [Int]) {
-    self.tensor = tensor
+  var tensor: Tensor { work.tensors[number] }
+
+  init(_ work: ContractionWork, _ number: Int, _ labels: [Int]) {
+    self.work = work
+    self.number = number
     self.labels = labels
   }
 
@@ -28,7 +33,7 @@ struct ContractionTerm {
     while i < labels.count {
       if let j = labels[(i + 1)...].firstIndex(of: labels[i]) {
         let label = labels[i]
-        tensor = tensor.diagonal(axis1: i, axis2: j)
+        number = work.take(.diagonal(number, i, j))
         labels.remove(at: j)
         labels.remove(at: i)
         labels.append(label)
@@ -42,43 +47,28 @@ struct ContractionTerm {
   mutating func sum(keeping kept: (Int) -> Bool) {
     let axes = labels.indices.filter { !kept(labels[$0]) }
     if axes.isEmpty { return }
-    tensor = Self.sum(tensor, axes)
+    number = work.take(.sum(number, axes))
     labels = labels.filter(kept)
-  }
-
-  private static func sum(_ tensor: Tensor, _ axes: [Int]) -> Tensor {
-    let sum = tensor.sum(axes: axes)
-    return sum.dtype == tensor.dtype ? sum : sum.cast(to: tensor.dtype)
   }
 
   /// Drops axes of length 1 that the other tensor has with another length: there the element is repeated.
   private mutating func dropRepeated(beside other: Self) {
     for label in labels where length(label) == 1 && other.has(label) && other.length(label) != 1 {
       let axis = labels.firstIndex(of: label)!
-      tensor = tensor.squeezed(axis: axis)
+      number = work.take(.squeezed(number, axis))
       labels.remove(at: axis)
     }
   }
 
   /// The tensor with its axes in the order of these labels, which are all that it has.
-  func arranged(_ order: [Int]) -> Tensor {
-    order == labels ? tensor : tensor.transposed(order.map { labels.firstIndex(of: $0)! })
+  func arranged(_ order: [Int]) -> Int {
+    order == labels
+      ? number : work.take(.transposed(number, order.map { labels.firstIndex(of: $0)! }))
   }
 
   /// The same with an axis of length 1 for each label that it does not have.
-  private func spread(_ order: [Int]) -> Tensor {
-    let own = arranged(order.filter(has))
-    return own.rank == order.count
-      ? own : own.reshaped(order.map { has($0) ? length($0) : 1 })
-  }
-
-  /// What an operation on `operands` returns of it: the axes in the order of these labels, in a tensor
-  /// that is a view of none but an operand.
-  func result(_ order: [Int], of operands: [Tensor]) -> Tensor {
-    let result = arranged(order)
-    guard let base = result.baseTensor, poisoned(result) == nil else { return result }
-    let isTheirs = operands.contains { $0 === base || $0.baseTensor === base }
-    return isTheirs ? result : Tensor(result.recordView(result.shapeID, 0))
+  private func spread(_ order: [Int]) -> Int {
+    work.shaped(arranged(order.filter(has)), order.map { has($0) ? length($0) : 1 })
   }
 
   // MARK: Two tensors
@@ -106,9 +96,10 @@ struct ContractionTerm {
     let hasOwn = x.labels.count + y.labels.count > 2 * shared.count
     if summed.isEmpty || (!hasOwn && !batch.isEmpty) {
       let order = kept.filter { x.has($0) || y.has($0) }
-      let product = x.spread(order + summed) * y.spread(order + summed)
+      let work = x.work
+      let product = work.take(.multiplied(x.spread(order + summed), y.spread(order + summed)))
       let axes = Array(order.count..<(order.count + summed.count))
-      return Self(axes.isEmpty ? product : sum(product, axes), order)
+      return Self(work, axes.isEmpty ? product : work.take(.sum(product, axes)), order)
     }
     // The rows of the result are those axes that come first.
     let first = kept.first { !shared.contains($0) && (x.has($0) || y.has($0)) }
@@ -132,11 +123,13 @@ struct ContractionTerm {
     // Without a batch one row or column is a vector.
     let left = rows.isEmpty && batch.isEmpty ? [depth] : batchDims + [height, depth]
     let right = columns.isEmpty && batch.isEmpty ? [depth] : batchDims + [depth, width]
-    let product = matmul(
-      arranged(batch + rows + inner).shaped(left),
-      other.arranged(batch + inner + columns).shaped(right))
+    let product = work.take(
+      .matmul(
+        work.shaped(arranged(batch + rows + inner), left),
+        work.shaped(other.arranged(batch + inner + columns), right)))
     return Self(
-      product.shaped(batchDims + lengths(rows) + other.lengths(columns)), batch + rows + columns)
+      work, work.shaped(product, batchDims + lengths(rows) + other.lengths(columns)),
+      batch + rows + columns)
   }
 
   /// Labels by how far their axes step through memory, farthest first.
@@ -155,8 +148,4 @@ struct ContractionTerm {
       layout.strides[$0] == layout.strides[$1] * layout.dims[$1]
     }
   }
-}
-
-extension Tensor {
-  fileprivate func shaped(_ dims: [Int]) -> Tensor { shape == dims ? self : reshaped(dims) }
 }

@@ -110,10 +110,11 @@ private func contracted(
   }
   return Tensor.inFloat32([a, b]) { operands in
     for operand in operands { operand.use() }
-    return ContractionTerm.product(
-      ContractionTerm(operands[0], Array(left.indices)), ContractionTerm(operands[1], labels),
-      keeping: kept
-    ).result(kept, of: operands)
+    let work = ContractionWork(operands)
+    let product = ContractionTerm.product(
+      ContractionTerm(work, 0, Array(left.indices)), ContractionTerm(work, 1, labels),
+      keeping: kept)
+    return work.result(product.arranged(kept))
   }
 }
 

@@ -33,7 +33,7 @@ public func einsum(_ subscripts: String, _ operands: Tensor...) -> Tensor {
 
 /// Sums of products by Einstein's convention, of a list of tensors.
 public func einsum(_ subscripts: String, _ operands: [Tensor]) -> Tensor {
-  einsum(operands) { () throws(TensorError) in
+  einsum(operands, text: subscripts) { () throws(TensorError) in
     try Subscripts(parsing: subscripts, ranks: operands.map(\.rank))
   }
 }
@@ -51,30 +51,46 @@ public func einsum(_ operands: [(Tensor, [Int])], output: [Int]? = nil) -> Tenso
   }
 }
 
+/// - Parameter text: What the steps are remembered by, if they are.
 private func einsum(
-  _ operands: [Tensor], _ subscripts: () throws(TensorError) -> Subscripts
+  _ operands: [Tensor], text: String? = nil, _ subscripts: () throws(TensorError) -> Subscripts
 ) -> Tensor {
+  // One operand may be shown as a view.
+  if operands.count > 1, let text, let key = ContractionMemo.Contraction(text, operands),
+    let steps = ContractionMemo.shared.steps(key)
+  {
+    return Tensor.inFloat32(operands) { ContractionWork($0).run(steps) }
+  }
   if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return poison }
   do throws(TensorError) {
     let subscripts = try subscripts()
     try subscripts.check(operands.map(\.shape))
-    // One operand may be shown as a view.
-    if operands.count == 1 { return contracted(operands, subscripts) }
-    return Tensor.inFloat32(operands) { contracted($0, subscripts) }
+    if operands.count == 1 { return contracted(operands[0], subscripts) }
+    let key = text.flatMap { ContractionMemo.Contraction($0, operands) }
+    return Tensor.inFloat32(operands) { contracted($0, subscripts, key) }
   } catch { return fail(error, operands) }
 }
 
-/// The sums of products that checked subscripts ask for.
-private func contracted(_ operands: [Tensor], _ subscripts: Subscripts) -> Tensor {
+/// What checked subscripts ask for of one operand.
+private func contracted(_ operand: Tensor, _ subscripts: Subscripts) -> Tensor {
   let output = subscripts.output
-  var terms = zip(operands, subscripts.inputs).map { ContractionTerm($0, $1) }
+  let work = ContractionWork([operand])
+  var term = ContractionTerm(work, 0, subscripts.inputs[0])
+  term.takeDiagonals()
+  if term.labels.contains(where: { !output.contains($0) }) { operand.use() }
+  term.sum(keeping: output.contains)
+  let result = work.result(term.arranged(output))
+  return result === operand ? result.reshaped(result.shape) : result
+}
+
+/// The sums of products that checked subscripts ask for, of several operands.
+private func contracted(
+  _ operands: [Tensor], _ subscripts: Subscripts, _ key: ContractionMemo.Contraction?
+) -> Tensor {
+  let output = subscripts.output
+  let work = ContractionWork(operands)
+  var terms = subscripts.inputs.enumerated().map { ContractionTerm(work, $0, $1) }
   for i in terms.indices { terms[i].takeDiagonals() }
-  if terms.count == 1 {
-    if terms[0].labels.contains(where: { !output.contains($0) }) { operands[0].use() }
-    terms[0].sum(keeping: output.contains)
-    let result = terms[0].result(output, of: operands)
-    return result === operands[0] ? result.reshaped(result.shape) : result
-  }
   for operand in operands { operand.use() }
   var order = ContractionOrder(terms, output)
   while terms.count > 1 {
@@ -89,7 +105,11 @@ private func contracted(_ operands: [Tensor], _ subscripts: Subscripts) -> Tenso
       }
     terms.append(ContractionTerm.product(first, second, keeping: kept))
   }
-  return terms[0].result(output, of: operands)
+  let last = terms[0].arranged(output)
+  if let key, poisoned(work.tensors[last]) == nil {
+    ContractionMemo.shared.remember(key, work.steps)
+  }
+  return work.result(last)
 }
 
 // MARK: - Order

@@ -20,6 +20,6 @@ package enum NativeCompiler {
       kernel.nativeLoop = LoopCompiler.compile(kernel, instructionSet)
       if kernel.hasProduct { ProductCompiler.prepare(kernel, instructionSet) }
     }
-    plan.takeInCode(ProductCompiler.calls)
+    plan.takeInCode(KernelCalls.calls)
   }
 }

@@ -17,9 +17,6 @@ package enum ProductCompiler {
   /// Most rows that are looked through for the numbers of rows in which they come.
   private static let mostRows = 1 << 32
 
-  /// Most calls that are kept ready for one kernel.
-  private static let callLimit = 8
-
   /// Gives a kernel the code for its product, where there is any.
   static func prepare(_ kernel: LoopKernel, _ instructionSet: InstructionSet) {
     let product = kernel.product
@@ -55,44 +52,6 @@ package enum ProductCompiler {
       part.packing = packing.entry
     }
     return part
-  }
-
-  /// The calls that a kernel amounts to, where it is nothing but a product and these are few.
-  static func calls(_ kernel: LoopKernel) -> [ProductCall]? {
-    guard kernel.isLoneProduct, !kernel.hasStretches, let native = kernel.nativeProduct?.main,
-      !native.streams, !native.isPieced
-    else { return nil }
-    let product = kernel.product
-    let size = product.type.size
-    let nowhere = UnsafeMutableRawPointer(mutating: native.entry)
-    var calls: [ProductCall] = []
-    for batch in 0..<(kernel.rows / product.m) {
-      var c = kernel.registers[product.register].place
-      c.byteOffset += batch * product.m * product.n * size
-      for (t, term) in kernel.terms.array.enumerated() {
-        var (a, b) = (term.a, term.b)
-        if term.aBatch >= 0 { a.byteOffset += kernel.batchOffsets[term.aBatch + batch] * size }
-        if term.bBatch >= 0 { b.byteOffset += kernel.batchOffsets[term.bBatch + batch] * size }
-        var done = 0
-        repeat {
-          if calls.count == callLimit { return nil }
-          var (left, right) = (a, b)
-          left.byteOffset += done * term.aColumn * size
-          right.byteOffset += done * term.bRow * size
-          let depth = min(term.k - done, native.depth)
-          calls.append(
-            ProductCall(
-              entry: native.entry, a: left, b: right, c: c,
-              arguments: ProductArguments(
-                a: nowhere, b: nowhere, c: nowhere, rows: product.m, depth: depth,
-                aRow: term.aRow * size, aColumn: term.aColumn * size, bRow: term.bRow * size,
-                cRow: product.n * size, bStrip: native.strip * size,
-                accumulates: t > 0 || done > 0)))
-          done += depth
-        } while done < term.k
-      }
-    }
-    return calls
   }
 
   private static func routine(_ shape: ProductShape) -> NativeRoutine? {

@@ -2,40 +2,22 @@
 // graph. Uses Graph and the plan cache.
 
 extension Tape {
-  /// What a window is found by, and how many of its nodes are held.
-  ///
-  /// Which ones these are is looked up here, in one pass over the window, rather than followed as
-  /// handles come and go: that is two hashes per operation, and most handles are gone before their
-  /// window is forced.
-  func windowKey(_ ids: [UInt32]) -> (key: UInt64, held: Int) {
+  /// What a window is found by. Which of its nodes are held is compared with the rest, in one pass over the
+  /// records: windows that differ in that alone have the same key.
+  func windowKey(_ ids: [UInt32]) -> UInt64 {
     let start = Int(state.pointee.windowStart)
-    let count = Int(state.pointee.count)
-    // Sums of mixed words: they don't wait for each other, as links of a chain would.
     var sum: UInt64 = 0
-    var held = 0
-    let first = nodes + start
-    let n = count &- start
-    var i = 0
-    while i < n {
-      // Few are held: those that are not are passed over by fours.
-      if i &+ 4 <= n, (first + i).areUnheld { i &+= 4; continue }
-      if first[i].slot != nil, first[i].opcode != .leaf {
-        sum &+= TapeHash.mix(UInt64(i))
-        held &+= 1
-      }
-      i &+= 1
-    }
     for (k, id) in ids.enumerated() {
       sum &+= TapeHash.mix(UInt64(Int(id) - start) ^ UInt64(k + 1) << 32)
     }
-    return (TapeHash.mix(state.pointee.hash ^ UInt64(count - start)) ^ TapeHash.mix(sum), held)
+    let count = UInt64(Int(state.pointee.count) - start)
+    return TapeHash.mix(state.pointee.hash ^ count) ^ TapeHash.mix(sum)
   }
 
   /// The work that this window takes, if an equal window was forced before.
   func knownWindow(_ ids: [UInt32]) -> Work? {
     if !isSelfContained(ids) { return nil }
-    let (key, held) = windowKey(ids)
-    return PlanCache.shared.window(key, { self.matches($0, ids, held) })
+    return PlanCache.shared.window(windowKey(ids), { self.matches($0, ids) })
       .map { Work(nodes: $0.nodes, base: state.pointee.windowStart) }
   }
 
@@ -47,12 +29,10 @@ extension Tape {
   }
 
   /// Compares the words themselves: a hash alone would be a wrong answer waiting.
-  private func matches(_ known: WindowPlan, _ ids: [UInt32], _ held: Int) -> Bool {
+  private func matches(_ known: WindowPlan, _ ids: [UInt32]) -> Bool {
     let start = state.pointee.windowStart
     let n = Int(state.pointee.count &- start)
-    guard known.words.count == n, known.held.count == held,
-      known.requested.count == ids.count
-    else { return false }
+    guard known.words.count == n, known.requested.count == ids.count else { return false }
     for (k, id) in ids.enumerated() where known.requested[k] != id &- start { return false }
     let first = nodes + Int(start)
     for id in known.held where first[Int(id)].slot == nil || first[Int(id)].opcode == .leaf {
@@ -60,10 +40,22 @@ extension Tape {
     }
     for id in known.dead where !first[Int(id)].state.contains(.dead) { return false }
     var difference = SIMD4<UInt64>()
+    var held = 0
     known.words.withUnsafeBufferPointer { words in
-      for i in 0..<n { difference |= (first + i).signature ^ words[i] }
+      var i = 0
+      while i < n {
+        // Few are held: those that are not are passed over by fours.
+        if i &+ 4 <= n, (first + i).areUnheld {
+          for k in i..<(i &+ 4) { difference |= (first + k).words ^ words[k] }
+          i &+= 4
+          continue
+        }
+        difference |= (first + i).words ^ words[i]
+        if first[i].slot != nil, first[i].opcode != .leaf { held &+= 1 }
+        i &+= 1
+      }
     }
-    if difference != SIMD4() { return false }
+    if difference & Node.signatureMask != SIMD4() || held != known.held.count { return false }
     return known.payloads.allSatisfy { first[Int($0.id)].payloadBits == $0.value }
   }
 

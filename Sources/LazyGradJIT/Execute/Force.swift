@@ -146,7 +146,7 @@ extension Tape {
       try run(work, &kernelTime)
       return (work.nodes, true)
     }
-    let windowKey = isSelfContained(ids) ? self.windowKey(ids).key : nil
+    let windowKey = isSelfContained(ids) ? self.windowKey(ids) : nil
     let extraction = extract(ids)
     let (plan, isHit) = Engine.plan(for: extraction.graph)
     if isHit {

@@ -43,8 +43,8 @@ extension LoopKernel {
         }
       }
       bind(native, row, frame, pointers, context)
-      call(
-        native, count: n &* columns,
+      LoopCall.run(
+        native.routine.entry, count: n &* columns,
         startColumn: native.startsInRows ? row &* columns % native.rowLength : 0, frame)
       for t in 0..<native.terminals.count {
         switch native.terminals[t] {
@@ -75,23 +75,6 @@ extension LoopKernel {
         dst: target, count: count)
     } else {
       fill(load, start: start, count, target, context)
-    }
-  }
-
-  /// Calls the code on so many elements until it needs no more help.
-  @inline(__always)
-  func call(
-    _ native: NativeLoop, count: Int, startColumn: Int, _ frame: UnsafeMutableRawPointer
-  ) {
-    frame.storeBytes(of: 0, toByteOffset: LoopFrame.resume, as: Int.self)
-    frame.storeBytes(of: count, toByteOffset: LoopFrame.elementCount, as: Int.self)
-    frame.storeBytes(of: startColumn, toByteOffset: LoopFrame.startColumn, as: Int.self)
-    typealias Code = @convention(c) (UnsafeMutableRawPointer) -> Int
-    let code = unsafeBitCast(native.routine.entry, to: Code.self)
-    var request = code(frame)
-    while request != 0 {
-      NativeHelp.answer(LoopRequest(bits: request), frame)
-      request = code(frame)
     }
   }
 

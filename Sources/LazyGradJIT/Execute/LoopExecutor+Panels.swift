@@ -158,7 +158,7 @@ extension LoopKernel {
       default: bind(native, i, row: slice.row, first: start, table, pointers, context)
       }
     }
-    call(native, count: slice.count, startColumn: 0, frame)
+    LoopCall.run(native.routine.entry, count: slice.count, startColumn: 0, frame)
     for t in 0..<terminals.count where native.terminals[t] == .portable {
       accumulate(t, slice, from: first, pointers, context)
     }

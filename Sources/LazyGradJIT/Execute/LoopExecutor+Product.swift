@@ -9,17 +9,6 @@
   import Darwin
 #endif
 
-extension ProductCall {
-  @inline(__always)
-  func run(_ context: RunContext) {
-    var arguments = self.arguments
-    arguments.a = UnsafeRawPointer(context.address(a))
-    arguments.b = UnsafeRawPointer(context.address(b))
-    arguments.c = context.address(c)
-    unsafeBitCast(entry, to: ProductArguments.Function.self)(&arguments)
-  }
-}
-
 extension LoopKernel {
   /// Computes rows of the product into its register.
   @inline(__always)

@@ -23,7 +23,9 @@ package enum PlanRunner {
 
   /// The memory of a run: one block for everything that lives as long as it does.
   ///
-  ///     outputs | addresses: arena, leaves, outputs | scalars | arena | scratch per thread
+  ///     outputs | addresses: scalars, scratch, arena, leaves, outputs | scalars | arena | per thread
+  ///
+  /// A thread has scratch memory, and where there are several, addresses of its own behind it.
   struct Binding {
     /// Whose block it is; whoever made the binding lets go of it.
     let memory: Unmanaged<Storage>
@@ -38,6 +40,18 @@ package enum PlanRunner {
     /// How many threads take part.
     let threads: Int
 
+    /// The addresses that come before that of the arena.
+    fileprivate static let addressesBefore = 2
+    /// All addresses of a plan.
+    fileprivate static func addressCount(_ plan: Plan) -> Int {
+      addressesBefore + 1 + plan.leafCount + plan.outputs.count
+    }
+
+    /// Bytes from one thread's scratch memory to the next one's, of several.
+    fileprivate static func threadBytes(_ plan: Plan) -> Int {
+      plan.workBytes + ArenaAllocator.rounded(8 * addressCount(plan))
+    }
+
     /// Divides memory that `take` gets for a number of bytes.
     @inline(__always)
     init(
@@ -46,16 +60,33 @@ package enum PlanRunner {
     ) throws(StorageError) {
       threads = PlanRunner.threads(plan, limit: limit, parallelThreshold: parallelThreshold)
       let addresses = MemoryLayout<OutputMemory>.stride * plan.outputs.count
-      let numbers = addresses + 8 * (1 + plan.leafCount + plan.outputs.count)
+      let numbers = addresses + 8 * Self.addressCount(plan)
       let table = ArenaAllocator.rounded(numbers + 8 * scalarCount)
       let arena = table + ArenaAllocator.rounded(plan.arenaBytes)
-      memory = try take(arena + threads * plan.workBytes + 64)
+      let work = threads == 1 ? plan.workBytes : threads * Self.threadBytes(plan)
+      memory = try take(arena + work + 64)
       let start = memory._withUnsafeGuaranteedRef { $0.pointer }
       outputs = start.assumingMemoryBound(to: OutputMemory.self)
-      bases = (start + addresses).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
-      bases[0] = start + table
+      bases =
+        (start + addresses).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+        + Self.addressesBefore
       scalars = (start + numbers).assumingMemoryBound(to: UInt64.self)
       scratch = start + arena
+      bases[Int(Place.scalars)] = start + numbers
+      bases[Int(Place.scratch)] = scratch
+      bases[Int(Place.arena)] = start + table
+    }
+
+    /// What one of several threads runs with.
+    fileprivate func context(ofThread number: Int, _ plan: Plan) -> RunContext {
+      let scratch = self.scratch + number &* Self.threadBytes(plan)
+      let own =
+        (scratch + plan.workBytes).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+        + Self.addressesBefore
+      (own - Self.addressesBefore).update(
+        from: bases - Self.addressesBefore, count: Self.addressCount(plan))
+      own[Int(Place.scratch)] = scratch
+      return RunContext(bases: own, scalars: scalars, scratch: scratch, isAlone: false)
     }
   }
 
@@ -101,9 +132,7 @@ package enum PlanRunner {
     }
     let shared = Shared(counters: counters, binding: binding)
     DispatchQueue.concurrentPerform(iterations: binding.threads) { worker in
-      let context = RunContext(
-        bases: shared.binding.bases, scalars: shared.binding.scalars,
-        scratch: shared.binding.scratch + worker * plan.workBytes, isAlone: false)
+      let context = shared.binding.context(ofThread: worker, plan)
       for i in 0..<plan.steps.count {
         switch plan.steps[i] {
         case .loop(let reference):

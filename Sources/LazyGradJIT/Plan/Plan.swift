@@ -2,10 +2,12 @@
 // plain data that the executor walks; nothing in a plan depends on addresses or scalar values.
 
 /// A place in memory, relative to the table of base pointers that a run binds:
-/// the arena, then the leaves, then the outputs.
+/// the run-time scalars, a thread's scratch memory, the arena, then the leaves, then the outputs.
 package struct Place: Equatable, Sendable {
   package var base: Int32
   package var byteOffset: Int
+  static let scalars: Int32 = -2
+  static let scratch: Int32 = -1
   static let arena: Int32 = 0
 }
 
@@ -16,7 +18,7 @@ package final class Plan: @unchecked Sendable {
   /// Loops, and between them kernels that move data instead of computing it; in execution order.
   package let steps: Frozen<Step>
   /// The calls that some steps are, one step's after the other's.
-  private(set) var calls = Frozen<ProductCall>([])
+  private(set) var calls = Frozen<KernelCall>([])
   /// Bytes of scratch memory that live as long as a run: values, then what `moves` work in.
   private(set) package var arenaBytes: Int
   /// Bytes at the end of the arena that one of `moves` at a time works in.
@@ -97,14 +99,19 @@ package final class Plan: @unchecked Sendable {
     steps.destroy()
     updates.destroy()
     lastReads.destroy()
+    destroyCalls()
+  }
+
+  private func destroyCalls() {
+    for i in 0..<calls.count { if case .loop(let call) = calls[i] { call.arguments.destroy() } }
     calls.destroy()
   }
 
   /// Takes in what the kernels' machine code means for the plan: how much scratch memory they need,
   /// and which of them are nothing but calls.
-  func takeInCode(_ calls: (LoopKernel) -> [ProductCall]?) {
+  func takeInCode(_ calls: (LoopKernel) -> [KernelCall]?) {
     workBytes = kernels.reduce(64) { max($0, $1.workBytes) }
-    var all: [ProductCall] = []
+    var all: [KernelCall] = []
     for i in 0..<steps.count {
       guard case .loop(let kernel) = steps[i], let own = calls(kernel.takeUnretainedValue()) else {
         continue
@@ -112,7 +119,7 @@ package final class Plan: @unchecked Sendable {
       steps.base[i] = .calls(kernel, first: all.count, count: own.count)
       all += own
     }
-    self.calls.destroy()
+    destroyCalls()
     self.calls = Frozen(all)
   }
 
@@ -254,12 +261,12 @@ package final class LoopKernel: @unchecked Sendable {
   /// Scratch bytes that one thread needs.
   var workBytes: Int { layout.byteCount + (nativeLoop?.byteCount ?? 0) }
 
-  /// Whether the kernel is a product that is written where it belongs, and nothing else; one that
-  /// is not shared between threads.
-  var isLoneProduct: Bool {
-    hasProduct && product.start == nil && registers[product.register].isDirect
-      && chunkCount == 1 && chunkColumns == 0 && blockRows >= rows && nativeLoop == nil
-      && loads.count == 0 && code.count == 0 && stores.count == 0 && terminals.count == 0
+  /// Whether the kernel is worked off in one piece, from the first row to the last: a product, if it has
+  /// one, and then a loop over its elements, without anything that waits for the loop's end.
+  var isOnePiece: Bool {
+    chunkCount == 1 && chunkColumns == 0 && panelColumns == 0 && !isColumnSearch && !hasStretches
+      && terminals.count == 0 && rows > 0 && columns > 0 && chunkRows >= rows
+      && (blockRows >= rows || nativeLoop?.isPerBlock == false)
   }
 
   deinit {

@@ -199,17 +199,23 @@ extension Tape {
   }
 }
 
-extension UnsafeMutablePointer<Node> {
-  /// The signature words as they lie in the record, without the payload, most of which is bound at run
-  /// time, but with the state.
-  @inline(__always)
-  var wordsWithState: SIMD4<UInt64> {
-    UnsafeRawPointer(self).load(as: SIMD4<UInt64>.self) & SIMD4(~0, ~0, ~0, 0)
-  }
+extension Node {
+  /// The bits of a record's words that are its signature: not what changes in its life, nor the payload,
+  /// most of which is bound at run time.
+  static var signatureMask: SIMD4<UInt64> { SIMD4(~(0xFF << 24), ~0, ~0, 0) }
+}
 
-  /// The same without what changes in a node's life.
+extension UnsafeMutablePointer<Node> {
+  /// The first words of a record as they lie in it.
   @inline(__always)
-  var signature: SIMD4<UInt64> { wordsWithState & SIMD4(~(0xFF << 24), ~0, ~0, 0) }
+  var words: SIMD4<UInt64> { UnsafeRawPointer(self).load(as: SIMD4<UInt64>.self) }
+
+  /// The signature words without the payload, but with the state.
+  @inline(__always)
+  var wordsWithState: SIMD4<UInt64> { words & SIMD4(~0, ~0, ~0, 0) }
+
+  @inline(__always)
+  var signature: SIMD4<UInt64> { words & Node.signatureMask }
 
   /// Writes a record that nothing names yet by words of 8 bytes, in the order in which they lie on
   /// little-endian machines.

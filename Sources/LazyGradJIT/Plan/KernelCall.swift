@@ -1,5 +1,5 @@
-// How a matrix product's machine code is called. Here because plans keep the calls of small products
-// ready; the code is made in Codegen and called in Execute.
+// How machine code is called that plans keep ready for small kernels, and how a matrix product's is. Here
+// because plans keep the calls; the code is made in Codegen and called in Execute.
 
 /// What an emitted product is called with. Distances are in bytes.
 package struct ProductArguments {
@@ -45,11 +45,20 @@ package struct ProductArguments {
   package static let packedRows = 120
 }
 
-/// One call of a product's machine code with everything but the addresses of its arrays.
+/// One of the calls that a small kernel amounts to, with everything but the addresses of its arrays.
 ///
-/// What a kernel is made of stands in a dozen places; a product of 16 x 16 matrices takes no longer
-/// than to gather it. So for small products that nothing is fused with it is gathered once.
-package struct ProductCall: @unchecked Sendable {
+/// What a kernel is made of stands in a dozen places; to gather it takes longer than a product of 16 x 16
+/// matrices and the loop behind it. So for kernels that are a few calls, one after the other, it is
+/// gathered once.
+package enum KernelCall: @unchecked Sendable {
+  case product(ProductCall)
+  case loop(LoopCall)
+  /// What the terms of a product are added to.
+  case copy(from: Place, to: Place, byteCount: Int)
+}
+
+/// One call of a product's machine code.
+package struct ProductCall {
   /// The code; the kernel keeps it.
   let entry: UnsafeRawPointer
   let a: Place
@@ -57,4 +66,15 @@ package struct ProductCall: @unchecked Sendable {
   let c: Place
   /// The addresses in it mean nothing.
   let arguments: ProductArguments
+}
+
+/// One call of a loop's machine code, for all of its elements.
+package struct LoopCall {
+  /// The code; the kernel keeps it.
+  let entry: UnsafeRawPointer
+  /// Where its frame is in a thread's scratch memory.
+  let frame: Int
+  let count: Int
+  /// Where its arguments are. The plan lets go of them.
+  let arguments: Frozen<Place>
 }

@@ -1,0 +1,60 @@
+// Runs the calls of machine code that small kernels amount to. Uses Plan and Codegen.
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
+extension KernelCall {
+  @inline(__always)
+  func run(_ context: RunContext) {
+    switch self {
+    case .product(let call): call.run(context)
+    case .loop(let call): call.run(context)
+    case .copy(let source, let target, let byteCount):
+      memcpy(context.address(target), context.address(source), byteCount)
+    }
+  }
+}
+
+extension ProductCall {
+  @inline(__always)
+  func run(_ context: RunContext) {
+    var arguments = self.arguments
+    arguments.a = UnsafeRawPointer(context.address(a))
+    arguments.b = UnsafeRawPointer(context.address(b))
+    arguments.c = context.address(c)
+    unsafeBitCast(entry, to: ProductArguments.Function.self)(&arguments)
+  }
+}
+
+extension LoopCall {
+  @inline(__always)
+  func run(_ context: RunContext) {
+    let frame = context.scratch + self.frame
+    let table = (frame + LoopFrame.pointers).assumingMemoryBound(
+      to: UnsafeMutableRawPointer.self)
+    for i in 0..<arguments.count { table[i] = context.address(arguments[i]) }
+    Self.run(entry, count: count, startColumn: 0, frame)
+  }
+
+  /// Calls the code on so many elements until it needs no more help. The arguments are in the frame.
+  @inline(__always)
+  static func run(
+    _ entry: UnsafeRawPointer, count: Int, startColumn: Int, _ frame: UnsafeMutableRawPointer
+  ) {
+    frame.storeBytes(of: 0, toByteOffset: LoopFrame.resume, as: Int.self)
+    frame.storeBytes(of: count, toByteOffset: LoopFrame.elementCount, as: Int.self)
+    frame.storeBytes(of: startColumn, toByteOffset: LoopFrame.startColumn, as: Int.self)
+    typealias Code = @convention(c) (UnsafeMutableRawPointer) -> Int
+    let code = unsafeBitCast(entry, to: Code.self)
+    var request = code(frame)
+    while request != 0 {
+      NativeHelp.answer(LoopRequest(bits: request), frame)
+      request = code(frame)
+    }
+  }
+}
