@@ -23,7 +23,7 @@ import Testing
     let sum = s.op(
       .add, s.matmul(s.leaf(rows, inputs), s.leaf(inputs, units)),
       s.matmul(s.leaf(rows, units), s.leaf(units, units)))
-    return (sum, s.op(.tanh, s.op(.mul, s.op(.add, sum, s.leaf(units)), s.scalar(0.5))))
+    return (sum, s.op(.tanh, s.op(.mul, s.op(.add, sum, s.leaf(rows, units)), s.scalar(0.5))))
   }
 
   @Test(arguments: [ScalarType.float32, .float64], native)
@@ -43,7 +43,7 @@ import Testing
   @Test(arguments: native)
   func smallLoops(_ instructionSet: InstructionSet) throws {
     let s = PlanSketch()
-    let (a, b) = (s.leaf(3, 5), s.leaf(5))
+    let (a, b) = (s.leaf(3, 5), s.leaf(3, 5))
     // Far arguments, for which the code asks for help.
     let far = s.op(.sin, s.op(.mul, s.op(.add, a, b), s.scalar(1e8)))
     let graph = s.graph(far, s.op(.mul, s.op(.add, a, b), s.scalar(1e8)))
@@ -51,12 +51,14 @@ import Testing
     #expect(try s.disagreement(graph) == nil)
   }
 
-  /// A sum over everything, a kernel of many pieces and one without elements take more than calls.
+  /// A sum of many elements, a kernel of many pieces, one without elements and one with an operand that is
+  /// repeated beforehand take more than calls.
   @Test(arguments: native)
   func whatTakesMore(_ instructionSet: InstructionSet) throws {
     let s = PlanSketch()
     let graph = s.graph(
-      s.reduce(.sum, s.leaf(3, 5)), s.op(.exp, s.leaf(1000, 1000)), s.op(.exp, s.leaf(0, 5)))
+      s.reduce(.sum, s.leaf(300, 50)), s.op(.exp, s.leaf(1000, 1000)), s.op(.exp, s.leaf(0, 5)),
+      s.op(.add, s.matmul(s.leaf(3, 4), s.leaf(4, 5)), s.leaf(5)))
     #expect(Self.calls(graph, instructionSet).allSatisfy { $0 == nil })
     #expect(try s.disagreement(graph) == nil)
   }
@@ -67,7 +69,9 @@ import Testing
     let s = PlanSketch()
     let large = s.op(.tanh, s.leaf(300, 2000))
     var state = Self.cell(s, rows: 4, inputs: 8, units: 16).state
-    for _ in 0..<20 { state = s.op(.tanh, s.op(.add, s.matmul(state, s.leaf(16, 16)), s.leaf(16))) }
+    for _ in 0..<20 {
+      state = s.op(.tanh, s.op(.add, s.matmul(state, s.leaf(16, 16)), s.leaf(4, 16)))
+    }
     let graph = s.graph(large, state)
     let calls = Self.calls(graph, instructionSet)
     #expect(calls.contains { $0 != nil } && calls.contains { $0 == nil }, "\(calls)")

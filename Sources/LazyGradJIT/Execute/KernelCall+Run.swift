@@ -12,10 +12,12 @@ extension KernelCall {
   @inline(__always)
   func run(_ context: RunContext) {
     switch self {
-    case .product(let call): call.run(context)
-    case .loop(let call): call.run(context)
-    case .copy(let source, let target, let byteCount):
-      memcpy(context.address(target), context.address(source), byteCount)
+    case .product(let call): call.pointee.run(context)
+    case .loop(let call): call.pointee.run(context)
+    case .copy(let call):
+      memcpy(
+        context.address(call.pointee.target), context.address(call.pointee.source),
+        call.pointee.byteCount)
     }
   }
 }

@@ -23,13 +23,13 @@ package enum PlanRunner {
 
   /// The memory of a run: one block for everything that lives as long as it does.
   ///
-  ///     outputs | addresses: scalars, scratch, arena, leaves, outputs | scalars | arena | per thread
+  ///     outputs | addresses: arena, leaves, outputs, scratch, scalars | scalars | arena | per thread
   ///
   /// A thread has scratch memory, and where there are several, addresses of its own behind it.
   struct Binding {
     /// Whose block it is; whoever made the binding lets go of it.
     let memory: Unmanaged<Storage>
-    /// Arena, leaves, outputs: what `Place.base` counts. All but the first are for the caller to set.
+    /// What `Place.base` counts. Those of leaves and outputs are for the caller to set.
     let bases: UnsafeMutablePointer<UnsafeMutableRawPointer>
     /// The bits of the run-time scalars, for the caller to set.
     let scalars: UnsafeMutablePointer<UInt64>
@@ -40,16 +40,9 @@ package enum PlanRunner {
     /// How many threads take part.
     let threads: Int
 
-    /// The addresses that come before that of the arena.
-    fileprivate static let addressesBefore = 2
-    /// All addresses of a plan.
-    fileprivate static func addressCount(_ plan: Plan) -> Int {
-      addressesBefore + 1 + plan.leafCount + plan.outputs.count
-    }
-
     /// Bytes from one thread's scratch memory to the next one's, of several.
     fileprivate static func threadBytes(_ plan: Plan) -> Int {
-      plan.workBytes + ArenaAllocator.rounded(8 * addressCount(plan))
+      plan.workBytes + ArenaAllocator.rounded(8 * plan.baseCount)
     }
 
     /// Divides memory that `take` gets for a number of bytes.
@@ -60,32 +53,27 @@ package enum PlanRunner {
     ) throws(StorageError) {
       threads = PlanRunner.threads(plan, limit: limit, parallelThreshold: parallelThreshold)
       let addresses = MemoryLayout<OutputMemory>.stride * plan.outputs.count
-      let numbers = addresses + 8 * Self.addressCount(plan)
+      let numbers = addresses + 8 * plan.baseCount
       let table = ArenaAllocator.rounded(numbers + 8 * scalarCount)
       let arena = table + ArenaAllocator.rounded(plan.arenaBytes)
       let work = threads == 1 ? plan.workBytes : threads * Self.threadBytes(plan)
       memory = try take(arena + work + 64)
       let start = memory._withUnsafeGuaranteedRef { $0.pointer }
       outputs = start.assumingMemoryBound(to: OutputMemory.self)
-      bases =
-        (start + addresses).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
-        + Self.addressesBefore
+      bases = (start + addresses).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
       scalars = (start + numbers).assumingMemoryBound(to: UInt64.self)
       scratch = start + arena
-      bases[Int(Place.scalars)] = start + numbers
-      bases[Int(Place.scratch)] = scratch
       bases[Int(Place.arena)] = start + table
+      bases[plan.scratchBase] = scratch
+      bases[plan.scalarBase] = start + numbers
     }
 
     /// What one of several threads runs with.
     fileprivate func context(ofThread number: Int, _ plan: Plan) -> RunContext {
       let scratch = self.scratch + number &* Self.threadBytes(plan)
-      let own =
-        (scratch + plan.workBytes).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
-        + Self.addressesBefore
-      (own - Self.addressesBefore).update(
-        from: bases - Self.addressesBefore, count: Self.addressCount(plan))
-      own[Int(Place.scratch)] = scratch
+      let own = (scratch + plan.workBytes).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
+      own.update(from: bases, count: plan.baseCount)
+      own[plan.scratchBase] = scratch
       return RunContext(bases: own, scalars: scalars, scratch: scratch, isAlone: false)
     }
   }

@@ -49,12 +49,32 @@ package struct ProductArguments {
 ///
 /// What a kernel is made of stands in a dozen places; to gather it takes longer than a product of 16 x 16
 /// matrices and the loop behind it. So for kernels that are a few calls, one after the other, it is
-/// gathered once.
+/// gathered once. The plan that keeps a call frees it: what is called with stays where it is, because to
+/// copy it would take as long again.
 package enum KernelCall: @unchecked Sendable {
-  case product(ProductCall)
-  case loop(LoopCall)
-  /// What the terms of a product are added to.
-  case copy(from: Place, to: Place, byteCount: Int)
+  case product(UnsafeMutablePointer<ProductCall>)
+  case loop(UnsafeMutablePointer<LoopCall>)
+  case copy(UnsafeMutablePointer<CopyCall>)
+
+  init(_ call: ProductCall) { self = .product(Self.kept(call)) }
+  init(_ call: LoopCall) { self = .loop(Self.kept(call)) }
+  init(_ call: CopyCall) { self = .copy(Self.kept(call)) }
+
+  private static func kept<Call>(_ call: Call) -> UnsafeMutablePointer<Call> {
+    let pointer = UnsafeMutablePointer<Call>.allocate(capacity: 1)
+    pointer.initialize(to: call)
+    return pointer
+  }
+
+  func free() {
+    switch self {
+    case .product(let call): call.deallocate()
+    case .loop(let call):
+      call.pointee.arguments.destroy()
+      call.deallocate()
+    case .copy(let call): call.deallocate()
+    }
+  }
 }
 
 /// One call of a product's machine code.
@@ -75,6 +95,13 @@ package struct LoopCall {
   /// Where its frame is in a thread's scratch memory.
   let frame: Int
   let count: Int
-  /// Where its arguments are. The plan lets go of them.
+  /// Where its arguments are.
   let arguments: Frozen<Place>
+}
+
+/// What the terms of a product are added to, where they are.
+package struct CopyCall {
+  let source: Place
+  let target: Place
+  let byteCount: Int
 }

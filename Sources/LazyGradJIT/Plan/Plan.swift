@@ -2,12 +2,11 @@
 // plain data that the executor walks; nothing in a plan depends on addresses or scalar values.
 
 /// A place in memory, relative to the table of base pointers that a run binds:
-/// the run-time scalars, a thread's scratch memory, the arena, then the leaves, then the outputs.
+/// the arena, then the leaves, then the outputs; for calls that are kept ready, a thread's scratch memory and
+/// the run-time scalars as well.
 package struct Place: Equatable, Sendable {
   package var base: Int32
   package var byteOffset: Int
-  static let scalars: Int32 = -2
-  static let scratch: Int32 = -1
   static let arena: Int32 = 0
 }
 
@@ -103,17 +102,23 @@ package final class Plan: @unchecked Sendable {
   }
 
   private func destroyCalls() {
-    for i in 0..<calls.count { if case .loop(let call) = calls[i] { call.arguments.destroy() } }
+    for i in 0..<calls.count { calls[i].free() }
     calls.destroy()
   }
 
+  /// The base of a thread's scratch memory in the table of base pointers, and that of the scalars.
+  var scratchBase: Int { 1 + leafCount + outputs.count }
+  var scalarBase: Int { scratchBase + 1 }
+  var baseCount: Int { scalarBase + 1 }
+
   /// Takes in what the kernels' machine code means for the plan: how much scratch memory they need,
   /// and which of them are nothing but calls.
-  func takeInCode(_ calls: (LoopKernel) -> [KernelCall]?) {
+  func takeInCode(_ calls: (LoopKernel, Plan) -> [KernelCall]?) {
     workBytes = kernels.reduce(64) { max($0, $1.workBytes) }
     var all: [KernelCall] = []
     for i in 0..<steps.count {
-      guard case .loop(let kernel) = steps[i], let own = calls(kernel.takeUnretainedValue()) else {
+      guard case .loop(let kernel) = steps[i], let own = calls(kernel.takeUnretainedValue(), self)
+      else {
         continue
       }
       steps.base[i] = .calls(kernel, first: all.count, count: own.count)
