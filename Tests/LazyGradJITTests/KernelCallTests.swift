@@ -8,11 +8,17 @@ import Testing
 @Suite struct KernelCallTests {
   private static let native = NativeCode.available.filter { $0 != .portable }
 
-  /// The number of calls that each step is; nil for a step that is something else.
+  /// The number of calls that each step is for a chunk; nil for a step that is something else.
   private static func calls(_ graph: Graph, _ instructionSet: InstructionSet) -> [Int?] {
     let plan = PlanRunner.plan(graph, for: instructionSet)
     return withExtendedLifetime(plan) {
-      plan.steps.array.map { if case .calls(_, _, let count) = $0 { count } else { nil } }
+      plan.steps.array.map {
+        if case .calls(let kernel, _, let count) = $0 {
+          count / kernel.takeUnretainedValue().chunkCount
+        } else {
+          nil
+        }
+      }
     }
   }
 
@@ -28,15 +34,29 @@ import Testing
 
   @Test(arguments: [ScalarType.float32, .float64], native)
   func stepsOfARecurrence(_ type: ScalarType, _ instructionSet: InstructionSet) throws {
-    for (rows, inputs, units) in [(1, 8, 16), (3, 5, 7), (16, 32, 64), (1, 1, 1), (2, 300, 3)] {
+    // The last ones in several chunks.
+    for (rows, inputs, units) in [
+      (1, 8, 16), (3, 5, 7), (16, 32, 64), (1, 1, 1), (2, 200, 3), (19, 32, 64), (33, 64, 32),
+    ] {
       let s = PlanSketch(type)
       let (sum, state) = Self.cell(s, rows: rows, inputs: inputs, units: units)
       // In a register, and in memory for others.
       for graph in [s.graph(state), s.graph(state, sum)] {
-        let calls = Self.calls(graph, instructionSet)
-        #expect(calls.allSatisfy { $0 != nil }, "\(rows) x \(inputs) x \(units): \(calls)")
+        #expect(Self.calls(graph, instructionSet) == [3], "\(rows) x \(inputs) x \(units)")
         #expect(try s.disagreement(graph) == nil, "\(rows) x \(inputs) x \(units)")
       }
+    }
+  }
+
+  /// Rows of a bias that is repeated by the code, split between chunks.
+  @Test(arguments: native)
+  func rowsOfARepeatedOperand(_ instructionSet: InstructionSet) throws {
+    for rows in [16, 21, 40] {
+      let s = PlanSketch()
+      let sum = s.op(.add, s.matmul(s.leaf(rows, 64), s.leaf(64, 64)), s.leaf(64))
+      let graph = s.graph(s.op(.tanh, sum))
+      #expect(Self.calls(graph, instructionSet) == [2], "\(rows)")
+      #expect(try s.disagreement(graph) == nil, "\(rows)")
     }
   }
 

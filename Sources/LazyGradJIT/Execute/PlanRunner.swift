@@ -129,10 +129,15 @@ package enum PlanRunner {
               kernel.chunkCount, { kernel.run(chunk: $0, context) },
               then: kernel.needsFinish ? { kernel.finish(context) } : nil)
           }
-        case .calls(_, let first, let count):
+        case .calls(let reference, let first, let count):
+          let chunks = reference._withUnsafeGuaranteedRef { $0.chunkCount }
+          let each = count / chunks
           shared.counters[i].share(
-            1, { _ in for call in first..<(first &+ count) { plan.calls[call].run(context) } },
-            then: nil)
+            chunks,
+            {
+              let own = first &+ $0 &* each
+              for call in own..<(own &+ each) { plan.calls[call].run(context) }
+            }, then: nil)
         case .move(let index):
           shared.counters[i].share(
             1, { _ in plan.moves[index].run(context, plan.moveWork(context)) }, then: nil)

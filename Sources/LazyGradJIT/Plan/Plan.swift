@@ -40,7 +40,7 @@ package final class Plan: @unchecked Sendable {
   package enum Step: @unchecked Sendable {
     /// One of `kernels`, which keeps it alive.
     case loop(Unmanaged<LoopKernel>)
-    /// One of `kernels` that is nothing but some of `calls`.
+    /// One of `kernels` that is nothing but some of `calls`, as many for each chunk.
     case calls(Unmanaged<LoopKernel>, first: Int, count: Int)
     /// The number of one of `moves`.
     case move(Int)
@@ -266,12 +266,12 @@ package final class LoopKernel: @unchecked Sendable {
   /// Scratch bytes that one thread needs.
   var workBytes: Int { layout.byteCount + (nativeLoop?.byteCount ?? 0) }
 
-  /// Whether the kernel is worked off in one piece, from the first row to the last: a product, if it has
-  /// one, and then a loop over its elements, without anything that waits for the loop's end.
-  var isOnePiece: Bool {
-    chunkCount == 1 && chunkColumns == 0 && panelColumns == 0 && !isColumnSearch && !hasStretches
-      && terminals.count == 0 && rows > 0 && columns > 0 && chunkRows >= rows
-      && (blockRows >= rows || nativeLoop?.isPerBlock == false)
+  /// Whether every chunk is worked off in one piece, from its first row to its last: a product, if there is
+  /// one, and then a loop over the elements, without anything that waits for the loop's end.
+  var hasOnePieceChunks: Bool {
+    chunkColumns == 0 && panelColumns == 0 && !isColumnSearch && !hasStretches
+      && terminals.count == 0 && rows > 0 && columns > 0
+      && (blockRows >= min(chunkRows, rows) || nativeLoop?.isPerBlock == false)
   }
 
   deinit {
