@@ -137,6 +137,18 @@ import Testing
     #expect(Reduce.position(of: .smallest, type: .float64, zeros, count: count) == 0)
   }
 
+  /// The only one, wherever it stands, though what is behind the run is the same.
+  @Test(arguments: lengths)
+  func onlyExtreme(count: Int) {
+    for position in 0..<min(count, 70) {
+      var floats = values(count).map(Float.init)
+      floats[position] = 9999
+      let (p, d) = (padded(floats, 9999), padded(floats.map { Double(-$0) }, -9999))
+      #expect(Reduce.position(of: .largest, type: .float32, p, count: count) == position)
+      #expect(Reduce.position(of: .smallest, type: .float64, d, count: count) == position)
+    }
+  }
+
   /// 0.1 isn't a float: one running float32 sum over 16384 of them is off by 1e-5 relative.
   @Test func accuracyOfLongSums() {
     for count in [1000, 16384, 16385, 100_000] {

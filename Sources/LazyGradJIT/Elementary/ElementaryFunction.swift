@@ -10,7 +10,7 @@ package protocol ElementaryFunction: Sendable {
   static var bounds: (single: Double, double: Double) { get }
   /// Arguments with which random programs try it.
   static var domain: ClosedRange<Double> { get }
-  /// Whether it computes in double precision inside, for single precision too.
+  /// Whether machine code computes it in double precision inside, for single precision too.
   static var isWide: Bool { get }
   /// The same function of the C library: what results are compared with.
   static var reference: @Sendable (_ x: Double, _ y: Double) -> Double { get }

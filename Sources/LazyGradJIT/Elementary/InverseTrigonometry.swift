@@ -31,6 +31,38 @@ extension ElementaryLanes {
     return (s, w, rest)
   }
 
+  /// The angle of the point with the positive coordinates `p <= q`, `q` upwards where `isSteep` and the other
+  /// one to the left where `isLeft`, in single precision; only `q` may be infinite.
+  ///
+  /// Where `p / q` is above 1/2 it is turned by `arctan(3/4)`:
+  /// `t = (p - 3/4 q) / (q + 3/4 p)`, where halves and quarters leave the difference exact. Then
+  /// `arctan(t) = t + t^3 A(t^2)` from -2/11 to 1/2, fit error 2^-31.5. The whole is turned by quarters of the
+  /// circle, forwards or, as `quarters - arc`, backwards.
+  ///
+  /// One place to turn at instead of the three of `arctangent`, which is more exact where `p / q` is: a longer
+  /// `A` costs less than selections.
+  @inline(__always)
+  fileprivate func turnedArc(_ p: Value, _ q: Value, isSteep: Mask, isLeft: Mask) -> Value {
+    let zero = number(0)
+    let isMiddle = less(q, add(p, p))
+    let difference = fnma(q, number(0.25), fnma(q, number(0.5), p))
+    // Two zeros are as 0 and 1.
+    let t = div(
+      select(isMiddle, difference, p),
+      select(isMiddle, fma(p, number(0.75), q), atLeast(q, 0x1p-149)))
+    // Negative where the arc counts backwards: the sign of the sum doesn't matter.
+    let quarters = select(
+      isSteep, select(isLeft, number(1), number(-1)), select(isLeft, number(-2), zero))
+    let z = mul(t, t)
+    let series = polynomial(
+      z, 0.037760712, -0.07917131, 0.10923836, -0.14270107, 0.19999392, -0.33333325)
+    let low = fma(
+      quarters, number(-4.371139e-08), select(isMiddle, number(5.8689373e-09), zero))
+    let rest = add(t, fma(t, mul(z, series), low))
+    let arc = add(select(isMiddle, number(0.6435011), zero), rest)
+    return magnitude(fma(quarters, number(1.5707964), arc))
+  }
+
   /// The arc whose tangent is `a / b`, for positive numbers, both not zero and not both infinite; as a sum
   /// of two.
   ///
@@ -146,12 +178,23 @@ enum Arctan2: ElementaryFunction {
   static func value<L: ElementaryLanes>(_ l: L, _ y: L.Value, _ x: L.Value) -> L.Value {
     let (one, zero, infinity) = (l.number(1), l.number(0), l.number(.infinity))
     let (a, b) = (l.magnitude(y), l.magnitude(x))
-    let large = l.select(l.less(a, b), b, a)
+    let isSteep = l.less(b, a)
+    let large = l.select(isSteep, a, b)
     let isTiny = l.less(large, l.number(l.isSingle ? 0x1p-60 : 0x1p-500))
     let isHuge = l.less(l.number(l.isSingle ? 0x1p100 : 0x1p1000), large)
     let scale = l.select(
       isTiny, l.number(l.isSingle ? 0x1p60 : 0x1p500),
       l.select(isHuge, l.number(0x1p-10), one))
+    if l.isSingle {
+      // Two infinities are as two ones.
+      let small = l.select(isSteep, b, a)
+      let areInfinite = l.equal(small, infinity)
+      let p = l.select(areInfinite, one, l.mul(small, scale))
+      let scaled = l.mul(large, scale)
+      let q = l.select(areInfinite, l.atMost(scaled, 1), scaled)
+      let arc = l.turnedArc(p, q, isSteep: isSteep, isLeft: l.isNegative(x))
+      return l.withSign(arc, of: y)
+    }
     // Two infinities are as two ones, two zeros as 0 and 1.
     // One that is infinite alone makes the quotient 0 or infinite, without products of both.
     let isInfinite = l.equal(b, infinity)
@@ -160,8 +203,7 @@ enum Arctan2: ElementaryFunction {
     let isZero = l.and(l.equal(a, zero), l.equal(b, zero))
     let below = l.select(l.or(isInfinite, isZero), one, l.mul(b, scale))
     let arc = l.arctangent(above, below)
-    let pi = l.number(l.isSingle ? 3.1415927 : 3.141592653589793)
-    let piRest = l.number(l.isSingle ? -8.742278e-08 : 1.2246467991473532e-16)
+    let (pi, piRest) = (l.number(3.141592653589793), l.number(1.2246467991473532e-16))
     let behind = l.sub(pi, l.sub(arc, piRest))
     return l.withSign(l.select(l.isNegative(x), behind, arc), of: y)
   }

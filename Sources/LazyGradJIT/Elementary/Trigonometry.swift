@@ -12,6 +12,20 @@ extension ElementaryLanes {
   @inline(__always)
   fileprivate func reducedAngle(_ a: Value) -> Angle {
     let shift = number(roundShift)
+    if isSingle, isFused {
+      // Pi/2 in three pieces of 24 bits. The first difference is exact: below 1, and a multiple of 2^-24. So it
+      // is a multiple of the second product's last place as well, whence the second difference's error is
+      // known, and that of the product is by a fused multiply-add.
+      let shifted = fma(a, number(0.63661975), shift)
+      let k = sub(shifted, shift)
+      let first = fnma(k, number(1.5707964), a)
+      let small = number(-4.371139e-08)
+      let product = mul(k, small)
+      let high = sub(first, product)
+      let lost = sub(sub(sub(first, high), product), fms(k, small, product))
+      let low = fnma(k, number(-1.7151245e-15), lost)
+      return (shifted, high, low, lessEqual(a, number(1e5)))
+    }
     if isSingle {
       // In double precision: the angle may be next to a multiple of pi/2. The first constant holds the 33
       // leading bits of pi/2 (fdlibm's choice), so its product with k is exact.
@@ -126,7 +140,6 @@ extension ElementaryLanes {
 /// The sine of every finite argument, sign of zero kept.
 enum Sin: ElementaryFunction {
   static let bounds = (single: 1.2, double: 1.0)
-  static let isWide = true
   static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.sin(x) }
   static let exact: (@Sendable (Double, Double) -> Double)? = { x, _ in
     let result = LargeAngle.sine(x.magnitude, quadrants: 0)
@@ -144,7 +157,6 @@ enum Sin: ElementaryFunction {
 /// The cosine of every finite argument.
 enum Cos: ElementaryFunction {
   static let bounds = (single: 1.2, double: 1.0)
-  static let isWide = true
   static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.cos(x) }
   static let exact: (@Sendable (Double, Double) -> Double)? = { x, _ in
     LargeAngle.sine(x.magnitude, quadrants: 1)

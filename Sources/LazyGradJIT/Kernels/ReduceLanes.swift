@@ -204,9 +204,35 @@ enum FloatRun<V: ReduceLanes> {
     return nil
   }
 
+  /// The longest run that is searched element by element: with lanes, the place among those of the last
+  /// registers is a branch that is rarely foreseen.
+  private static var shortLength: Int { 16 }
+
+  /// The first index of the extreme without a branch for an element; nil if an element may be NaN, which a
+  /// running sum tells as in `lanes`.
+  @inline(__always)
+  private static func shortIndex(
+    _ p: UnsafePointer<Element>, _ count: Int, _ beats: (Element, Element) -> Bool
+  ) -> Int? {
+    var (best, index, sum) = (p[0], 0, p[0])
+    for i in 1..<count {
+      let x = p[i]
+      let isBetter = beats(x, best)
+      index = isBetter ? i : index
+      best = isBetter ? x : best
+      sum += x
+    }
+    return sum.isNaN ? nil : index
+  }
+
   /// The first index of the extreme; a NaN counts as the extreme, as in NumPy. 0 for an empty run.
   @inline(__always)
   static func index(of which: Reducer, _ p: UnsafePointer<Element>, _ count: Int) -> Int {
+    if count > 0, count <= shortLength {
+      let place =
+        which == .maximum ? shortIndex(p, count) { $0 > $1 } : shortIndex(p, count) { $0 < $1 }
+      if let place { return place }
+    }
     let value = run(which, p, count)
     if value.isNaN { return firstNaN(p, count) ?? 0 }
     let wanted = V(repeating: value)

@@ -152,19 +152,41 @@ private struct RunSorter<T: Sortable> {
     let flip: T.Key = isDescending ? .max : 0
     forEachRun { start in
       let x = from + start
-      var isKeyed = true
-      for i in 0..<length {
-        let element = x[i * inner]
-        isKeyed = isKeyed && element.isKeyed
-        keys[i] = KeyAlone(key: element.sortKey ^ flip)
-      }
-      if isKeyed {
+      if inner == 1 ? take(x, 1, flip, keys) : take(x, inner, flip, keys) {
         let sorted = RadixSort.sort(keys, scratch: keys + length, length)
-        for i in 0..<length { to[start + i * inner] = T(sortKey: sorted[i].key ^ flip) }
+        if inner == 1 {
+          put(sorted, flip, to + start, 1)
+        } else {
+          put(sorted, flip, to + start, inner)
+        }
       } else {
         sortByPlaces(x, to + start, work)
       }
     }
+  }
+
+  // Loops over what they are given and without branches, so that they are vectorised where `step` is 1.
+
+  /// Makes the keys of a run. False if an element's key doesn't tell it.
+  @inline(__always)
+  private func take(
+    _ x: UnsafePointer<T>, _ step: Int, _ flip: T.Key, _ keys: UnsafeMutablePointer<KeyAlone<T.Key>>
+  ) -> Bool {
+    var untold: T.Key = 0
+    for i in 0..<length {
+      let element = x[i &* step]
+      untold |= element.isKeyed ? 0 : 1
+      keys[i] = KeyAlone(key: element.sortKey ^ flip)
+    }
+    return untold == 0
+  }
+
+  @inline(__always)
+  private func put(
+    _ keys: UnsafePointer<KeyAlone<T.Key>>, _ flip: T.Key, _ to: UnsafeMutablePointer<T>,
+    _ step: Int
+  ) {
+    for i in 0..<length { to[i &* step] = T(sortKey: keys[i].key ^ flip) }
   }
 
   /// A run with elements that their keys don't tell.
@@ -234,11 +256,9 @@ private enum RadixSort {
   static func sort<E: Keyed>(
     _ elements: UnsafeMutablePointer<E>, scratch: UnsafeMutablePointer<E>, _ count: Int
   ) -> UnsafeMutablePointer<E> {
-    var isSorted = true
-    for i in stride(from: 1, to: count, by: 1) {
-      isSorted = isSorted && elements[i - 1].key <= elements[i].key
-    }
-    if isSorted { return elements }
+    var sorted = min(count, 1)
+    while sorted < count, elements[sorted - 1].key <= elements[sorted].key { sorted += 1 }
+    if sorted == count { return elements }
     if count <= insertionLimit {
       insert(elements, count)
       return elements
