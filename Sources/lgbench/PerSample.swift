@@ -44,13 +44,11 @@ private struct PerSampleProgram {
 
   /// By hand, for all samples at once; `outer` gives the products of all pairs of elements of rows.
   func batched(_ outer: (Tensor, Tensor) -> Tensor) -> [Tensor] {
-    noAutodiff {
-      let (w1, b1, w2, b2) = (parameters[0], parameters[1], parameters[2], parameters[3])
-      let hidden = tanh(matmul(x, w1) + b1)
-      let errors = softmax(matmul(hidden, w2) + b2) - targets
-      let slopes = matmul(errors, w2.T) * (1 - square(hidden))
-      return [outer(x, slopes), slopes, outer(hidden, errors), errors]
-    }
+    let (w1, b1, w2, b2) = (parameters[0], parameters[1], parameters[2], parameters[3])
+    let hidden = tanh(matmul(x, w1) + b1)
+    let errors = softmax(matmul(hidden, w2) + b2) - targets
+    let slopes = matmul(errors, w2.T) * (1 - square(hidden))
+    return [outer(x, slopes), slopes, outer(hidden, errors), errors]
   }
 
   static var ways: [(name: String, run: (PerSampleProgram) -> [Tensor])] {

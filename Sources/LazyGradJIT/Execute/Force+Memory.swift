@@ -110,7 +110,8 @@ extension Tape {
   ///    is done.
   ///
   /// A loop takes over what is large: a small block that a tape has let go is at hand, and still in the
-  /// caches.
+  /// caches. And it does so where no graph is kept of who reads the old value: what such a reader gave and
+  /// was not kept is computed again for a rule that is given more operands than it reads.
   ///
   /// - Parameter aliased: The records whose values handles show through aliases.
   /// - Complexity: O(n log v) for n nodes that are computed and v values that may be replaced.
@@ -147,6 +148,7 @@ extension Tape {
       let root = nodes[Int(id)]
       let isHeld = root.slot != nil || Node.hasRegion(root.opcode) || aliased.contains(id)
       if k < 0 || isTaken[updates[i].output] || !isHeld { continue }
+      if updates[i].isLoop, values[k].hasGraph { continue }
       isTaken[updates[i].output] = true
       valueOf[updates[i].leaf] = -1
       takeovers.append(
@@ -167,6 +169,8 @@ extension Tape {
     /// The records over its memory, and how often they are named by each other and by what is computed.
     var records: [(id: UInt32, uses: UInt32)] = []
     var isReplaceable = true
+    /// Whether a graph is kept of a node that reads it.
+    var hasGraph = false
 
     var address: UnsafeMutableRawPointer { storage.toOpaque() }
   }
@@ -209,6 +213,7 @@ extension Tape {
       guard let storage = nodes[Int(source)].storage else { return }
       for k in self.values(in: storage, values) {
         noteRecord(operand, &values[k])
+        if nodes[Int(id)].state.contains(.tracked) { values[k].hasGraph = true }
         if nodes[Int(id)].opcode == .attach || needsLater(id).contains(need) {
           values[k].isReplaceable = false
         }

@@ -185,7 +185,9 @@ extension Tape {
   private func run(_ work: Work, _ kernelTime: inout Int) throws(StorageError) {
     let plan = work.plan
     let aliased = aliasedByHandles(work)
-    let takeovers = plan.updates.count > 0 ? findTakeovers(work, aliased: aliased) : []
+    let takeovers =
+      plan.mostReplaced >= state.pointee.limits.replacedBytes
+      ? findTakeovers(work, aliased: aliased) : []
     let spares = state.pointee.spares
     let binding = try PlanRunner.Binding(
       plan, scalarCount: work.scalars.count, threads: Engine.threads,

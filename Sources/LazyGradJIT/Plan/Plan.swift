@@ -26,6 +26,8 @@ package final class Plan: @unchecked Sendable {
   package let leafCount: Int
   /// What may happen in the memory of a leaf, in the order in which that is tried.
   let updates: Frozen<Update>
+  /// The bytes of the largest value that one of them replaces; those that save a copy count as large.
+  let mostReplaced: Int
   /// The last step that reads each leaf, -1 for none.
   let lastReads: Frozen<Int32>
   package let cost: Cost
@@ -92,6 +94,7 @@ package final class Plan: @unchecked Sendable {
     self.outputs = outputs
     self.leafCount = leafCount
     self.updates = Frozen(updates)
+    mostReplaced = updates.reduce(0) { max($0, $1.isLoop ? $1.byteCount : .max) }
     self.lastReads = Frozen(lastReads)
     self.cost = cost
     self.stepCosts = stepCosts

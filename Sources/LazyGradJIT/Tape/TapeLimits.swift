@@ -29,6 +29,7 @@ public struct TapeLimits: Sendable {
   package static var usual: TapeLimits {
     var limits = TapeLimits()
     limits.windowRecords = UInt32(Settings.usualWindowRecords)
+    limits.replacedBytes = StoragePool.smallBlock
     return limits
   }
 
@@ -40,7 +41,9 @@ public struct TapeLimits: Sendable {
     compactedRecords = 1 << 14
     resetRecords = 128
     memoPlaces = ShapeMemos.size
-    replacedBytes = StoragePool.smallBlock
+    // Tests in small windows have small values.
+    replacedBytes =
+      Settings.windowRecords < Settings.usualWindowRecords ? 1 : StoragePool.smallBlock
     checksPasses = Settings.checksPasses
   }
 
