@@ -204,6 +204,24 @@ struct ResultMemoryTests {
     #expect(count == 2 && Set([address(a), address(b)]) == places)
   }
 
+  @Test("A copy is read where it is used: what it is a copy of stays until then")
+  func copies() {
+    let w = matrix(0, constant: true)
+    let before = values(w)
+    let start = address(w)
+    var copy = w
+    _ = replaced {
+      noAutodiff {
+        let first = +w
+        w.assign(w * 2)
+        copy = +first.reshaped(Self.n * Self.n)
+      }
+      eval(w, copy)
+    }
+    #expect(values(w) == before.map { $0 * 2 } && values(copy) == before)
+    #expect(address(w) != start)
+  }
+
   @Test("Steps of optimisers: one plan, in place, whatever the rate", arguments: 0..<6)
   func steps(_ kind: Int) {
     let model = Sequential(

@@ -94,6 +94,12 @@ extension LoopKernel {
       }
     }
     for terminal in terminals.array { lastRead[terminal.register] = .max }
+    // A copy, or a cast that changes no bit, is no instruction in machine code: who reads it loads the operand.
+    for instruction in code.array.reversed()
+    where instruction.kind == .tile && instruction.b == Instruction.noRegister {
+      let (a, dst) = (Int(instruction.a), Int(instruction.dst))
+      lastRead[a] = max(lastRead[a], lastRead[dst])
+    }
     return leafCounts.indices.compactMap { leaf in
       let r = register[leaf]
       guard r >= 0, lastReads[leaf] == Int32(step), leafCounts[leaf] == rows * columns else {
