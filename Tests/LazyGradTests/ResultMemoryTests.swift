@@ -139,7 +139,7 @@ struct ResultMemoryTests {
         small.assign(small + 1)
         small.eval()
         #expect(values(small) == [2, 3, 4])
-        assign(w.T.T + 1)
+        assign(w + 1)
         _ = kept
       }
       eval([w] + [other].compactMap { $0 })
