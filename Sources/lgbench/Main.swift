@@ -78,6 +78,7 @@ struct LGBench {
       try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .small:
       try SmallBenchmark(options: options, report: report).run(seconds: options.seconds ?? 6)
+    case .samples: try PerSampleBenchmark(report: report).run(seconds: options.seconds ?? 6)
     case .ops:
       try OperationsBenchmark(options: options, report: report).run(seconds: options.seconds ?? 30)
     case .overhead:

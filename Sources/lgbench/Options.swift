@@ -3,7 +3,7 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, matmul, mlp, small, ops, overhead, reduce, doctor
+  case all, rnn, train, chain, matmul, mlp, small, samples, ops, overhead, reduce, doctor
 
   /// The cases that `--cases` chooses from; none where there is no choice.
   var caseNames: [String] {
@@ -293,6 +293,7 @@ extension Options {
       matmul       matrix products, small ones many at a time: GFLOP/s
       mlp          a training step of a perceptron with two hidden layers
       small        an attention block, a layer norm, a Kalman step on a handful of numbers
+      samples      the gradient of every sample by itself: vmap, and programs written for a batch
       ops          one operation of every family on 10, 1,000 and 1,000,000 numbers
       overhead     what recording, planning and releasing cost per operation
       reduce       sums over either axis, softmax and a transposed copy of large matrices: GB/s

@@ -39,5 +39,12 @@ extension GradientCase {
       gru(
         x[0], x[1], x[2], x[3], x[1] * 0.5, x[2] * 0.3, x[3], x[1], x[2] * 0.7, x[3], s0: x[4])
     },
+    .init(
+      .matmul, "gru of PyTorch", [[2, 1, 2], [2, 2], [2, 2], [2], [1, 2]], in: both
+    ) { x in
+      gru(
+        x[0], x[1], x[2], x[3], x[1] * 0.5, x[2] * 0.3, x[3], x[1], x[2] * 0.7, x[3], s0: x[4],
+        stateBias: x[3] * 0.9)
+    },
   ]
 }

@@ -203,15 +203,16 @@ struct LayerTests {
     #expect(lstm(x, w, u, b).states[0].elements(as: Double.self).allSatisfy { $0 == 0 })
   }
 
-  @Test("A gated recurrent unit is its formula")
-  func recurrent() {
+  @Test("A gated recurrent unit is its formula", arguments: [false, true])
+  func recurrent(_ resetsAfterProduct: Bool) {
+    let c = resetsAfterProduct ? values([5], 9) : nil
     let x = values([3, 2, 4])
     let w = [[4, 5], [5, 5], [5], [4, 5], [5, 5], [5], [4, 5], [5, 5], [5]].enumerated().map {
       values($1, $0) * 0.3
     }
     let start = values([2, 5], 7)
     func run(_ s0: Tensor?) -> Tensor {
-      gru(x, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], s0: s0)
+      gru(x, w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7], w[8], s0: s0, stateBias: c)
     }
     let y = run(start)
     #expect(
@@ -220,7 +221,8 @@ struct LayerTests {
     for t in 0..<3 {
       let z = sigmoid(matmul(x[t], w[0]) + matmul(s, w[1]) + w[2])
       let r = sigmoid(matmul(x[t], w[3]) + matmul(s, w[4]) + w[5])
-      let h = tanh(matmul(x[t], w[6]) + matmul(r * s, w[7]) + w[8])
+      let fromState = c.map { r * (matmul(s, w[7]) + $0) } ?? matmul(r * s, w[7])
+      let h = tanh(matmul(x[t], w[6]) + fromState + w[8])
       s = (1.0 - z) * h + z * s
       let difference = abs(s - y[t + 1]).max().item()
       #expect(difference < 1e-14)
@@ -263,6 +265,7 @@ struct LayerTests {
     for call in [
       { gru(x[0], u, w, b, u, w, b, u, w, b) }, { gru(x, w, w, b, u, w, b, u, w, b) },
       { gru(x, u, w, b, u, w, b, u, u, b) }, { gru(x, u, w, b, u, w, b, u, w, b, s0: b) },
+      { gru(x, u, w, b, u, w, b, u, w, b, stateBias: w) },
     ] as [() -> Tensor] {
       let error = #expect(throws: TensorError.self) { try catchingTensorErrors(call) }
       #expect(error?.operation == "gru")

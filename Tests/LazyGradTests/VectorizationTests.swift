@@ -119,6 +119,21 @@ struct VectorizationTests {
         stack((0..<3).map { views[.all, $0].T.reshaped(8) })))
   }
 
+  @Test("Gradients flow through a sample that is itself a result")
+  func identity() {
+    for function: ([Tensor]) -> [Tensor] in [
+      { $0 }, { [$0[0], $0[0]] }, { x in [x[0], noAutodiff { x[0] * 2 }] },
+    ] {
+      let x = values([5, 3])
+      let result = vmap(function)([x])[0]
+      #expect(gradient(of: (result * 2).sum(), withRespectTo: x).elements.allSatisfy { $0 == 2 })
+      #expect(gradient(of: result.sum(), withRespectTo: x).elements.allSatisfy { $0 == 1 })
+    }
+    let x = values([5, 3])
+    let result = noAutodiff { vmap { $0 }(x) }
+    #expect(gradient(of: result.sum(), withRespectTo: x).elements.allSatisfy { $0 == 0 })
+  }
+
   @Test("Calls nest")
   func nested() {
     let (x, y) = (values([5, 3]), values([2, 3], 3))

@@ -7,7 +7,8 @@ internal import LazyGradJIT
 ///
 /// 1. What depends on a sample lies behind the records that stand for samples, in the order of operands:
 ///    ascending, a record depends on one if an operand does.
-/// 2. What the results need of that is found descending.
+/// 2. What the results need of that is found descending, and what gradients of the results can come to: the
+///    forward part of a gradient that is taken inside is needed, but no rule of it will be asked.
 /// 3. Ascending again, each gets a record whose value has the batch as its first axis. The rest belongs to
 ///    every sample and is used as it is.
 struct BatchWalk {
@@ -34,6 +35,9 @@ struct BatchWalk {
     static var isSample: Fact { Fact(rawValue: 2) }
     /// A result needs it.
     static var isNeeded: Fact { Fact(rawValue: 4) }
+    /// A result, or what leads to one through records that can be differentiated.
+    static var isReached: Fact { Fact(rawValue: 8) }
+    static var isResult: Fact { Fact(rawValue: 16) }
   }
 
   init(_ tape: Tape, size: Int, samples: [SlotRef]) {
@@ -87,35 +91,56 @@ struct BatchWalk {
 
   /// Records the results of the batch; nil for those that depend on no sample.
   ///
-  /// - Parameter batches: The handles of the batches, in the order of the samples.
+  /// - Parameters:
+  ///   - batches: The handles of the batches, in the order of the samples.
+  ///   - mode: How a batch that is itself a result is recorded.
   mutating func run(
-    _ results: [SlotRef], of samples: [SlotRef], _ batches: [SlotRef]
+    _ results: [SlotRef], of samples: [SlotRef], _ batches: [SlotRef], _ mode: RecordMode
   ) throws(Batching.Refusal) -> [SlotRef?] {
     let heads = results.map { slot in slot.node.flatMap { dependsOnSample($0) ? $0 : nil } }
-    for case let head? in heads { facts[Int(head - start)].formUnion(.isNeeded) }
-    for id in (start..<end).reversed()
-    where facts[Int(id - start)] == [.depends, .isNeeded] { needOperands(id) }
+    for case let head? in heads {
+      facts[Int(head - start)].formUnion([.isNeeded, .isReached, .isResult])
+    }
+    for id in (start..<end).reversed() where isRecorded(id) { needOperands(id) }
     for (sample, slot) in zip(samples, batches) {
       if let id = sample.node { batched[Int(id - start)] = tape.operand(slot) }
     }
-    for id in start..<end where facts[Int(id - start)] == [.depends, .isNeeded] {
-      batched[Int(id - start)] = try record(id)
-    }
-    return heads.map { head in
+    for id in start..<end where isRecorded(id) { batched[Int(id - start)] = try record(id) }
+    let slots: [SlotRef?] = heads.map { head in
       guard let head else { return nil }
       var id = batched[Int(head - start)]
       if tape[id].opcode == .leaf || tape[id].slot != nil || id < end {
         // Somebody's own: an operand that is returned as it is, or a result that is returned twice.
         begin(head)
+        // A sample itself: the record for it is no operation.
+        if tape[head].opcode == .copy, isSample(tape.a(head)) { state = mode.state }
         id = emit(.copy, type: tape[id].type, shape: tape[id].shape, id)
       }
       return tape.makeSlot(id)
     }
+    // A view that only another view was made of, and the like, would keep what it shows.
+    for id in (end..<tape.count).reversed() { tape.freeUnread(id) }
+    return slots
+  }
+
+  /// Whether a record is recorded for the batch.
+  private func isRecorded(_ id: UInt32) -> Bool {
+    let facts = facts[Int(id - start)]
+    return facts.contains([.depends, .isNeeded]) && !facts.contains(.isSample)
   }
 
   /// Marks the records that the batch's version of one is made of.
   private func needOperands(_ id: UInt32) {
     let node = tape.nodes + Int(id)
+    var fact = Fact.isNeeded
+    if facts[Int(id - start)].contains(.isReached),
+      node.pointee.opcode == .leaf || node.pointee.state.contains(.tracked)
+    {
+      fact.formUnion(.isReached)
+    }
+    func need(_ id: UInt32) {
+      if dependsOnSample(id) { facts[Int(id - start)].formUnion(fact) }
+    }
     switch node.pointee.opcode {
     case .leaf: if let source = tape.importedNode(id) { need(source) }
     case .view: need(viewed(id).source)
@@ -127,15 +152,19 @@ struct BatchWalk {
     }
   }
 
-  private func need(_ id: UInt32) {
-    if dependsOnSample(id) { facts[Int(id - start)].formUnion(.isNeeded) }
-  }
-
   private mutating func record(_ id: UInt32) throws(Batching.Refusal) -> UInt32 {
     begin(id)
     if let source = tape.importedNode(id) { return value(source) }
     // The function's own handle for a sample.
     if tape[id].opcode == .copy, isSample(tape.a(id)) { return value(tape.a(id)) }
+    let isResult = facts[Int(id - start)].contains(.isResult)
+    if tape[id].opcode == .copy, !isResult, !tape[id].traits.contains(.variable),
+      !state.contains(.tracked), dependsOnSample(tape.a(id))
+    {
+      // A derivative rule's, which keeps later gradients away from an operand: being no variable does.
+      return view(
+        value(tape.a(id)), dims: [size] + dims(id), strides: strides([size] + dims(id)), as: traits)
+    }
     if tape.batchShape(tape[id].shape, size: size) == nil {
       throw Batching.Refusal(
         message: "the result of '\(tape[id].opcode.info.name)' for \(size) samples of shape "
@@ -148,6 +177,8 @@ struct BatchWalk {
   private mutating func begin(_ id: UInt32) {
     traits = tape[id].traits.intersection(.inherited)
     state = .none
+    // Where no gradient comes by, nothing is kept for a rule, and nothing is locked.
+    if !facts[Int(id - start)].contains(.isReached) { return }
     if tape[id].state.contains(.tracked) { state.insert(.tracked) }
     if tape[id].state.contains(.guarded) { state.insert(.guarded) }
   }

@@ -256,11 +256,12 @@ private struct SampleRun {
   /// Handles for the results of the batch; nil for results that don't depend on a sample.
   func batched(_ results: [Tensor]) throws(Batching.Refusal) -> [SlotRef?] {
     let given = batches.compactMap { $0 }
+    let mode = Scope.mode
     let tape = Tape.hold(all: samples + (given + results).map(\.slot))
     return try tape.withSettled { () throws(Batching.Refusal) in
       var walk = BatchWalk(tape, size: size, samples: samples)
       defer { walk.destroy() }
-      return try walk.run(results.map(\.slot), of: samples, given.map(\.slot))
+      return try walk.run(results.map(\.slot), of: samples, given.map(\.slot), mode)
     }
   }
 

@@ -88,9 +88,16 @@ public struct RNN: PlainLayer {
 /// A gated recurrent unit: `gru` with weights of its own.
 ///
 /// The names of its tensors are those of the operands of `gru`, and of MyGrad's layer: `uz`, `ur` and `uh`
-/// are `[C, D]`, `wz`, `wr` and `wh` `[D, D]`, `bz`, `br` and `bh` `[D]`. PyTorch's `GRU` computes
-/// something else (it multiplies by the reset gate after the product with the state, not before), so its
-/// weights can't be used.
+/// are `[C, D]`, `wz`, `wr` and `wh` `[D, D]`, `bz`, `br` and `bh` `[D]`.
+///
+/// PyTorch's `GRU` computes something else: it multiplies by the reset gate after the product with the state, not
+/// before, and has a bias there. That is the layer which has a `stateBias`: `GRU(16, 32, resetsAfterProduct:
+/// true)`, or one of PyTorch's own tensors, `init(inputWeight:stateWeight:inputBias:stateBias:)`:
+///
+///     let file = try SafeTensors("gru.safetensors")
+///     let layer = GRU(
+///       inputWeight: try file.tensor("weight_ih_l0"), stateWeight: try file.tensor("weight_hh_l0"),
+///       inputBias: try file.tensor("bias_ih_l0"), stateBias: try file.tensor("bias_hh_l0"))
 public struct GRU: PlainLayer {
   /// What inputs are multiplied by for the update gate, `[C, D]`.
   public let uz: Tensor
@@ -110,19 +117,77 @@ public struct GRU: PlainLayer {
   public let wh: Tensor
   /// What is added for the new state, `[D]`.
   public let bh: Tensor
+  /// What is added to the state's product before the reset gate multiplies that, `[D]`; nil: the gate
+  /// multiplies the state.
+  public let stateBias: Tensor?
 
   /// A layer with random weights, evenly distributed up to 1 / √D to both sides.
   ///
   /// - Parameters:
   ///   - features: The number C of features of an input.
   ///   - width: The number D of those of a state.
+  ///   - resetsAfterProduct: Whether it is PyTorch's layer, with a `stateBias`.
   ///   - dtype: A floating type.
   ///   - key: What the weights depend on; nil: the next of the default stream.
-  public init(_ features: Int, _ width: Int, dtype: DType = .float64, key: RandomKey? = nil) {
+  public init(
+    _ features: Int, _ width: Int, resetsAfterProduct: Bool = false, dtype: DType = .float64,
+    key: RandomKey? = nil
+  ) {
     let draw = Recurrence.weights(width, dtype, key)
     (uz, wz, bz) = (draw([features, width]), draw([width, width]), draw([width]))
     (ur, wr, br) = (draw([features, width]), draw([width, width]), draw([width]))
     (uh, wh, bh) = (draw([features, width]), draw([width, width]), draw([width]))
+    stateBias = resetsAfterProduct ? draw([width]) : nil
+  }
+
+  /// The layer that PyTorch's `GRU` of one direction is, of copies of its tensors as they are there: each has
+  /// the parts of reset gate, update gate and new state one below the other.
+  ///
+  /// - Parameters:
+  ///   - inputWeight: `weight_ih_l0`, `[3 D, C]`.
+  ///   - stateWeight: `weight_hh_l0`, `[3 D, D]`.
+  ///   - inputBias: `bias_ih_l0`, `[3 D]`; nil, with the other: zeros, for `bias=False`.
+  ///   - stateBias: `bias_hh_l0`, `[3 D]`.
+  /// - Complexity: forces evaluation.
+  public init(
+    inputWeight: Tensor, stateWeight: Tensor, inputBias: Tensor? = nil, stateBias: Tensor? = nil
+  ) {
+    let width = stateWeight.shape.last ?? 0
+    let (first, second) = (
+      inputBias ?? .zeros([3 * width], dtype: inputWeight.dtype),
+      stateBias ?? .zeros([3 * width], dtype: inputWeight.dtype)
+    )
+    let all = [inputWeight, stateWeight, first, second]
+    var refusal = all.first(where: \.isPoisoned)
+    if refusal == nil,
+      inputWeight.rank != 2 || inputWeight.shape[0] != 3 * width
+        || stateWeight.shape != [3 * width, width] || first.shape != [3 * width]
+        || second.shape != [3 * width]
+    {
+      refusal = .failure(
+        "GRU",
+        "expected weights [3 D, C] and [3 D, D] and biases [3 D], got "
+          + all.map { "\($0.shape)" }.joined(separator: ", "), operands: all)
+    }
+    if let refusal {
+      (uz, wz, bz, ur, wr, br) = (refusal, refusal, refusal, refusal, refusal, refusal)
+      (uh, wh, bh, self.stateBias) = (refusal, refusal, refusal, refusal)
+      return
+    }
+    func part(_ tensor: Tensor, _ gate: Int) -> Tensor {
+      tensor[(gate * width)..<((gate + 1) * width)]
+    }
+    func weight(_ tensor: Tensor, _ gate: Int) -> Tensor {
+      part(tensor, gate).T.copy(constant: tensor.isConstant)
+    }
+    func bias(_ gate: Int) -> Tensor {
+      (part(first, gate) + part(second, gate)).copy(constant: first.isConstant)
+    }
+    (ur, wr, br) = (weight(inputWeight, 0), weight(stateWeight, 0), bias(0))
+    (uz, wz, bz) = (weight(inputWeight, 1), weight(stateWeight, 1), bias(1))
+    (uh, wh) = (weight(inputWeight, 2), weight(stateWeight, 2))
+    bh = part(first, 2).copy(constant: first.isConstant)
+    self.stateBias = part(second, 2).copy(constant: second.isConstant)
   }
 
   /// The states after each step, from a state of zeros.
@@ -141,7 +206,7 @@ public struct GRU: PlainLayer {
     if let refusal = Recurrence.refusal("GRU", x, axes: 3, uz, [state], 1) {
       return (refusal, refusal)
     }
-    let states = gru(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s0: state)
+    let states = gru(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s0: state, stateBias: stateBias)
     return (states[1...], states[-1])
   }
 
@@ -153,7 +218,7 @@ public struct GRU: PlainLayer {
   /// - Returns: Of shape `[N, D]`.
   public func step(_ x: Tensor, state: Tensor? = nil) -> Tensor {
     Recurrence.refusal("GRU", x, axes: 2, uz, [state], 1)
-      ?? gruStep(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s: state)
+      ?? gruStep(x, uz, wz, bz, ur, wr, br, uh, wh, bh, s: state, stateBias: stateBias)
   }
 }
 

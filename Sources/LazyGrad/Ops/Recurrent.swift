@@ -7,8 +7,12 @@ internal import LazyGradJIT
 ///
 ///     z = sigmoid(x Uz + s Wz + bz)
 ///     r = sigmoid(x Ur + s Wr + br)
-///     h = tanh(x Uh + (r * s) Wh + bh)
+///     h = tanh(x Uh + (r * s) Wh + bh)              with a stateBias c: tanh(x Uh + r * (s Wh + c) + bh)
 ///     s = (1 - z) * h + z * s
+///
+/// With `stateBias` it is the unit of PyTorch and cuDNN, which multiplies by the reset gate after the product
+/// with the state (Keras calls that `reset_after`). The two are different functions: weights of one give
+/// nonsense in the other.
 ///
 /// Options:
 /// - `x`: The inputs, of shape `[T, N, C]`: steps, samples, features.
@@ -17,27 +21,31 @@ internal import LazyGradJIT
 /// - `wz`: What states are multiplied by for the update gate, `[D, D]`; `wr` and `wh` likewise.
 /// - `bz`: What is added for the update gate, `[D]`; `br` and `bh` likewise.
 /// - `s0`: The state before the first step, `[N, D]`; nil: zeros.
+/// - `stateBias`: What is added to the product of the state for the new one before the reset gate multiplies
+///   that, `[D]`; nil: the gate multiplies the state, as the paper has it.
 /// - Returns: The states, of shape `[T + 1, N, D]`, with that before the first step. Gradients reach all
 ///   operands, `s0` too.
 /// - Complexity: records three products for all steps, and three products and seven operations on elements
 ///   for each.
 public func gru(
   _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
-  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor? = nil
+  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor? = nil, stateBias: Tensor? = nil
 ) -> Tensor {
   let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
-  if let refusal = misfit("gru", x, axes: 3, weights, gates: 1, [s0]) { return refusal }
-  return Tensor.inFloat32([x] + weights + [s0].compactMap { $0 }) { all in
+  if let refusal = misfit("gru", x, axes: 3, weights, gates: 1, [s0], stateBias) {
+    return refusal
+  }
+  return Tensor.inFloat32([x] + weights + [s0, stateBias].compactMap { $0 }) { all in
     gruStates(
       all[0], all[1], all[2], all[3], all[4], all[5], all[6], all[7], all[8], all[9],
-      s0: s0 == nil ? nil : all[10])
+      s0: s0 == nil ? nil : all[10], stateBias: stateBias == nil ? nil : all[all.count - 1])
   }
 }
 
 /// The states of operands that fit.
 private func gruStates(
   _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
-  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor?
+  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s0: Tensor?, stateBias: Tensor?
 ) -> Tensor {
   let (steps, samples, features, width) = (x.shape[0], x.shape[1], x.shape[2], uz.shape[1])
   // One product for all steps, whose gradient is one as well.
@@ -51,7 +59,7 @@ private func gruStates(
   var state = s0 ?? Tensor.zeros([samples, width], dtype: forUpdate.dtype, constant: true)
   var states = [state]
   for t in 0..<steps {
-    state = gruState(state, (forUpdate[t], wz), (forReset[t], wr), (forState[t], wh))
+    state = gruState(state, (forUpdate[t], wz), (forReset[t], wr), (forState[t], wh), stateBias)
     states.append(state)
   }
   return stack(states)
@@ -59,35 +67,42 @@ private func gruStates(
 
 /// One step of `gru`: the state after it.
 ///
-/// Options as for `gru(_:_:_:_:_:_:_:_:_:_:s0:)`, but:
+/// Options as for `gru(_:_:_:_:_:_:_:_:_:_:s0:stateBias:)`, but:
 /// - `x`: The inputs of one step, `[N, C]`.
 /// - `s`: The state before it, `[N, D]`; nil: zeros.
 /// - Returns: Of shape `[N, D]`.
 /// - Complexity: records six products and ten operations on elements.
 public func gruStep(
   _ x: Tensor, _ uz: Tensor, _ wz: Tensor, _ bz: Tensor, _ ur: Tensor, _ wr: Tensor, _ br: Tensor,
-  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s: Tensor? = nil
+  _ uh: Tensor, _ wh: Tensor, _ bh: Tensor, s: Tensor? = nil, stateBias: Tensor? = nil
 ) -> Tensor {
   let weights = [uz, wz, bz, ur, wr, br, uh, wh, bh]
-  if let refusal = misfit("gruStep", x, axes: 2, weights, gates: 1, [s]) { return refusal }
-  return Tensor.inFloat32([x] + weights + [s].compactMap { $0 }) { all in
+  if let refusal = misfit("gruStep", x, axes: 2, weights, gates: 1, [s], stateBias) {
+    return refusal
+  }
+  return Tensor.inFloat32([x] + weights + [s, stateBias].compactMap { $0 }) { all in
     func forStep(_ gate: Int) -> (Tensor, Tensor) {
       (matmul(all[0], all[3 * gate + 1]) + all[3 * gate + 3], all[3 * gate + 2])
     }
     let update = forStep(0)
     let none = Tensor.zeros(
       [x.shape[0], uz.shape[1]], dtype: update.0.dtype, constant: true)
-    return gruState(s == nil ? none : all[10], update, forStep(1), forStep(2))
+    return gruState(
+      s == nil ? none : all[10], update, forStep(1), forStep(2),
+      stateBias == nil ? nil : all[all.count - 1])
   }
 }
 
 /// A state, of the one before, and for each gate what the inputs give and what states are multiplied by.
 private func gruState(
-  _ state: Tensor, _ update: (Tensor, Tensor), _ reset: (Tensor, Tensor), _ new: (Tensor, Tensor)
+  _ state: Tensor, _ update: (Tensor, Tensor), _ reset: (Tensor, Tensor), _ new: (Tensor, Tensor),
+  _ stateBias: Tensor?
 ) -> Tensor {
   let z = sigmoid(update.0 + matmul(state, update.1))
   let r = sigmoid(reset.0 + matmul(state, reset.1))
-  let h = tanh(new.0 + matmul(r * state, new.1))
+  let fromState =
+    stateBias.map { r * (matmul(state, new.1) + $0) } ?? matmul(r * state, new.1)
+  let h = tanh(new.0 + fromState)
   return h + z * (state - h)
 }
 
@@ -179,10 +194,12 @@ private func lstmState(_ gates: Tensor, _ memory: Tensor) -> (state: Tensor, mem
 ///   - axes: 3 for a sequence, 2 for a step.
 ///   - weights: For inputs, for states, and what is added, as often as there are.
 ///   - gates: How many gates a weight has side by side.
+///   - stateBias: What else is added, if there is such a thing.
 private func misfit(
-  _ operation: String, _ x: Tensor, axes: Int, _ weights: [Tensor], gates: Int, _ states: [Tensor?]
+  _ operation: String, _ x: Tensor, axes: Int, _ weights: [Tensor], gates: Int,
+  _ states: [Tensor?], _ stateBias: Tensor? = nil
 ) -> Tensor? {
-  let operands = [x] + weights + states.compactMap { $0 }
+  let operands = [x] + weights + (states + [stateBias]).compactMap { $0 }
   if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return poison }
   guard x.rank == axes, weights[0].rank == 2, weights[0].shape[1] % gates == 0 else {
     return fail(
@@ -197,6 +214,7 @@ private func misfit(
   let shapes = [[features, all], [width, all], [all]]
   var expected = weights.indices.map { (weights[$0], shapes[$0 % 3]) }
   expected += states.compactMap { $0 }.map { ($0, [samples, width]) }
+  if let stateBias { expected.append((stateBias, [width])) }
   for (operand, shape) in expected where operand.shape != shape {
     return fail(
       operation,

@@ -44,6 +44,7 @@ extension Engine {
       sum.kernelsRun += c.kernelsRun
       sum.bytesRead += c.bytesRead
       sum.bytesWritten += c.bytesWritten
+      sum.resultsInPlace += c.resultsInPlace
       sum.overheadNanoseconds += c.overheadNanoseconds
       sum.kernelNanoseconds += c.kernelNanoseconds
     }

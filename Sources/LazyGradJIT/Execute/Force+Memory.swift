@@ -1,5 +1,4 @@
-// Memory for the results of a force: new blocks, or that of an old value which nothing needs any more
-// and which an in-place update changes where it is.
+// Memory for the results of a force: new blocks, or that of an old value which nothing needs any more.
 
 /// The work of one force, whichever way it was found.
 struct Work {
@@ -21,14 +20,15 @@ extension Tape {
   /// Finds memory for the roots and notes in the binding where it is. What the user holds gets memory
   /// of its own, or that of the value which it takes the place of; values that are only kept for the
   /// backward pass share one block, which lives as long as they do together.
+  ///
+  /// - Parameter aliased: The records whose values handles show through aliases.
   func makeOutputs(
-    _ work: Work, _ takeovers: [Takeover], _ binding: PlanRunner.Binding
+    _ work: Work, _ takeovers: [Takeover], aliased: [UInt32], _ binding: PlanRunner.Binding
   ) throws(StorageError) {
     let spares = state.pointee.spares
     let outputs = binding.outputs
     let addresses = binding.bases + (1 + work.leaves.count)
     var shared = 0
-    let aliased = aliasedByHandles(work)
     func isPacked(_ id: UInt32) -> Bool { self.isPacked(id) && !aliased.contains(id) }
     for (i, root) in work.roots.enumerated() where isPacked(work.base &+ root) {
       shared += ArenaAllocator.rounded(work.plan.outputs[i].byteCount)
@@ -58,7 +58,7 @@ extension Tape {
 
   /// The values that handles show through aliases: an array over such a value must not share the
   /// locks of others.
-  private func aliasedByHandles(_ work: Work) -> [UInt32] {
+  func aliasedByHandles(_ work: Work) -> [UInt32] {
     var result: [UInt32] = []
     for relative in work.held {
       var id = work.base &+ relative
@@ -84,7 +84,7 @@ extension Tape {
 
 // MARK: - Taking over
 
-/// An update that happens in the memory of its old value.
+/// A result that is computed in the memory of an old value.
 struct Takeover {
   let update: Plan.Update
   /// The memory.
@@ -94,7 +94,8 @@ struct Takeover {
 }
 
 extension Tape {
-  /// The plan's updates whose old value ends with this force, so that they need not copy it.
+  /// The plan's updates whose old value ends with this force, so that they need not copy it or take
+  /// memory of their own.
   ///
   /// The old value is known by the records over its memory that the force leads to: leaf records, the
   /// node that those stand for, views. Nothing else may know it, and nobody may read it later:
@@ -108,57 +109,98 @@ extension Tape {
   /// 5. No other plan of this tape runs; none begins, because the tape stays locked until the update
   ///    is done.
   ///
-  /// - Complexity: O(nodes that are computed).
-  func findTakeovers(_ work: Work) -> [Takeover] {
+  /// A loop takes over what is large: a small block that a tape has let go is at hand, and still in the
+  /// caches. And it does so where no graph is kept of who reads the old value: what such a reader gave and
+  /// was not kept is computed again for a rule that is given more operands than it reads.
+  ///
+  /// - Parameter aliased: The records whose values handles show through aliases.
+  /// - Complexity: O(n log v) for n nodes that are computed and v values that may be replaced.
+  func findTakeovers(_ work: Work, aliased: [UInt32]) -> [Takeover] {
     if state.pointee.inFlight != 0 { return [] }
+    let updates = work.plan.updates
     var values: [OldValue] = []
-    for i in 0..<work.plan.updates.count {
-      let update = work.plan.updates[i]
+    var isKnown = [Bool](repeating: false, count: work.leaves.count)
+    for i in 0..<updates.count {
+      let update = updates[i]
+      if isKnown[update.leaf] || !isWorthwhile(update) { continue }
+      isKnown[update.leaf] = true
       let leaf = work.base &+ work.leaves[update.leaf]
-      let root = nodes[Int(work.base &+ work.roots[update.output])]
       let value = self.value(of: leaf)
       let fits = value.storage._withUnsafeGuaranteedRef {
         $0.byteCount == update.byteCount && $0.attachment == nil
       }
-      if fits, value.offset == 0, nodes[Int(leaf)].slot == nil,
-        root.slot != nil || Node.hasRegion(root.opcode),
-        isReadBefore(update, value.storage, work)
-      {
+      if fits, value.offset == 0, nodes[Int(leaf)].slot == nil {
         values.append(OldValue(update: update, storage: value.storage))
       }
     }
     if values.isEmpty { return [] }
+    values.sort { $0.address < $1.address }
+    noteLeaves(work, &values)
     for relative in work.cone { noteOperands(work.base &+ relative, &values) }
-    return values.compactMap { value in
-      let owners = value.records.map(\.id).filter { nodes[Int($0)].state.contains(.owns) }
-      guard value.isReplaceable, value.records.allSatisfy({ isLetGo($0, value) }),
-        Tape.isOwned(value.storage, by: owners.count)
-      else { return nil }
-      return Takeover(update: value.update, storage: value.storage, owners: owners)
+
+    var valueOf = [Int](repeating: -1, count: work.leaves.count)
+    for k in values.indices where isLetGo(values[k]) { valueOf[values[k].update.leaf] = k }
+    var isTaken = [Bool](repeating: false, count: work.plan.outputs.count)
+    var takeovers: [Takeover] = []
+    for i in 0..<updates.count where isWorthwhile(updates[i]) {
+      let k = valueOf[updates[i].leaf]
+      let id = work.base &+ work.roots[updates[i].output]
+      let root = nodes[Int(id)]
+      let isHeld = root.slot != nil || Node.hasRegion(root.opcode) || aliased.contains(id)
+      if k < 0 || isTaken[updates[i].output] || !isHeld { continue }
+      if updates[i].isLoop, values[k].hasGraph { continue }
+      isTaken[updates[i].output] = true
+      valueOf[updates[i].leaf] = -1
+      takeovers.append(
+        Takeover(update: updates[i], storage: values[k].storage, owners: owners(values[k])))
     }
+    return takeovers
+  }
+
+  private func isWorthwhile(_ update: Plan.Update) -> Bool {
+    !update.isLoop || update.byteCount >= state.pointee.limits.replacedBytes
   }
 
   /// What is known of a value that may be replaced.
   private struct OldValue {
+    /// One of those that would replace it: all are in one step.
     let update: Plan.Update
     let storage: Unmanaged<Storage>
     /// The records over its memory, and how often they are named by each other and by what is computed.
     var records: [(id: UInt32, uses: UInt32)] = []
     var isReplaceable = true
+    /// Whether a graph is kept of a node that reads it.
+    var hasGraph = false
+
+    var address: UnsafeMutableRawPointer { storage.toOpaque() }
   }
 
-  /// Whether a plan reads some memory before an update of it, and only before.
-  private func isReadBefore(
-    _ update: Plan.Update, _ storage: Unmanaged<Storage>, _ work: Work
-  ) -> Bool {
-    for (i, leaf) in work.leaves.enumerated() where i != update.leaf {
-      if value(of: work.base &+ leaf).storage.toOpaque() == storage.toOpaque(),
-        work.plan.lastReads[i] >= Int32(update.step)
+  /// The values in some memory: one, or those of several leaves over it.
+  private func values(
+    in storage: Unmanaged<Storage>, _ values: [OldValue]
+  ) -> Range<Int> {
+    let address = storage.toOpaque()
+    var (low, high) = (0, values.count)
+    while low < high {
+      let mid = (low + high) / 2
+      if values[mid].address < address { low = mid + 1 } else { high = mid }
+    }
+    var end = low
+    while end < values.count, values[end].address == address { end += 1 }
+    return low..<end
+  }
+
+  /// Whether a plan reads some memory, under whichever leaf, only before an update of it.
+  private func noteLeaves(_ work: Work, _ values: inout [OldValue]) {
+    for (i, leaf) in work.leaves.enumerated() {
+      let storage = value(of: work.base &+ leaf).storage
+      for k in self.values(in: storage, values)
+      where i != values[k].update.leaf
+        && work.plan.lastReads[i] >= Int32(values[k].update.step)
       {
-        return false
+        values[k].isReplaceable = false
       }
     }
-    return true
   }
 
   /// Notes what of the old values a node that is computed reads.
@@ -169,8 +211,9 @@ extension Tape {
       if operand == id { return }
       let source = nodes[Int(operand)].opcode == .view ? a(operand) : operand
       guard let storage = nodes[Int(source)].storage else { return }
-      for k in values.indices where values[k].storage.toOpaque() == storage.toOpaque() {
+      for k in self.values(in: storage, values) {
         noteRecord(operand, &values[k])
+        if nodes[Int(id)].state.contains(.tracked) { values[k].hasGraph = true }
         if nodes[Int(id)].opcode == .attach || needsLater(id).contains(need) {
           values[k].isReplaceable = false
         }
@@ -195,7 +238,17 @@ extension Tape {
     }
   }
 
-  /// Whether nothing but what has been noted leads to a record, and its value is not needed.
+  /// Whether nothing but what has been noted leads to a value, and it is not needed.
+  private func isLetGo(_ value: OldValue) -> Bool {
+    value.isReplaceable && value.records.allSatisfy { isLetGo($0, value) }
+      && Tape.isOwned(value.storage, by: owners(value).count)
+  }
+
+  /// The records that own a value.
+  private func owners(_ value: OldValue) -> [UInt32] {
+    value.records.map(\.id).filter { nodes[Int($0)].state.contains(.owns) }
+  }
+
   private func isLetGo(_ record: (id: UInt32, uses: UInt32), _ value: OldValue) -> Bool {
     let node = nodes[Int(record.id)]
     if node.slot != nil || node.uses != record.uses { return false }

@@ -184,14 +184,17 @@ extension Tape {
 
   private func run(_ work: Work, _ kernelTime: inout Int) throws(StorageError) {
     let plan = work.plan
-    let takeovers = plan.updates.count > 0 ? findTakeovers(work) : []
+    let aliased = aliasedByHandles(work)
+    let takeovers =
+      plan.mostReplaced >= state.pointee.limits.replacedBytes
+      ? findTakeovers(work, aliased: aliased) : []
     let spares = state.pointee.spares
     let binding = try PlanRunner.Binding(
       plan, scalarCount: work.scalars.count, threads: Engine.threads,
       parallelThreshold: PlanRunner.parallelThreshold,
       take: { size throws(StorageError) in try spares.take(size) })
     defer { give(binding.memory) }
-    try makeOutputs(work, takeovers, binding)
+    try makeOutputs(work, takeovers, aliased: aliased, binding)
     let addresses = binding.bases + 1
     // A value that changes in place is nobody's while it does: others wait.
     let isAlone = !takeovers.isEmpty
@@ -218,8 +221,11 @@ extension Tape {
     state.pointee.counters.bytesRead += plan.cost.bytesRead
     state.pointee.counters.bytesWritten += plan.cost.bytesWritten
     for takeover in takeovers {
-      state.pointee.counters.bytesRead -= takeover.update.byteCount
-      state.pointee.counters.bytesWritten -= takeover.update.byteCount
+      if !takeover.update.isLoop {
+        state.pointee.counters.bytesRead -= takeover.update.byteCount
+        state.pointee.counters.bytesWritten -= takeover.update.byteCount
+      }
+      state.pointee.counters.resultsInPlace += 1
       for id in takeover.owners { dropValue(id) }
     }
     commit(work, binding.outputs)

@@ -197,7 +197,7 @@ package enum PlanRunner {
   ///
   /// - Parameters:
   ///   - outputs: memory for roots by position; the others get memory of their own.
-  ///   - updatesInPlace: lets every update that may have it happen in (a copy of) its leaf's memory.
+  ///   - updatesInPlace: lets every result that may replace a leaf do so, in a copy of it.
   ///   - parallelThreshold: nanoseconds on one core from which the plan is split.
   ///   - refusesCode: gives no kernel machine code.
   ///   - poisons: fills the plan's own memory with NaNs first, so that tests see what is read
@@ -220,7 +220,11 @@ package enum PlanRunner {
     }
     var outputs: [Int: Storage] = [:]
     var bases = leaves.map { UnsafeMutableRawPointer(mutating: $0) }
-    let updates = updatesInPlace ? plan.updates.array : []
+    var updates: [Plan.Update] = []
+    for update in updatesInPlace ? plan.updates.array : []
+    where !updates.contains(where: { $0.output == update.output || $0.leaf == update.leaf }) {
+      updates.append(update)
+    }
     for (i, output) in plan.outputs.enumerated() {
       if let memory = given[output.node] {
         bases.append(memory)

@@ -25,8 +25,10 @@ package final class Plan: @unchecked Sendable {
   /// Positions in the graph that the run leaves in memory of their own.
   package let outputs: [Output]
   package let leafCount: Int
-  /// The updates that may happen in the memory of a leaf.
+  /// What may happen in the memory of a leaf, in the order in which that is tried.
   let updates: Frozen<Update>
+  /// The bytes of the largest value that one of them replaces; those that save a copy count as large.
+  let mostReplaced: Int
   /// The last step that reads each leaf, -1 for none.
   let lastReads: Frozen<Int32>
   package let cost: Cost
@@ -51,15 +53,21 @@ package final class Plan: @unchecked Sendable {
     package let byteCount: Int
   }
 
-  /// The first of a chain of updates that ends in a result, where nothing in the plan reads
-  /// the leaf that it changes afterwards. Whoever runs the plan may give the result the memory of the
-  /// leaf: then the update finds its operand in place and copies nothing.
+  /// A step of which a result may be given the memory of a leaf that nothing in the plan reads afterwards:
+  /// the first of a chain of updates of a region or of rows that ends in the result, which then finds its
+  /// operand in place and copies nothing; or a loop that reads an element of the leaf before it writes that
+  /// of the result, and none later (LoopKernel+Updates.swift).
+  ///
+  /// A result has one for each leaf that it could replace, and a leaf for each such result. Whoever runs the
+  /// plan takes each result and each leaf once.
   struct Update: Sendable {
     let output: Int
     let leaf: Int
     let step: Int
-    /// The copy that is saved.
+    /// What the leaf and the result take.
     let byteCount: Int
+    /// Whether a loop computes the result, so that no copy is saved.
+    var isLoop = false
   }
 
   /// What a run costs, counted when planned; with the copies that `updates` may save.
@@ -87,6 +95,7 @@ package final class Plan: @unchecked Sendable {
     self.outputs = outputs
     self.leafCount = leafCount
     self.updates = Frozen(updates)
+    mostReplaced = updates.reduce(0) { max($0, $1.isLoop ? $1.byteCount : .max) }
     self.lastReads = Frozen(lastReads)
     self.cost = cost
     self.stepCosts = stepCosts

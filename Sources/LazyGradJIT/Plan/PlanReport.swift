@@ -91,7 +91,10 @@ package struct PlanReport: Sendable {
     results = plan.outputs.enumerated().map { i, output in
       var result = value(graph.nodes[output.node])
       result.isAskedFor = asked[i]
-      result.replaces = plan.updates.array.first { $0.output == i }?.leaf
+      result.replaces =
+        plan.updates.array.first {
+          $0.output == i && (!$0.isLoop || $0.byteCount >= StoragePool.smallBlock)
+        }?.leaf
       return result
     }
     operationCount = count

@@ -11,10 +11,15 @@ extension Planner {
       outputs.append(Plan.Output(node: i, byteCount: byteCount(i)))
     }
     let placing = placeValues(order, outputs: outputIndex)
+    var leafCounts = [Int](repeating: 0, count: graph.leafCount)
+    for i in 0..<graph.nodes.count where entries[i].node.opcode == .leaf {
+      leafCounts[Int(entries[i].node.slot)] = entries[i].count
+    }
     var costs: [Plan.Cost] = []
     var kernels: [LoopKernel] = []
     var moves: [MoveKernel] = []
     var steps: [Plan.Step] = []
+    var updates: [Plan.Update] = []
     var builder = LoopBuilder(self, partialOffset: placing.arenaBytes)
     for g in order {
       if let move = lowerMove(g) {
@@ -27,6 +32,8 @@ extension Planner {
             nanoseconds: Double(move.movedCount) * 0.5 + (move.call?.multiplications ?? 0)))
       } else {
         let kernel = builder.build(g)
+        updates += kernel.updates(
+          at: steps.count, leafCounts: leafCounts, lastReads: placing.lastReads)
         steps.append(.loop(Unmanaged.passUnretained(kernel)))
         kernels.append(kernel)
         costs.append(builder.cost)
@@ -35,7 +42,7 @@ extension Planner {
     return Plan(
       kernels: kernels, moves: moves, steps: steps,
       arenaBytes: placing.arenaBytes + builder.partialBytes, outputs: outputs,
-      leafCount: graph.leafCount, updates: placing.updates, lastReads: placing.lastReads,
+      leafCount: graph.leafCount, updates: placing.updates + updates, lastReads: placing.lastReads,
       cost: costs.reduce(into: Plan.Cost()) { $0.add($1) }, stepCosts: costs)
   }
 

@@ -136,6 +136,8 @@ package struct TapeCounters: Sendable {
   package var kernelsRun = 0
   package var bytesRead = 0
   package var bytesWritten = 0
+  /// Results that were computed in the memory of an old value.
+  package var resultsInPlace = 0
   /// Time in `force` outside kernels, and in kernels; only while it is being measured.
   package var overheadNanoseconds = 0
   package var kernelNanoseconds = 0

@@ -18,6 +18,8 @@ public struct TapeLimits: Sendable {
   package var resetRecords: UInt32
   /// How many shapes of results each memo of these remembers, a power of two of at most 64.
   package var memoPlaces: Int
+  /// Bytes of an old value from which on a loop's result is computed in its memory.
+  package var replacedBytes: Int
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
@@ -27,6 +29,7 @@ public struct TapeLimits: Sendable {
   package static var usual: TapeLimits {
     var limits = TapeLimits()
     limits.windowRecords = UInt32(Settings.usualWindowRecords)
+    limits.replacedBytes = StoragePool.smallBlock
     return limits
   }
 
@@ -38,6 +41,9 @@ public struct TapeLimits: Sendable {
     compactedRecords = 1 << 14
     resetRecords = 128
     memoPlaces = ShapeMemos.size
+    // Tests in small windows have small values.
+    replacedBytes =
+      Settings.windowRecords < Settings.usualWindowRecords ? 1 : StoragePool.smallBlock
     checksPasses = Settings.checksPasses
   }
 
@@ -51,6 +57,7 @@ public struct TapeLimits: Sendable {
     compactedRecords = 2 * windowRecords
     resetRecords = windowRecords / 2
     memoPlaces = 2
+    replacedBytes = 1
     checksPasses = true
     viewPlaces = 1
   }

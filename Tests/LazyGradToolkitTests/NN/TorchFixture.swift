@@ -43,6 +43,14 @@ struct TorchFixture: Decodable {
   let lbfgs: [String: Training]
   let rates: [String: [Double]]
   let layers: [String: Layer]
+  let trainedGRU: TrainedGRU
+
+  /// What the layer of gru.safetensors gives.
+  struct TrainedGRU: Decodable {
+    let x: [Double]
+    let y: [Double]
+    let state: [Double]
+  }
 
   static func read() throws -> TorchFixture {
     let file = URL(filePath: #filePath).deletingLastPathComponent()

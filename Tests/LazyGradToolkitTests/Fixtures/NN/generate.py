@@ -1,6 +1,6 @@
-"""Writes torch.json: what PyTorch's optimisers, schedulers and layers make of the same numbers.
+"""Writes torch.json and gru.safetensors: what PyTorch's optimisers, schedulers and layers make of the same numbers.
 
-    python3 generate.py            (needs torch; written with torch 2.15.0 on a CPU)
+    python3 generate.py     (needs torch and safetensors; written with torch 2.15.0 on a CPU)
 
 The problem: a network of two layers, 4-6-3, tanh, softmax cross-entropy, over 12 samples, in float64.
 Data and first weights come from the linear congruential generator below, which the tests have as well, so
@@ -12,6 +12,7 @@ import json
 import pathlib
 
 import torch
+from safetensors.torch import save_file
 
 torch.set_default_dtype(torch.float64)
 torch.set_num_threads(1)
@@ -179,7 +180,30 @@ def layers():
         "batch": listed(batch), "x": listed(x), "mean": listed(module.running_mean),
         "variance": listed(module.running_var), "y": listed(module(x)),
     }
+
+    module = nn.GRU(3, 4)
+    set_all(module)
+    case("gru", module, noise.tensor(5, 2, 3))
     return result
+
+
+def trained_gru():
+    """A GRU of float32 that has learned to sum its inputs, as a file, and what it gives for others."""
+    noise = Noise(23)
+    module, readout = nn.GRU(3, 5).float(), nn.Linear(5, 1).float()
+    for p in [*module.parameters(), *readout.parameters()]:
+        with torch.no_grad():
+            p.copy_(noise.tensor(*p.shape, scale=0.4).float())
+    optimizer = optim.Adam([*module.parameters(), *readout.parameters()], lr=0.02)
+    for _ in range(100):
+        x = noise.tensor(7, 8, 3).float()
+        optimizer.zero_grad()
+        ((readout(module(x)[0])[..., 0] - x.sum(-1).cumsum(0)) ** 2).mean().backward()
+        optimizer.step()
+    save_file(module.state_dict(), pathlib.Path(__file__).with_name("gru.safetensors"))
+    x = noise.tensor(6, 2, 3).float()
+    y, state = module(x)
+    return {"x": listed(x), "y": listed(y), "state": listed(state)}
 
 
 document = {
@@ -209,6 +233,7 @@ document = {
         "warmUp": rates(lambda o: scheduler.LinearLR(o, start_factor=0.1, total_iters=9)),
     },
     "layers": layers(),
+    "trainedGRU": trained_gru(),
 }
 
 path = pathlib.Path(__file__).with_name("torch.json")
