@@ -82,7 +82,8 @@ struct ModelMachine {
   /// Whether the numbers are such that rounding errors stay small.
   var isSane: Bool {
     // Where LazyGrad takes several steps and the model one, none of them must be infinite: squares of float16.
-    model.scale < (program.precision == .float16 ? 100 : 1e4) && !model.isBroken
+    let hasFloat16 = program.precision == .float16 || program.precision.other == .float16
+    return model.scale < (hasFloat16 ? 100 : 1e4) && !model.isBroken
   }
 
   /// Carries a line out, unless it can't be judged.
