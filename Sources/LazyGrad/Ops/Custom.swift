@@ -229,12 +229,20 @@ extension BackwardPass {
   ///
   /// No lock is held while the rule runs: it may be the program's, and wait for other threads.
   ///
-  /// - Parameter rule: Given the gradient, the operands and the result. nil: an operand has none.
+  /// - Parameters:
+  ///   - needs: The values that the rule reads; nil: all. Of the others, which may be gone and can't be
+  ///     computed again then, it gets zeros of their shape.
+  ///   - rule: Given the gradient, the operands and the result. nil: an operand has none.
   func derive(
-    _ n: UInt32, _ g: UInt32, _ operands: [UInt32], by rule: CustomRule.Gradient
+    _ n: UInt32, _ g: UInt32, _ operands: [UInt32], reading needs: Needs? = nil,
+    by rule: CustomRule.Gradient
   ) {
+    let places: [Needs] = [.a, .b, .c]
+    func given(_ node: UInt32, _ need: @autoclosure () -> Needs) -> Tensor {
+      needs.map { $0.contains(need()) } ?? true ? tensor(node) : zeros(node)
+    }
     var call: RuleCall? = RuleCall(
-      inputs: operands.map { tensor($0) }, result: tensor(n),
+      inputs: operands.enumerated().map { given($1, places[$0]) }, result: given(n, .output),
       gradient: tensor(g, as: tape[n].type))
     // The tensors that the rule sees end inside: to let go of one takes the lock.
     let parts = tape.unlocked {
@@ -258,6 +266,12 @@ extension BackwardPass {
       return Tensor(unchecked: tape.makeSlot(cast(value, type)))
     }
     return Tensor(unchecked: tape.makeSlot(emit(.copy, value)))
+  }
+
+  /// A tensor of zeros in the shape of a node's value.
+  private func zeros(_ n: UInt32) -> Tensor {
+    let zeros = emit(.copy, type: type(n), shape: tape[n].shape, number(0, n))
+    return Tensor(unchecked: tape.makeSlot(zeros))
   }
 }
 

@@ -7,7 +7,8 @@ extension VJP {
   func matrix() {
     let (a, b) = (pass.a(n), pass.b(n))
     let attribute = pass.tape[n].matrixAttribute
-    pass.derive(n, g, b == n ? [a] : [a, b]) { g, x, result in
+    let needs = pass.tape.needsLater(n)
+    pass.derive(n, g, b == n ? [a] : [a, b], reading: needs) { g, x, result in
       let call = MatrixCall(attribute: attribute, x[0].shape, x.count > 1 ? x[1].shape : nil)
       if x.count == 1 || x[1].rank > 1 { return MatrixRules.gradients(call, g, x, result) }
       // A vector is a matrix of one column.

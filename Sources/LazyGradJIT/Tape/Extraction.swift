@@ -126,7 +126,7 @@ extension Tape {
 
   /// The values that the derivative rule of a node will read.
   @inline(__always)
-  func needsLater(_ id: UInt32) -> Needs {
+  package func needsLater(_ id: UInt32) -> Needs {
     let node = nodes[Int(id)]
     guard node.state.contains(.tracked), node.traits.contains(.variable), node.a != 0 else {
       return []
