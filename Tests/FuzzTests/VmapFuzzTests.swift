@@ -25,9 +25,16 @@ import Testing
   private static let windows: [UInt32] = [10, 61, 1024]
 
   @Test func randomFunctionsAgreeWithTheLoop() {
+    check(Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)))
+  }
+
+  /// Among these the planner once met a routine's operands that were gone, which ended most runs.
+  @Test func functionsThatFailedOnceAgree() { check(1440..<1500) }
+
+  private func check(_ seeds: Range<UInt64>) {
     var failures = 0
     var compared = 0
-    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+    for seed in seeds {
       let program = SampleProgram(seed: seed)
       for (k, size) in Self.sizes.enumerated() {
         let window = Self.windows[(Int(truncatingIfNeeded: seed) + k) % Self.windows.count]
@@ -44,9 +51,9 @@ import Testing
       if failures >= 5 { break }
     }
     FileHandle.standardError.write(
-      Data("fuzz: vmap of \(Self.count) functions, \(failures) disagreements\n".utf8))
+      Data("fuzz: vmap of \(seeds.count) functions, \(failures) disagreements\n".utf8))
     // Few values grow beyond what is compared.
-    #expect(failures > 0 || compared > 3 * Self.count)
+    #expect(failures > 0 || compared > 3 * seeds.count)
   }
 
   private enum Verdict {

@@ -227,30 +227,4 @@ import Testing
       #expect(self.values(x.grad) == [2, 2, 2, 2])
     }
   }
-
-  /// A rule of a routine on matrices gets the shapes of what it does not read: the values may be gone when it
-  /// runs, and a window that is full computes whatever is held.
-  @Test(arguments: [true, false])
-  func matrixRulesInFullWindows(isTriangular: Bool) {
-    func gradients(_ windowRecords: UInt32) -> [[Double]] {
-      Tape.withLimits(TapeLimits(windowRecords: windowRecords)) {
-        let a = Tensor([[2.0, 0.5, 0.25], [0.5, 3, 0.125], [0.25, 0.125, 4]])
-        let b = Tensor([[1.0, 2], [3, 4], [5, 6]])
-        var loss = Tensor(0.0)
-        for _ in 0..<3 {
-          let right = tanh(b * 0.25 + 1) * 2
-          let x = isTriangular ? triangularSolve(a, right) : solve(a, right)
-          loss = loss + (x * x).sum()
-        }
-        // So that `right` has been computed, and was not kept.
-        loss.eval()
-        loss.backward()
-        return [a, b].map { $0.grad!.elements(as: Double.self) }
-      }
-    }
-    let expected = gradients(32_768)
-    for windowRecords in UInt32(10)...70 {
-      #expect(gradients(windowRecords) == expected, "windows of \(windowRecords)")
-    }
-  }
 }
