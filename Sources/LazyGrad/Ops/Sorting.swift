@@ -92,7 +92,8 @@ enum SortingRules {
   static func sort(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let x = p.a(n)
     let count = p.layout(n).count
-    if count == 0 { return }
+    // What has no elements has a gradient, too.
+    if count == 0 { return p.add(x, g) }
     let table = LayoutTable.shared
     var order = SortOrder(attribute: p.tape[n].order)
     order.isFlat = true
