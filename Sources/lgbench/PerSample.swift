@@ -1,4 +1,4 @@
-// W10: the gradient of every sample by itself, for a perceptron: by `vmap` of the gradient of one sample's loss,
+// W11: the gradient of every sample by itself, for a perceptron: by `vmap` of the gradient of one sample's loss,
 // and as a program that somebody has written for the whole batch. Uses the public interface, RandomState, Timing
 // and Report.
 
@@ -83,7 +83,7 @@ struct PerSampleBenchmark {
           "samples \(name): the gradients differ by \(distance) from those of vmap")
       }
       let work = { eval(run(program)) }
-      var row = ResultRow("W10", name)
+      var row = ResultRow("W11", name)
       row.pass = Pass.train.rawValue
       row.mode = Mode.guarded.rawValue
       (row.firstNanoseconds, row.secondNanoseconds) = firstCalls(work)

@@ -9,17 +9,7 @@ import TestSupport
 import Testing
 
 @Suite struct GraphFuzzTests {
-  /// Graphs per run; a soak test sets the variable higher.
-  private static let count =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? usualCount
-  #if DEBUG
-    private static let usualCount = 300
-  #else
-    private static let usualCount = 2000
-  #endif
-  /// The first seed, to repeat one failure.
-  private static let firstSeed =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
+  private static let seeds = FuzzSeeds.range(usual: 2000, debug: 300)
 
   /// What is wrong with the engine's values of a case, or nil.
   private static func disagreement(_ graphCase: GraphCase) -> String? {
@@ -163,7 +153,7 @@ import Testing
 
   @Test func randomGraphsAgreeWithTheOracle() {
     var failures = 0
-    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+    for seed in Self.seeds {
       let graphCase = RandomGraph.make(seed: seed)
       guard let difference = Self.disagreement(graphCase) else { continue }
       Issue.record("\(Self.report(graphCase, difference))")
@@ -174,7 +164,7 @@ import Testing
 
   @Test func bitsDoNotDependOnWhatIsKept() {
     var failures = 0
-    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+    for seed in Self.seeds {
       let graphCase = RandomGraph.make(seed: seed)
       guard let difference = Self.dependenceOnSchedule(graphCase) else { continue }
       let small = GraphShrinker.shrink(graphCase) { Self.dependenceOnSchedule($0) != nil }

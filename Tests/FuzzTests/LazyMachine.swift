@@ -16,9 +16,17 @@ struct LazyMachine {
     let text: String
   }
 
-  /// - Parameter isEager: Computes everything that is alive after every line.
+  /// When values are computed beside where the program asks for them.
+  enum Manner {
+    case lazy
+    /// Everything that is alive after every line.
+    case eager
+    /// The same, and without any graph, up to the first pass, explicit or in an operation.
+    case eagerAndCleared
+  }
+
   static func run(
-    _ program: [Instruction], _ precision: Precision, isEager: Bool
+    _ program: [Instruction], _ precision: Precision, _ manner: Manner
   ) throws(Contradiction) -> [Reading] {
     var machine = LazyMachine(precision: precision)
     for line in program {
@@ -29,9 +37,23 @@ struct LazyMachine {
           noAutodiff { machine.step(line.kind, line.id) }
         }
       }
-      if line.isGuarding { memGuardOn { step() } } else { memGuardOff { step() } }
+      func guardedStep() {
+        if line.isGuarding { memGuardOn { step() } } else { memGuardOff { step() } }
+      }
+      if manner == .eagerAndCleared {
+        if case .backward = line.kind { break }
+        do {
+          try catchingTensorErrors {
+            guardedStep()
+            for tensor in machine.tensors.values { tensor.clearGraph() }
+            LazyGrad.eval(Array(machine.tensors.values))
+          }
+        } catch { break }
+      } else {
+        guardedStep()
+      }
       try checkTape(after: line)
-      if isEager {
+      if manner == .eager {
         LazyGrad.eval(Array(machine.tensors.values))
         try checkTape(after: line)
       }

@@ -17,24 +17,26 @@ enum ProgramCheck {
   private static func disagreementOfValues(
     _ program: JudgedProgram
   ) throws(LazyMachine.Contradiction) -> String? {
-    let lazy = try LazyMachine.run(program.lines, program.precision, isEager: false)
+    let lazy = try LazyMachine.run(program.lines, program.precision, .lazy)
     if let difference = compare(lazy, program) { return "lazy: " + difference }
     // The same again, when every plan is known and whole windows are recognised; and once more, when
     // backward passes are copied.
     for round in 2...3 {
-      let again = try LazyMachine.run(program.lines, program.precision, isEager: false)
+      let again = try LazyMachine.run(program.lines, program.precision, .lazy)
       for (first, second) in zip(lazy, again) {
         for (x, y) in zip(first.values, second.values) where x.bitPattern != y.bitPattern {
           return "line \(first.line): \(x) the first time, \(y) in round \(round)"
         }
       }
     }
-    let eager = try LazyMachine.run(program.lines, program.precision, isEager: true)
+    // What is remembered of values that nothing is differentiated by must not be taken for these.
+    _ = try LazyMachine.run(program.lines, program.precision, .eagerAndCleared)
+    let eager = try LazyMachine.run(program.lines, program.precision, .eager)
     if let difference = compare(eager, lazy, program) { return "eager: " + difference }
     for records in windows {
       let cut = try Tape.withLimits(TapeLimits(windowRecords: records)) {
         () throws(LazyMachine.Contradiction) in
-        try LazyMachine.run(program.lines, program.precision, isEager: false)
+        try LazyMachine.run(program.lines, program.precision, .lazy)
       }
       if let difference = compare(cut, lazy, program) { return "window \(records): " + difference }
     }

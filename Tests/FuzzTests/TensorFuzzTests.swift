@@ -16,17 +16,7 @@ import TestSupport
 import Testing
 
 @Suite struct TensorFuzzTests {
-  /// Programs per run; a soak test sets the variable higher.
-  private static let count =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? usualCount
-  #if DEBUG
-    private static let usualCount = 500
-  #else
-    private static let usualCount = 10_000
-  #endif
-  /// The first seed, to repeat one failure.
-  private static let firstSeed =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
+  private static let seeds = FuzzSeeds.range(usual: 10_000, debug: 500)
 
   /// Prints every program before it runs: for one that ends the process.
   private static let isTracing =
@@ -35,7 +25,7 @@ import Testing
   @Test func randomProgramsAgreeWithTheModel() {
     var failures = 0
     let replaysBefore = Tape.current.passesCopied
-    for seed in Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)) {
+    for seed in Self.seeds {
       let program = TensorProgramGenerator.make(seed: seed)
       if Self.isTracing {
         Self.print("LAZYGRAD_FUZZ_SEED=\(seed)\n\(ProgramCheck.describe(program))")
@@ -47,7 +37,7 @@ import Testing
     }
     let replays = Tape.current.passesCopied - replaysBefore
     Self.print(
-      "fuzz: \(failures == 5 ? "stopped after" : "\(Self.count) tensor programs,") "
+      "fuzz: \(failures == 5 ? "stopped after" : "\(Self.seeds.count) tensor programs,") "
         + "\(failures) disagreements, \(replays) backward passes copied")
   }
 

@@ -9,23 +9,12 @@ import TestSupport
 import Testing
 
 @Suite struct VmapFuzzTests {
-  #if DEBUG
-    private static let usualCount = 60
-  #else
-    private static let usualCount = 500
-  #endif
-  /// Functions per run; a soak test sets the variable higher.
-  private static let count =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_COUNT"].flatMap { Int($0) } ?? usualCount
-  /// The first seed, to repeat one failure.
-  private static let firstSeed =
-    ProcessInfo.processInfo.environment["LAZYGRAD_FUZZ_SEED"].flatMap { UInt64($0) } ?? 1
-
+  private static let seeds = FuzzSeeds.range(usual: 500, debug: 60)
   private static let sizes = [3, 1, 0, 7]
   private static let windows: [UInt32] = [10, 61, 1024]
 
   @Test func randomFunctionsAgreeWithTheLoop() {
-    check(Self.firstSeed..<(Self.firstSeed + UInt64(Self.count)))
+    check(Self.seeds)
   }
 
   /// Among these the planner once met a routine's operands that were gone, which ended most runs.

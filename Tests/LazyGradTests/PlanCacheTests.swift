@@ -49,6 +49,31 @@ import Testing
     }
   }
 
+  /// Windows that are equal but for whether a backward pass may still come by, which decides what stays in
+  /// memory for it: of the second, the value that the rule of softmax reads.
+  @Test(arguments: [DType.float16, .float32, .float64])
+  func windowsWhoseGraphWasClearedAreToldApart(dtype: DType) {
+    func product(isCleared: Bool) -> (x: Tensor, y: Tensor) {
+      let x = Tensor(
+        NDArray([0.5, 1, -1, 2, 0, 0.25], shape: [2, 3], dtype: dtype), constant: false)
+      let y = softmax(x) * softmax(x)
+      if isCleared { y.clearGraph() }
+      y.eval()
+      return (x, y)
+    }
+    PlanCache.shared.removeAll()
+    func gradient() -> [Double] {
+      let (x, y) = product(isCleared: false)
+      y.sum().backward()
+      return values(x.grad!)
+    }
+    let alone = gradient()
+    PlanCache.shared.removeAll()
+    for _ in 0..<2 { _ = product(isCleared: true) }
+    #expect(gradient() == alone)
+    #expect(alone.contains { $0 != 0 })
+  }
+
   /// In one plan, where what is equal is computed once.
   @Test func operationsAlongOtherAxesAreNotEqual() {
     let x = Tensor([[1.0, 2, 4], [8, 16, 32], [0, 3, 5]])

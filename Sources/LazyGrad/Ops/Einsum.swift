@@ -56,9 +56,9 @@ private func einsum(
   _ operands: [Tensor], text: String? = nil, _ subscripts: () throws(TensorError) -> Subscripts
 ) -> Tensor {
   // One operand may be shown as a view.
-  if operands.count > 1, let text, let key = ContractionMemo.Contraction(text, operands),
-    let steps = ContractionMemo.shared.steps(key)
-  {
+  let key =
+    operands.count > 1 ? text.flatMap { ContractionMemo.Contraction($0, operands) } : nil
+  if let key, let steps = ContractionMemo.shared.steps(key) {
     return Tensor.inFloat32(operands) { ContractionWork($0).run(steps) }
   }
   if let poison = operands.lazy.compactMap({ poisoned($0) }).first { return poison }
@@ -66,7 +66,6 @@ private func einsum(
     let subscripts = try subscripts()
     try subscripts.check(operands.map(\.shape))
     if operands.count == 1 { return contracted(operands[0], subscripts) }
-    let key = text.flatMap { ContractionMemo.Contraction($0, operands) }
     return Tensor.inFloat32(operands) { contracted($0, subscripts, key) }
   } catch { return fail(error, operands) }
 }

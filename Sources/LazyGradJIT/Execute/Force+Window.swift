@@ -55,7 +55,7 @@ extension Tape {
         i &+= 1
       }
     }
-    if difference & Node.signatureMask != SIMD4() || held != known.held.count { return false }
+    if difference & Node.windowMask != SIMD4() || held != known.held.count { return false }
     return known.payloads.allSatisfy { first[Int($0.id)].payloadBits == $0.value }
   }
 
@@ -75,7 +75,7 @@ extension Tape {
     for i in 0..<n {
       let node = nodes + Int(start) + i
       if node.pointee.state.contains(.dead) { dead.append(UInt32(i)) }
-      words.append(node.signature)
+      words.append(node.windowWords)
       if Node.isPayloadStatic(node.pointee.opcode, node.pointee.traits) {
         payloads.append((UInt32(i), node.pointee.payloadBits))
       }

@@ -40,11 +40,6 @@ package enum PlanRunner {
     /// How many threads take part.
     let threads: Int
 
-    /// Bytes from one thread's scratch memory to the next one's, of several.
-    fileprivate static func threadBytes(_ plan: Plan) -> Int {
-      plan.workBytes + ArenaAllocator.rounded(8 * plan.baseCount)
-    }
-
     /// Divides memory that `take` gets for a number of bytes.
     @inline(__always)
     init(
@@ -56,7 +51,7 @@ package enum PlanRunner {
       let numbers = addresses + 8 * plan.baseCount
       let table = ArenaAllocator.rounded(numbers + 8 * scalarCount)
       let arena = table + ArenaAllocator.rounded(plan.arenaBytes)
-      let work = threads == 1 ? plan.workBytes : threads * Self.threadBytes(plan)
+      let work = threads == 1 ? plan.workBytes : threads * plan.threadBytes
       memory = try take(arena + work + 64)
       let start = memory._withUnsafeGuaranteedRef { $0.pointer }
       outputs = start.assumingMemoryBound(to: OutputMemory.self)
@@ -70,7 +65,7 @@ package enum PlanRunner {
 
     /// What one of several threads runs with.
     fileprivate func context(ofThread number: Int, _ plan: Plan) -> RunContext {
-      let scratch = self.scratch + number &* Self.threadBytes(plan)
+      let scratch = self.scratch + number &* plan.threadBytes
       let own = (scratch + plan.workBytes).assumingMemoryBound(to: UnsafeMutableRawPointer.self)
       own.update(from: bases, count: plan.baseCount)
       own[plan.scratchBase] = scratch

@@ -147,7 +147,12 @@ package final class Plan: @unchecked Sendable {
   package var kernelCount: Int { steps.count }
 
   /// Bytes that a run takes beside operands and results.
-  package func runBytes(threads: Int) -> Int { arenaBytes + threads * workBytes }
+  package func runBytes(threads: Int) -> Int {
+    arenaBytes + (threads == 1 ? workBytes : threads * threadBytes)
+  }
+
+  /// Bytes of each of several threads: what its kernels work in, and a table of addresses of its own.
+  var threadBytes: Int { workBytes + ArenaAllocator.rounded(8 * baseCount) }
 }
 
 /// A fused loop nest: rows by columns, worked off in blocks of rows.

@@ -181,7 +181,11 @@ extension Tape {
       if node.opcode == .scalar {
         entry.slot = Int32(result.scalars.count)
         result.scalars.append(coneID)
-      } else if node.a != 0 {
+      } else if node.a == 0 {
+        if node.opcode.info.arity != 0 {
+          Tape.confinementIsBroken("the operands of \(node.opcode.info.name) were let go")
+        }
+      } else {
         entry.a =
           node.opcode == .attach
           ? Int32(position(id - Int(node.b))) : Int32(position(id - Int(node.a)))

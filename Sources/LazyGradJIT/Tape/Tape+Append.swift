@@ -203,6 +203,12 @@ extension Node {
   /// The bits of a record's words that are its signature: not what changes in its life, nor the payload,
   /// most of which is bound at run time.
   static var signatureMask: SIMD4<UInt64> { SIMD4(~(0xFF << 24), ~0, ~0, 0) }
+
+  /// The bits that windows are compared by: the signature, and whether a pass may still come by, which
+  /// decides together with it what has to stay in memory for the pass.
+  static var windowMask: SIMD4<UInt64> {
+    signatureMask | SIMD4(UInt64(State.tracked.rawValue) << 24, 0, 0, 0)
+  }
 }
 
 extension UnsafeMutablePointer<Node> {
@@ -216,6 +222,10 @@ extension UnsafeMutablePointer<Node> {
 
   @inline(__always)
   var signature: SIMD4<UInt64> { words & Node.signatureMask }
+
+  /// What a window that is remembered keeps of the record.
+  @inline(__always)
+  var windowWords: SIMD4<UInt64> { words & Node.windowMask }
 
   /// Writes a record that nothing names yet by words of 8 bytes, in the order in which they lie on
   /// little-endian machines.
