@@ -77,7 +77,15 @@ struct LGBench {
     case .mlp:
       try MLPBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .small:
-      try SmallBenchmark(options: options, report: report).run(seconds: options.seconds ?? 6)
+      try LossBenchmark(
+        workload: "W9", title: "Programs on 4 to 64 numbers", programs: SmallProgram.all(),
+        options: options, report: report
+      ).run(seconds: options.seconds ?? 6)
+    case .irregular:
+      try LossBenchmark(
+        workload: "W7", title: "64 samples of other shapes, one at a time",
+        programs: IrregularProgram.all(), options: options, report: report
+      ).run(seconds: options.seconds ?? 12)
     case .samples: try PerSampleBenchmark(report: report).run(seconds: options.seconds ?? 6)
     case .ops:
       try OperationsBenchmark(options: options, report: report).run(seconds: options.seconds ?? 30)

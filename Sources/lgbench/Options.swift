@@ -3,7 +3,7 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, matmul, mlp, small, samples, ops, overhead, reduce, doctor
+  case all, rnn, train, chain, matmul, mlp, small, irregular, samples, ops, overhead, reduce, doctor
 
   /// The cases that `--cases` chooses from; none where there is no choice.
   var caseNames: [String] {
@@ -11,7 +11,8 @@ enum Command: String, CaseIterable {
     case .chain: ChainBenchmark.sizes.map(String.init)
     case .matmul: MatmulBenchmark.cases.map(\.name)
     case .reduce: ReduceBenchmark.Case.allCases.map(\.rawValue)
-    case .small: SmallBenchmark.caseNames
+    case .small: SmallProgram.names
+    case .irregular: IrregularProgram.names
     case .ops: OperationsBenchmark.caseNames
     default: []
     }
@@ -293,6 +294,7 @@ extension Options {
       matmul       matrix products, small ones many at a time: GFLOP/s
       mlp          a training step of a perceptron with two hidden layers
       small        an attention block, a layer norm, a Kalman step on a handful of numbers
+      irregular    trees and sequences of other shapes, one sample at a time
       samples      the gradient of every sample by itself: vmap, and programs written for a batch
       ops          one operation of every family on 10, 1,000 and 1,000,000 numbers
       overhead     what recording, planning and releasing cost per operation

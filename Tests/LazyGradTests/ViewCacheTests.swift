@@ -17,7 +17,7 @@ struct ViewCacheTests {
 
   private static func step(_ dims: [Int], _ random: inout SeededRandom) -> Step {
     let rank = dims.count
-    switch random.int(0...7) {
+    switch random.int(0...10) {
     case 0:
       return Step(name: "transposed") {
         $0.transposed()
@@ -68,6 +68,16 @@ struct ViewCacheTests {
       } array: {
         $0[row]
       }
+    case 7 where rank > 0: return reordered(rank, &random)
+    case 8 where rank > 0: return section(dims, &random)
+    case 9 where rank > 1 && dims[rank - 1] > 0:
+      let row = random.int(-dims[rank - 1]...dims[rank - 1] - 1)
+      let range = IndexComponent.slice(random.int(-3...3), nil)
+      return Step(name: "[\(range), .newAxis, ..., .newAxis, \(row)]") {
+        $0[range, .newAxis, .ellipsis, .newAxis, row]
+      } array: {
+        $0[range, .newAxis, .ellipsis, .newAxis, row]
+      }
     default:
       let range = IndexComponent.slice(
         random.chance(0.3) ? nil : random.int(-5...5),
@@ -92,6 +102,81 @@ struct ViewCacheTests {
       } array: {
         $0[range, .newAxis]
       }
+    }
+  }
+
+  /// Axes in another order, or turned around.
+  private static func reordered(_ rank: Int, _ random: inout SeededRandom) -> Step {
+    let (first, second) = (random.int(-rank...rank - 1), random.int(-rank...rank - 1))
+    let (a, b) = ((first + rank) % rank, (second + rank) % rank)
+    var order = Array(0..<rank)
+    switch random.int(0...2) {
+    case 0:
+      order.swapAt(a, b)
+      return Step(name: "swapped \(first), \(second)") {
+        $0.swappedAxes(first, second)
+      } array: { [order] in
+        $0.transposed(order)
+      }
+    case 1:
+      order.insert(order.remove(at: a), at: b)
+      return Step(name: "moved \(first) to \(second)") {
+        $0.movedAxis(from: first, to: second)
+      } array: { [order] in
+        $0.transposed(order)
+      }
+    default:
+      let isTurned = order.map { $0 == a || $0 == b }
+      let axes = a == b ? [first] : [first, second]
+      return Step(name: "flipped \(axes)") {
+        a == b && rank > 1 ? $0.flipped(axis: first) : $0.flipped(axes: axes)
+      } array: { array in
+        isTurned.enumerated().reduce(array) { result, axis in
+          if !axis.element { return result }
+          let front = result.transposed(Self.front(axis.offset, rank))
+          return front[.slice(step: -1)].transposed(Self.back(axis.offset, rank))
+        }
+      }
+    }
+  }
+
+  private static func front(_ axis: Int, _ rank: Int) -> [Int] {
+    [axis] + (0..<rank).filter { $0 != axis }
+  }
+
+  /// The order that undoes `front`.
+  private static func back(_ axis: Int, _ rank: Int) -> [Int] {
+    (0..<rank).map { $0 == axis ? 0 : $0 < axis ? $0 + 1 : $0 }
+  }
+
+  /// One of the parts between two positions, or windows along the last axis.
+  private static func section(_ dims: [Int], _ random: inout SeededRandom) -> Step {
+    let rank = dims.count
+    let last = dims[rank - 1]
+    if last > 1, rank < 4, random.chance(0.4) {
+      let (length, step) = (random.int(1...min(last, 2)), random.int(1...2))
+      let count = (last - length) / step + 1
+      return Step(name: "windows of \(length) by \(step)") {
+        $0.slidingWindows([length], step: [step])
+      } array: { array in
+        // Where a window begins is the first axis, where in it the last.
+        let rows = array.transposed(Self.front(rank - 1, rank))
+        let starts = NDArray(
+          (0..<count).flatMap { k in (0..<length).map { k * step + $0 } }, shape: [count, length])
+        let order = [0] + (2..<rank + 1).map { $0 } + [1]
+        return rows[starts].transposed(order)
+      }
+    }
+    let axis = random.int(0...rank - 1)
+    let bounds = [random.int(-3...5), random.int(-3...5)]
+    return Step(name: "between \(bounds) along \(axis)") {
+      split($0, at: bounds, axis: axis)[1]
+    } array: { array in
+      let length = dims[axis]
+      let low = min(max(bounds[0] < 0 ? bounds[0] + length : bounds[0], 0), length)
+      let high = min(max(bounds[1] < 0 ? bounds[1] + length : bounds[1], 0), length)
+      let front = array.transposed(Self.front(axis, rank))
+      return front[low..<max(low, high)].transposed(Self.back(axis, rank))
     }
   }
 

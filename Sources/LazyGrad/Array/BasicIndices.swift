@@ -34,8 +34,13 @@ struct AxisRange {
   /// backwards, "before the first element" is a bound as well.
   init(_ slice: IndexSlice, length: Int) {
     let step = slice.step
-    if step == 1, slice.start == nil, slice.stop == nil {
-      (first, count, self.step) = (0, length, 1)
+    if step == 1 {
+      // Without the division below, which takes as long as all else.
+      let first = slice.start.map { min(max($0 < 0 ? $0 &+ length : $0, 0), length) } ?? 0
+      let end = slice.stop.map { min(max($0 < 0 ? $0 &+ length : $0, 0), length) } ?? length
+      count = max(end &- first, 0)
+      self.first = count > 0 ? first : 0
+      self.step = 1
       return
     }
     let low = step > 0 ? 0 : -1
@@ -98,37 +103,31 @@ struct BasicIndices {
   /// - Returns: What says, with `offset`, what it selects; nil where that takes the resolver.
   @inline(__always)
   mutating func take(_ indices: IndexList, of layout: Layout) -> ViewKey? {
-    // Not a member: that would be written word by word and copied whole, which processors wait for.
+    // Not members: those would be written word by word and copied whole, which processors wait for.
     var key = ViewKey(.indexed)
-    var axis = 0
     var offset = 0
-    for position in 0..<indices.count {
+    // Axes that no entry has taken yet. Entries behind an ellipsis are gone over from the last one, so that
+    // none is asked twice.
+    var axes = 0..<layout.dims.count
+    var entries = 0..<indices.count
+    var isBehind = false
+    while !entries.isEmpty {
+      let position = isBehind ? entries.upperBound &- 1 : entries.lowerBound
+      entries = isBehind ? entries.lowerBound..<position : (position &+ 1)..<entries.upperBound
       let component = indices[position].component
       switch component.kind {
-      case .integer(let value):
-        guard axis < layout.dims.count else { return nil }
-        let length = layout.dims[axis]
-        let index = value < 0 ? value &+ length : value
-        if index < 0 || index >= length { return nil }
-        offset &+= index &* layout.strides[axis]
-        key.append(0 as UInt32)
-        axis &+= 1
-      case .slice(let slice):
-        guard axis < layout.dims.count, slice.step != 0 else { return nil }
-        let range = AxisRange(slice, length: layout.dims[axis])
-        offset &+= range.first &* layout.strides[axis]
-        key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
-        if range.step != 1 { key.append(range.step) }
-        axis &+= 1
+      case .integer, .slice:
+        if axes.isEmpty { return nil }
+        let axis = isBehind ? axes.upperBound &- 1 : axes.lowerBound
+        axes = isBehind ? axes.lowerBound..<axis : (axis &+ 1)..<axes.upperBound
+        guard
+          let start = Self.take(component, layout.dims[axis], layout.strides[axis], &key)
+        else { return nil }
+        offset &+= start
       case .newAxis: key.append(1 as UInt32)
       case .ellipsis:
-        var others = 0
-        for next in (position + 1)..<indices.count where !indices[next].component.isNewAxis {
-          others += 1
-        }
-        // A second one is counted as one of them; such a list is never remembered.
-        if axis + others > layout.dims.count { return nil }
-        axis = layout.dims.count - others
+        if isBehind { return nil }
+        isBehind = true
         key.append(5 as UInt32)
       case .array:
         array = (position, component)
@@ -137,6 +136,29 @@ struct BasicIndices {
     }
     self.offset = offset
     return key
+  }
+
+  /// Puts what an integer or a range takes of an axis into the key.
+  ///
+  /// - Returns: How far that begins from the first element; nil where it is out of range.
+  @inline(__always)
+  private static func take(
+    _ component: IndexComponent, _ length: Int, _ stride: Int, _ key: inout ViewKey
+  ) -> Int? {
+    switch component.kind {
+    case .integer(let value):
+      let index = value < 0 ? value &+ length : value
+      if index < 0 || index >= length { return nil }
+      key.append(0 as UInt32)
+      return index &* stride
+    case .slice(let slice):
+      if slice.step == 0 { return nil }
+      let range = AxisRange(slice, length: length)
+      key.append(range.count << 2 | (range.step == 1 ? 2 : 3))
+      if range.step != 1 { key.append(range.step) }
+      return range.first &* stride
+    default: return nil
+    }
   }
 
   /// The entries of the list, for the resolver.

@@ -36,8 +36,6 @@ public struct IndexComponent: TensorIndex {
 
   let kind: Kind
 
-  var isNewAxis: Bool { if case .newAxis = kind { true } else { false } }
-
   /// The entry itself.
   public var indexComponent: IndexComponent { self }
 }

@@ -8,6 +8,13 @@ internal import LazyGradJIT
 extension Tensor {
   /// Two axes in each other's place; a view.
   public func swappedAxes(_ first: Int, _ second: Int) -> Tensor {
+    var key = ViewKey(.swapped, first)
+    key.append(second)
+    return known(key) ?? swappedAxes(first, second, key)
+  }
+
+  @inline(never)
+  private func swappedAxes(_ first: Int, _ second: Int, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     guard let a = position(of: first, rank: rank), let b = position(of: second, rank: rank) else {
       return fail(
@@ -15,16 +22,27 @@ extension Tensor {
     }
     var order = Array(0..<rank)
     order.swapAt(a, b)
-    return transposed(order)
+    return transposed(order, key)
   }
 
   /// An axis at another place, the others in their order; a view.
   public func movedAxis(from source: Int, to destination: Int) -> Tensor {
-    movedAxes(from: [source], to: [destination])
+    var key = ViewKey(.moved, source)
+    key.append(destination)
+    return known(key) ?? movedAxes(from: [source], to: [destination], key)
   }
 
   /// Axes at other places, the others in their order; a view.
   public func movedAxes(from sources: [Int], to destinations: [Int]) -> Tensor {
+    var key = ViewKey(.moved, sources)
+    for destination in destinations { key.append(destination) }
+    return known(key) ?? movedAxes(from: sources, to: destinations, key)
+  }
+
+  @inline(never)
+  private func movedAxes(
+    from sources: [Int], to destinations: [Int], _ key: ViewKey
+  ) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let from = sources.compactMap { position(of: $0, rank: rank) }
     let to = destinations.compactMap { position(of: $0, rank: rank) }
@@ -38,7 +56,7 @@ extension Tensor {
     }
     var order = Array(0..<rank).filter { !from.contains($0) }
     for (place, axis) in zip(to, from).sorted(by: { $0.0 < $1.0 }) { order.insert(axis, at: place) }
-    return transposed(order)
+    return transposed(order, key)
   }
 
   /// New axes of length 1 at these places of the result; a view.
@@ -69,32 +87,56 @@ extension Tensor {
 
   /// The elements in reverse order along an axis, or along all; a view.
   public func flipped(axis: Int? = nil) -> Tensor {
-    flipped(axes: axis.map { [$0] } ?? Array(0..<rank))
+    guard let axis else { return flipped(axes: Array(0..<rank)) }
+    return known(ViewKey(.flipped, axis), from: last(along: axis)) ?? flipped(axes: [axis])
   }
 
   /// The elements in reverse order along several axes; a view.
   public func flipped(axes: [Int]) -> Tensor {
+    let key = ViewKey(.flipped, axes)
+    let start = axes.reduce(0) { $0 + last(along: $1) }
+    return known(key, from: start) ?? flipped(axes, key, from: start)
+  }
+
+  @inline(never)
+  private func flipped(_ axes: [Int], _ key: ViewKey, from start: Int) -> Tensor {
     along(axes, "flipped") { set in
       let own = ownLayout
-      let (dims, strides) = (own.layout.dims, own.layout.strides)
-      var offset = own.offset
-      for axis in dims.indices where set.contains(axis) && dims[axis] > 0 {
-        offset += (dims[axis] - 1) * strides[axis]
-      }
+      let strides = own.layout.strides
       let turned = strides.indices.map { set.contains($0) ? -strides[$0] : strides[$0] }
-      return view(layout: LayoutTable.shared.intern(dims: dims, strides: turned), offset: offset)
+      return view(
+        layout: LayoutTable.shared.intern(dims: own.layout.dims, strides: turned),
+        offset: own.offset + start, key)
     }
   }
 
-  /// Lengths `low` to `high` along an axis; a view.
-  fileprivate func part(_ axis: Int, _ low: Int, _ high: Int) -> Tensor {
-    selected { $0 == axis ? IndexComponent.slice(low, high) : .all }
+  /// How far the last element along an axis is from the first; 0 where there is none, or no such axis.
+  private func last(along axis: Int) -> Int {
+    withOwnLayout { own in
+      guard let place = position(of: axis, rank: own.dims.count), own.dims[place] > 0 else {
+        return 0
+      }
+      return (own.dims[place] - 1) * own.strides[place]
+    }
   }
 
-  /// What an index for every axis selects.
-  fileprivate func selected(_ index: (Int) -> any TensorIndex) -> Tensor {
-    let indices = (0..<rank).map(index)
-    return indices.withUnsafeBufferPointer { selection($0) }
+  /// Lengths `low` to `high` along an axis, which has so many; a view.
+  fileprivate func part(_ axis: Int, _ low: Int, _ high: Int) -> Tensor {
+    if let poison = poisoned(self) { return poison }
+    var key = ViewKey(.section, axis)
+    key.append(high - low)
+    let start = low < high ? low * withOwnLayout { $0.strides[axis] } : 0
+    return known(key, from: start) ?? part(axis, high - low, from: start, key)
+  }
+
+  @inline(never)
+  private func part(_ axis: Int, _ length: Int, from start: Int, _ key: ViewKey) -> Tensor {
+    let own = ownLayout
+    var dims = own.layout.dims
+    dims[axis] = length
+    return view(
+      layout: LayoutTable.shared.intern(dims: dims, strides: own.layout.strides),
+      offset: own.offset + start, key)
   }
 }
 

@@ -82,8 +82,9 @@ extension Tensor {
   /// The axes in reverse order: the transpose of a matrix; a view.
   public var T: Tensor { transposed() }
 
+  /// - Parameter key: What asks for this order.
   @inline(never)
-  private func transposed(_ axes: [Int]?, _ key: ViewKey) -> Tensor {
+  func transposed(_ axes: [Int]?, _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     guard let order = order(of: axes, rank: rank) else {
       return fail(

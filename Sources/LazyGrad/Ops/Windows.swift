@@ -18,6 +18,18 @@ extension Tensor {
   public func slidingWindows(
     _ lengths: [Int], step: [Int]? = nil, dilation: [Int]? = nil
   ) -> Tensor {
+    let given = (step == nil ? 0 : 1) + (dilation == nil ? 0 : 2)
+    var key = ViewKey(.windows, lengths.count << 2 | given)
+    for number in lengths { key.append(number) }
+    for number in step ?? [] { key.append(number) }
+    for number in dilation ?? [] { key.append(number) }
+    return known(key) ?? slidingWindows(lengths, step, dilation, key)
+  }
+
+  @inline(never)
+  private func slidingWindows(
+    _ lengths: [Int], _ step: [Int]?, _ dilation: [Int]?, _ key: ViewKey
+  ) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let n = lengths.count
     let steps = step ?? Array(repeating: 1, count: n)
@@ -55,8 +67,7 @@ extension Tensor {
     if dims.count > LayoutTable.maxRank || !fitsMemory(dims) {
       return fail("slidingWindows", "the result would have shape \(dims)", [self])
     }
-    return view(
-      layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: ownLayout.offset)
+    return view(dims: dims, strides: strides, key)
   }
 
   /// A stride so many times; a number that no window steps along may be too large, and does not count.

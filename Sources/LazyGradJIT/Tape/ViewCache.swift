@@ -12,12 +12,20 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
   @frozen public enum Operation: UInt32, Sendable {
     /// The axes in reverse order, or in the one that the numbers are.
     case reversed = 1, permuted
+    /// Two axes that change places, and one that goes to another.
+    case swapped, moved
+    /// The elements in reverse order along these axes.
+    case flipped
     /// Another shape.
     case reshaped, broadcast
     /// An axis of length 1 more, one less, none at all.
     case expanded, squeezed, squeezedWhole
     /// Integers, ranges, new axes.
     case indexed
+    /// So many elements along an axis.
+    case section
+    /// All windows of some lengths.
+    case windows
     /// A part of what the layout shows.
     case part
     /// Another shape for a copy, because no strides show the elements in that.
