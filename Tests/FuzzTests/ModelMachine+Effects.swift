@@ -38,6 +38,9 @@ extension ModelMachine {
       // What is assigned to itself stays as it is, without a new version.
       let target = handle.base == nil ? map : map.map { handle.map[$0] }
       if other.base == handle.base ?? x, other.map == target { return false }
+      if x == y, handle.isGradientOfView, target == Array(handle.node.values.indices) {
+        return false
+      }
       let exact = isExact(x, y)
       let (node, places, parent) = written(y, as: handle.node, to: dims)
       if other.dims == dims {
@@ -196,6 +199,7 @@ extension ModelMachine {
         pushGradient(id, handle.dims, values, precision: handle.node.precision)
         // It shares memory with the gradient, and a view with its base's.
         markHidden(handles[id]!.node)
+        handles[id]!.isGradientOfView = handle.base != nil
         handles[id]!.isStrided = handle.base != nil && !isSimple(handle)
       }
     case .clearGraph(let x):

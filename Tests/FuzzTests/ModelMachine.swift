@@ -35,6 +35,8 @@ struct ModelMachine {
     var isUntracked = false
     /// Its elements don't lie in order, though it is a view of nothing here: the gradient of a view.
     var isStrided = false
+    /// It is a view of a gradient, though of nothing here: the gradient of a view.
+    var isGradientOfView = false
     /// The memory is that of an array which was made read-only.
     var isReadOnly = false
     var gradient: [Double]?
