@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 
 import plan
 
+# Pixels.
 WIDTH = 1000
 LEFT = 190
 LINE = 20
@@ -62,8 +63,7 @@ def text(x, y, content, kind="", anchor="start"):
 
 
 def number(ratio):
-    """Two digits, of large ratios all before the point, and none of what rounding adds."""
-    return f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.995 else f"{ratio:.2g}×"
+    return f"{ratio:.0f}×" if ratio >= 9.95 else f"{ratio:.1f}×" if ratio >= 0.995 else f"{ratio:.2f}×"
 
 
 def duration(us):

@@ -58,7 +58,9 @@ WORKLOADS = {
                    lambda cases: ["chain", "--cases", cases[0]], 2,
                    lambda case, data, seconds: ["ew", data, seconds, case]),
     "W3": Workload("Matrix products", ["forward"], [PRODUCTS[:5], PRODUCTS[5:]],
-                   lambda cases: ["matmul", "--cases", ",".join(cases)], 5, checked=False),
+                   lambda cases: ["matmul", "--cases", ",".join(cases)], 5,
+                   lambda case, data, seconds: (
+                       ["peak", "multiply_add"] if case == PRODUCTS[0] else None), checked=False),
     "W4": Workload("Training step of a perceptron", ["train"], [["mlp"]],
                    lambda cases: ["mlp"], 1),
     "W5": Workload("Chain of 1000 additions of 4 numbers, per addition", BOTH, [["chain"]],

@@ -92,37 +92,31 @@ def table(rounds):
         for case in workload.cases():
             for passes in workload.passes:
                 key = name, case, passes
-                ours = [cells_.get(key + ("LazyGrad",)) for cells_ in rounds]
-                if None in ours:
+                # A run that was stopped leaves a round that is not whole.
+                whole = [cells_ for cells_ in rounds if key + ("LazyGrad",) in cells_]
+                if not whole:
                     continue
+                ours = [cells_[key + ("LazyGrad",)] for cells_ in whole]
                 entries = [entry("LazyGrad", ours, ours)]
                 for label in dict.fromkeys(peer.label for peer in plan.PEERS):
-                    theirs = [cells_.get(key + (label,)) for cells_ in rounds]
-                    if None not in theirs:
-                        entries.append(entry(label, theirs, ours))
+                    both = [(cells_[key + (label,)], mine) for cells_, mine in zip(whole, ours)
+                            if key + (label,) in cells_]
+                    if both:
+                        entries.append(entry(label, *zip(*both)))
                 if workload.checked:
                     complaints += complaints_of(" ".join(key), entries)
                 cell = {"workload": name, "case": case, "pass": passes, "entries": entries}
-                unguarded = [cells_.get(key + ("LazyGrad unguarded",)) for cells_ in rounds]
+                unguarded = [cells_.get(key + ("LazyGrad unguarded",)) for cells_ in whole]
                 if None not in unguarded:
                     cell["guard_over_unguarded"] = statistics.median(
                         mine["median_us"] / other["median_us"] for mine, other in zip(ours, unguarded))
                 if "gflops" in ours[0]:
                     cell["gflops"] = statistics.median(row["gflops"] for row in ours)
-                    if all("peak" in cells_ for cells_ in rounds):
+                    if all("peak" in cells_ for cells_ in whole):
                         cell["of_peak"] = statistics.median(
-                            row["gflops"] / cells_["peak"] for row, cells_ in zip(ours, rounds))
+                            row["gflops"] / cells_["peak"] for row, cells_ in zip(ours, whole))
                 cells.append(cell)
     return cells, complaints
-
-
-def duration(us):
-    if us < 1:
-        return f"{us * 1000:.3g} ns"
-    for limit, scale, unit in ((1e3, 1, "µs"), (1e6, 1e3, "ms"), (1e12, 1e6, "s")):
-        if us < limit:
-            return f"{us / scale:.3g} {unit}" if us < 100 * scale else f"{us / scale:.0f} {unit}"
-    return f"{us} µs"
 
 
 def times(ratio):
@@ -153,10 +147,10 @@ def pivot(cells):
             if found is None:
                 line.append("")
             elif label == "LazyGrad":
-                line.append(duration(found["median_us"]))
+                line.append(charts.duration(found["median_us"]))
             else:
                 mark = "~" if max(found["ratios"]) > SPREAD * min(found["ratios"]) else ""
-                line.append(f"{duration(found['median_us'])} ({mark}{times(found['ratio'])})")
+                line.append(f"{charts.duration(found['median_us'])} ({mark}{times(found['ratio'])})")
         grid.append(line)
     return padded(grid)
 
@@ -185,7 +179,7 @@ def firsts(cells):
         line = [label]
         for cell in cells:
             found = lookup(cell, label)
-            line.append(duration(found["first_us"]) if found and "first_us" in found else "")
+            line.append(charts.duration(found["first_us"]) if found and "first_us" in found else "")
         grid.append(line)
     return padded(grid) if cells else ""
 
@@ -205,7 +199,7 @@ def aims(cells):
                          f"{cell['guard_over_unguarded']:.3f}", "1.01"])
     cell = found.get(("W1", "M", "train"))
     if cell and "first_us" in cell["entries"][0]:
-        grid.append(["first call of W1 M train", duration(cell["entries"][0]["first_us"]), "2 ms"])
+        grid.append(["first call of W1 M train", charts.duration(cell["entries"][0]["first_us"]), "2 ms"])
     return padded(grid) if len(grid) > 1 else ""
 
 
@@ -246,7 +240,7 @@ def main():
     rounds = collect(folder)
     cells, complaints = table(rounds)
     if not cells:
-        sys.exit("compare: no line of the tables has rows of lgbench in every round")
+        sys.exit("compare: no line of the tables has rows of lgbench")
     method = (
         f"{len(rounds)} rounds; in each, lgbench and every peer run one after the other"
         + (f", all on core {core}" if core else "") +
@@ -269,14 +263,14 @@ def main():
     versions = sorted({f"{e['peer']} {e['version']}" for cell in cells for e in cell["entries"]
                        if e["peer"] not in ("c", "lazygrad")})
     missing = sorted({gap["peer"] for gap in left_out if gap["why"] == "not installed"})
-    failed = [f"{gap['peer']} in {gap['workload']} ({gap['why']})" for gap in left_out
+    failed = [f"{gap['peer']} in {gap['workload']} {gap['cases']} ({gap['why']})" for gap in left_out
               if gap["why"] != "not installed"]
     gaps = "".join([f" Not installed: {', '.join(missing)}." if missing else "",
                     f" Left out: {', '.join(failed)}." if failed else ""])
     os.makedirs(target, exist_ok=True)
     name = f"{today}-{cpu}.json"
     results = {"date": today, "machine": machine, "core": core, "method": method,
-               "versions": versions, "left_out": left_out, "cells": cells, "complaints": complaints}
+               "versions": versions, "rounds": len(rounds), "left_out": left_out, "cells": cells, "complaints": complaints}
     with open(os.path.join(target, name), "w") as file:
         json.dump(results, file, indent=1)
         file.write("\n")
