@@ -4,6 +4,7 @@
 #
 # Usage: perf/compare.sh [--rounds N] [--seconds S] [--workloads LIST] [--presets LIST]
 #                        [--install LIST] [--without LIST] [--core N] [--limit S] [--results FOLDER]
+#                        [--readme]
 #   --rounds N        rounds of lgbench and every peer in turn (default 5)
 #   --seconds S       sampling time per case and round (default 1)
 #   --workloads LIST  some of W1,W2,W3,W4,W5,W6,W7 (default all); perf/peers/README.md has them
@@ -14,6 +15,7 @@
 #   --core N          the core that everything runs on (default the last; needs taskset)
 #   --limit S         seconds after which a peer's program is ended and left out (default 300)
 #   --results F       where the JSON file, latest.md and the charts go (default perf/results)
+#   --readme          put the results into README.md too
 # LGBENCH=FILE measures that binary instead of building one. Needs python3 with venv; the first run
 # installs mygrad and numpy. Whatever peers have been installed run; the C programs if there is a gcc.
 # Exits with 1 if the losses or the gradients of two peers differ. No time is a reason to fail.
@@ -31,6 +33,7 @@ without=
 core=
 limit=300
 results=perf/results
+readme=
 fail() {
   echo "compare: $1" >&2
   exit 2
@@ -49,6 +52,10 @@ while [ $# -gt 0 ]; do
     [ $# -ge 2 ] || fail "$1 needs a value"
     printf -v "${1#--}" '%s' "$2"
     shift 2
+    ;;
+  --readme)
+    readme=README.md
+    shift
     ;;
   *) fail "unknown option $1 (see the head of perf/compare.sh)" ;;
   esac
@@ -90,4 +97,10 @@ export TORCHINDUCTOR_CACHE_DIR=$PWD/$work/cache/torch TORCHINDUCTOR_COMPILE_THRE
 HOME=$PWD/$work/cache/home $python perf/peers/run.py --work "$work" --data "$data" --lgbench "$lgbench" \
   --workloads "$workloads" --presets "$presets" --rounds "$rounds" --seconds "$seconds" \
   --limit "$limit" --core "$core" $([ "$cc" = none ] || echo --c) "${peers[@]}"
-$python perf/peers/summarise.py "$work" "$results" "$core"
+status=0
+$python perf/peers/summarise.py "$work" "$results" "$core" || status=$?
+if [ -n "$readme" ] && [ "$status" -eq 0 ]; then
+  name=$(sed -n 's/^Numbers: `\([^`]*\)`.*/\1/p' "$results/latest.md")
+  $python perf/peers/readme.py "$results/$name" "$readme"
+fi
+exit "$status"
