@@ -3,13 +3,15 @@
 from contextlib import nullcontext
 
 import mygrad as mg
-from mygrad.nnet.activations import relu, softmax
+import numpy as np
+from mygrad.nnet.activations import relu, sigmoid, softmax
 from mygrad.nnet.losses import softmax_crossentropy
 
 import common as c
+import irregular as irregular_programs
 import small as small_programs
 
-args = c.arguments(["guard", "unguarded", "noautodiff"], ["W1", "W2", "W4", "W5", "W9"])
+args = c.arguments(["guard", "unguarded", "noautodiff"], ["W1", "W2", "W4", "W5", "W7", "W9"])
 bench = c.Bench("mygrad", mg.__version__, args)
 if args.mode == "unguarded":
     mg.turn_memory_guarding_off()
@@ -29,10 +31,9 @@ def measure(case, loss, parameters, per=1):
         return value
 
     if TRACKED:
-        value = train()
-        norm = c.gradient_norm([p.grad for p in parameters])
-        bench.run(case, "train", train, float(value.data), norm, per)
-    bench.run(case, "forward", forward, float(forward().data), per=per)
+        bench.run(case, "train", train, lambda value: value.data,
+                  lambda value: [p.grad for p in parameters], per)
+    bench.run(case, "forward", forward, lambda value: value.data, per=per)
 
 
 def rnn():
@@ -72,7 +73,7 @@ def mlp():
         return float(value.data)
 
     if TRACKED:
-        bench.run("mlp", "train", step, step())
+        bench.run("mlp", "train", step, float)
 
 
 def overhead():
@@ -88,6 +89,21 @@ def overhead():
     measure("chain", loss, [start], per=c.OVERHEAD_LENGTH)
 
 
+def irregular():
+    for case in c.chosen(args, irregular_programs.CASES):
+        structures, inputs, labels, parameters = irregular_programs.data(case)
+        inputs = [[mg.tensor(x, constant=True) for x in sample] for sample in inputs]
+        labels = [np.array([label]) for label in labels]
+        parameters = [mg.tensor(p) for p in parameters]
+        start = mg.zeros((1, irregular_programs.WIDTH), dtype=c.f32, constant=True)
+
+        def loss():
+            return irregular_programs.loss(case, mg, sigmoid, softmax_crossentropy, structures,
+                                           inputs, labels, parameters, start)
+
+        measure(case, loss, parameters)
+
+
 def small():
     for case in c.chosen(args, list(small_programs.PROGRAMS)):
         constants, parameters = small_programs.data(case)
@@ -97,4 +113,5 @@ def small():
         measure(case, lambda: program(mg, softmax, *constants, *parameters), parameters)
 
 
-{"W1": rnn, "W2": chain, "W4": mlp, "W5": overhead, "W9": small}[args.workload]()
+{"W1": rnn, "W2": chain, "W4": mlp, "W5": overhead,
+ "W7": irregular, "W9": small}[args.workload]()

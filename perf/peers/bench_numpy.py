@@ -89,9 +89,8 @@ def rnn():
             return loss, (dwx, dwh, flat.sum(0), dwo, dbo)
 
         step = train_batched if args.mode == "batched" else train
-        loss, gradients = step()
-        bench.run(size, "train", step, loss, c.gradient_norm(gradients))
-        bench.run(size, "forward", forward, forward())
+        bench.run(size, "train", step, c.first, c.second)
+        bench.run(size, "forward", forward, float)
 
 
 def chain():
@@ -120,9 +119,8 @@ def chain():
             dx -= te
             return float(loss), (dx, dy, dz)
 
-        loss, gradients = train()
-        bench.run(n, "train", train, loss, c.gradient_norm(gradients))
-        bench.run(n, "forward", forward, forward())
+        bench.run(n, "train", train, c.first, c.second)
+        bench.run(n, "forward", forward, float)
 
 
 def matmul():
@@ -170,7 +168,7 @@ def mlp():
             p -= g
         return loss
 
-    bench.run("mlp", "train", step, step())
+    bench.run("mlp", "train", step, float)
 
 
 def overhead():
@@ -182,7 +180,7 @@ def overhead():
             y = y + increment
         return y
 
-    bench.run("chain", "forward", forward, float(forward().sum()), per=c.OVERHEAD_LENGTH)
+    bench.run("chain", "forward", forward, np.sum, per=c.OVERHEAD_LENGTH)
 
 
 def small():
@@ -199,7 +197,7 @@ def small():
         def forward():
             return float(program(np, softmax, *constants, *parameters))
 
-        bench.run(case, "forward", forward, forward())
+        bench.run(case, "forward", forward, float)
 
 
 def ops():

@@ -5,6 +5,7 @@ losses can be compared across peers. Everything is float32.
 """
 
 import argparse
+import importlib.metadata
 import json
 import statistics
 import time
@@ -40,6 +41,7 @@ def arguments(modes, workloads):
     parser.add_argument("workload", choices=workloads)
     parser.add_argument("--mode", default=modes[0], choices=modes)
     parser.add_argument("--cases", default="", help="comma-separated subset of the cases")
+    parser.add_argument("--pass", dest="passes", default="train,forward", help="train, forward or both")
     parser.add_argument("--seconds", type=float, default=1.0, help="sampling time of each case")
     return parser.parse_args()
 
@@ -102,8 +104,46 @@ def reduce_data():
     return values, part.reshape(REDUCE_SIZE, SOFTMAX_COLUMNS)
 
 
+def reduce_results():
+    """What the cases of W6 must give, each as a function."""
+    x, y = reduce_data()
+
+    def softmax():
+        e = np.exp(y - y.max(1, keepdims=True))
+        return e / e.sum(1, keepdims=True)
+
+    return {"sum0": lambda: x.sum(0, np.float64), "sum1": lambda: x.sum(1, np.float64),
+            "softmax": softmax, "transpose": lambda: x.T}
+
+
+def version(*packages):
+    """Of the first of these that is installed."""
+    for package in packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "unknown"
+
+
 def gradient_norm(gradients):
     return float(np.sqrt(sum(float((np.asarray(g, np.float64) ** 2).sum()) for g in gradients)))
+
+
+def first(result):
+    """The loss, of a loss and its gradients."""
+    return result[0]
+
+
+def second(result):
+    """The gradients, of a loss and its gradients."""
+    return result[1]
+
+
+def check(name, found, expected):
+    """Ends the program if a result without a loss is another than NumPy's."""
+    if not np.allclose(found, expected, rtol=1e-4, atol=1e-4):
+        raise SystemExit(f"{name}: the result is not NumPy's")
 
 
 class Bench:
@@ -113,23 +153,34 @@ class Bench:
         self.base = {"peer": peer, "version": version, "mode": args.mode,
                      "workload": args.workload, "threads": 1}
         self.seconds = args.seconds
+        self.passes = args.passes.split(",")
 
-    def run(self, case, passes, function, loss=None, gradient=None, per=1):
+    def run(self, case, passes, function, loss=None, gradients=None, per=1):
         """Samples `function`, which must return only when its result is computed.
 
-        Short functions are repeated inside a sample until it lasts 100 us. The first call and a
-        warm-up of up to a third of the budget are not sampled. `per` divides the times: operations
-        in one call.
+        `loss` and `gradients` take them from what the first call returns. Short functions are
+        repeated inside a sample until it lasts 100 us. The first call and a warm-up of up to a third
+        of the budget are not sampled; what takes long is not warmed up. `per` divides the times:
+        operations in one call.
         """
+        if passes not in self.passes:
+            return
         clock = time.perf_counter
         start = clock()
-        function()
+        result = function()
         first = clock() - start
-        start, calls = clock(), 0
-        while calls < 1 or clock() - start < min(0.15, self.seconds / 3):
+        row = dict(self.base, **{"case": str(case), "pass": passes})
+        if loss is not None:
+            row["loss"] = float(loss(result))
+        if gradients is not None:
+            row["gradient_norm"] = gradient_norm(gradients(result))
+        del result
+        one, start, calls = first, clock(), 0
+        while first < 8 * self.seconds and clock() - start < min(0.15, self.seconds / 3):
             function()
             calls += 1
-        inner = max(1, int(100e-6 / max((clock() - start) / calls, 1e-9)))
+            one = (clock() - start) / calls
+        inner = max(1, int(100e-6 / max(one, 1e-9)))
         samples, begin = [], clock()
         while len(samples) < 5 or clock() - begin < self.seconds:
             start = clock()
@@ -138,13 +189,8 @@ class Bench:
             samples.append((clock() - start) / inner)
             if clock() - begin > 8 * self.seconds:
                 break
-        row = dict(self.base, **{
-            "case": str(case), "pass": passes,
+        row.update({
             "median_us": statistics.median(samples) * 1e6 / per,
             "min_us": min(samples) * 1e6 / per,
             "first_us": first * 1e6, "reps": len(samples) * inner})
-        if loss is not None:
-            row["loss"] = loss
-        if gradient is not None:
-            row["gradient_norm"] = gradient
         print(json.dumps(row), flush=True)

@@ -9,16 +9,48 @@ command -v python3 >/dev/null || fail "python3 is needed for the peers"
 
 work=.build/peers${isa:+-$isa}
 data=.build/peers/data
-venv=.build/peers-venv
+venv=$PWD/.build/peers-venv
 mkdir -p "$work"
 
-if [ ! -f "$venv/ready" ]; then
-  echo "$script: installing MyGrad and NumPy into $venv"
-  python3 -m venv "$venv"
-  "$venv/bin/pip" install --quiet --disable-pip-version-check mygrad==2.5.0 numpy==2.4.6
-  touch "$venv/ready"
-fi
-python="$venv/bin/python -B"
+# install_peer NAME PACKAGE...: an environment of its own below .build; `ready` says that it works.
+install_peer() {
+  local name=$1 folder=$venv-$1 log=$work/install-$1.log
+  shift
+  [ ! -f "$folder/ready" ] || return 0
+  echo "$script: installing $* into $folder"
+  if python3 -m venv "$folder" >"$log" 2>&1 &&
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >>"$log" 2>&1 &&
+    "$folder/bin/python" -c "$(peer_check "$name")" >>"$log" 2>&1; then
+    touch "$folder/ready"
+  else
+    echo "$script: $name can't be used here and is left out: $(tail -n 1 "$log")"
+  fi
+}
+
+# Versions are pinned, so that results of two days can be compared.
+add_peer() {
+  case $1 in
+  mygrad | numpy) install_peer numpy mygrad==2.5.0 numpy==2.4.6 ;;
+  autograd) install_peer autograd autograd==1.9.1 numpy==2.4.6 ;;
+  torch) install_peer torch torch==2.13.0 numpy==2.4.6 ;;
+  jax) install_peer jax jax==0.10.2 numpy==2.4.6 ;;
+  dynet) install_peer dynet dyNET38==2.2 numpy==1.26.4 ;;
+  drjit) install_peer drjit drjit==1.5.0 numpy==2.4.6 ;;
+  esac
+}
+
+# A line of Python that fails if a peer is there but can't compute.
+peer_check() {
+  case $1 in
+  numpy) echo "import mygrad" ;;
+  drjit) echo "from drjit.llvm.ad import Float; assert (Float(1) + 1)[0] == 2" ;;
+  *) echo "import $1" ;;
+  esac
+}
+
+add_peer numpy
+[ -f "$venv-numpy/ready" ] || fail "MyGrad and NumPy are needed"
+python="$venv-numpy/bin/python -B"
 
 lgbench=${LGBENCH:-}
 if [ -z "$lgbench" ]; then
@@ -51,12 +83,13 @@ else
 fi
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo none)
 [ -z "$(git status --porcelain -- Sources 2>/dev/null)" ] || commit="$commit with local changes"
-CPU=${cpu:-unknown} CORES=$cores OS="$(uname -sm)" CC=$cc COMMIT=$commit SECONDS_PER_CASE=$seconds \
+load=$(uptime | sed 's/.*load average[s]*: *//')
+CPU=${cpu:-unknown} LOAD=$load CORES=$cores OS="$(uname -sm)" CC=$cc COMMIT=$commit SECONDS_PER_CASE=$seconds \
   SWIFT="$(swift --version 2>/dev/null | head -n 1)" ISA=$isa $python - >"$work/machine.json" <<'PY'
 import json, os, platform
 e = os.environ
 print(json.dumps({"cpu": e["CPU"], "cores": int(e["CORES"]), "os": e["OS"], "swift": e["SWIFT"],
-                  "cc": e["CC"], "python": platform.python_version(), "commit": e["COMMIT"],
+                  "load": e["LOAD"], "cc": e["CC"], "python": platform.python_version(), "commit": e["COMMIT"],
                   "seconds": float(e["SECONDS_PER_CASE"]), "isa": e["ISA"]}))
 PY
 
