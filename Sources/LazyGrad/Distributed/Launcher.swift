@@ -99,7 +99,14 @@ package struct Launcher: Equatable {
   ///
   /// - Parameter chosen: The only one to try, where the environment names it.
   func openLibrary(_ chosen: String?) throws(CommunicationError) -> MPILibrary {
-    if let chosen { return try MPILibrary(opening: chosen) }
+    if let chosen {
+      let library = try MPILibrary(opening: chosen)
+      // MPICH does not come back from its start under Open MPI's launcher.
+      if kind == .openMPI, library.interface == .mpich {
+        throw mismatch(library, "is one of MPICH's kind")
+      }
+      return library
+    }
     let files = libraryFiles(parentProgram: Self.parentProgram)
     for file in files {
       if let library = try? MPILibrary(opening: file) { return library }
@@ -113,10 +120,14 @@ package struct Launcher: Equatable {
   /// Why a world of one process can't be what the launcher has started; nil if it can.
   func objection(toWorldOf size: Int, _ library: MPILibrary) -> CommunicationError? {
     guard let launched = self.size, size != launched else { return nil }
-    return CommunicationError(
+    return mismatch(library, "(\(library.version)) sees \(size)")
+  }
+
+  private func mismatch(_ library: MPILibrary, _ what: String) -> CommunicationError {
+    CommunicationError(
       "Communicator.run",
-      "the launcher has started \(launched) processes (\(sizeName)), but '\(library.path)' "
-        + "(\(library.version)) sees \(size): it is the library of another MPI; LAZYGRAD_MPI=file "
-        + "names the one that goes with the launcher")
+      "the launcher has started \(size ?? 0) processes (\(sizeName)), but '\(library.path)' "
+        + "\(what): it is the library of another MPI; LAZYGRAD_MPI=file names the one that goes with "
+        + "the launcher")
   }
 }

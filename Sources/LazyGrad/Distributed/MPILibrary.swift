@@ -1,8 +1,6 @@
 // A library of MPI that has been opened: its functions as they are called, and its errors as Swift's. Uses
 // MPIInterface and ProcessEnd.
 
-import Foundation
-
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -236,9 +234,9 @@ final class MPILibrary {
   /// The library's name and version, without what it says besides.
   var version: String {
     let text = text { libraryVersion($0, $1) } ?? ""
-    let line = text.split(whereSeparator: \.isNewline).first.map(String.init) ?? ""
-    return line.split(separator: ",").first.map(String.init)?.replacingOccurrences(
-      of: "\t", with: " ") ?? interface.rawValue
+    let words = text.split(whereSeparator: \.isNewline).first?.split(separator: ",").first?
+      .split(whereSeparator: \.isWhitespace)
+    return words?.joined(separator: " ") ?? interface.rawValue
   }
 
   // MARK: What is sent
