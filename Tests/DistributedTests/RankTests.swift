@@ -62,9 +62,9 @@ import Testing
 
     @Test("Sums in the order of ranks, to the bit", arguments: [2, 3])
     func sums(_ size: Int) {
-      let runs = (0..<2).map { _ in launcher.run(size, "sums") }
+      let runs = (0..<size - 1).map { _ in launcher.run(size, "sums") }
       for run in runs { expectSuccess(run) }
-      #expect(runs[0].output.contains("sums ") && runs[0].output == runs[1].output)
+      #expect(runs[0].output.contains("sums ") && runs.allSatisfy { $0.output == runs[0].output })
     }
 
     @Test("A model gets one rank's values", arguments: [2, 3])
