@@ -50,6 +50,9 @@ let package = Package(
     .testTarget(
       name: "LazyGradToolkitTests", dependencies: ["LazyGrad", "TestSupport"], exclude: ["Fixtures"]
     ),
+    .testTarget(name: "DistributedTests", dependencies: ["LazyGrad"]),
+    .executableTarget(
+      name: "RankProgram", dependencies: ["LazyGrad"], path: "Tests/RankProgram"),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

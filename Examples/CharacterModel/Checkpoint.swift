@@ -3,16 +3,22 @@
 import Foundation
 import LazyGrad
 
-/// All that a training needs to go on: the network with the state of its streams, the optimiser's arrays and
-/// steps, and what it was trained on.
-struct Checkpoint {
+/// All that a training needs to go on: the network with the state of all streams, the optimiser's arrays and
+/// steps, and what it was trained on. Ranks send it to each other.
+struct Checkpoint: Codable {
   private let network: [String: TensorSnapshot]
   private let optimizer: OptimizerState
   private let settings: String
   private let text: String
+  private static let state = "state"
 
-  init(_ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options) {
-    self.network = network.snapshots
+  /// - Parameter state: What all streams have left, those of other ranks included.
+  init(
+    _ network: Network, state: Tensor, _ optimizer: Adam, _ corpus: Corpus, _ options: Options
+  ) {
+    var network = network.snapshots
+    network[Self.state] = state.snapshot
+    self.network = network
     self.optimizer = optimizer.state
     settings = options.settings
     text = Self.mark(of: corpus)
@@ -43,8 +49,9 @@ struct Checkpoint {
       Dictionary(uniqueKeysWithValues: arrays), metadata: metadata, to: file)
   }
 
+  /// - Parameter streams: Those of this rank.
   func restore(
-    _ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options
+    _ network: Network, streams: Range<Int>, _ optimizer: Adam, _ corpus: Corpus, _ options: Options
   ) throws {
     if settings != options.settings {
       throw Unusable(
@@ -53,7 +60,11 @@ struct Checkpoint {
     if text != Self.mark(of: corpus) {
       throw Unusable(description: "the checkpoint is of a training on another text")
     }
-    try network.load(self.network)
+    var values = self.network
+    if let state = values[Self.state], state.shape.first == options.streams {
+      values[Self.state] = Tensor(sharing: state)[streams].snapshot
+    }
+    try network.load(values)
     try optimizer.load(self.optimizer)
   }
 

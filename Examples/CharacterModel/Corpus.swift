@@ -49,19 +49,20 @@ struct Corpus {
   /// What a step reads. The streams are equal parts of the text, side by side, each read from its begin to
   /// its end, and then again.
   ///
+  /// - Parameter own: The streams that are wanted.
   /// - Returns: The characters `[length, streams]`, those that follow them, and whether the streams have
   ///   just begun.
   func batch(
-    _ step: Int, length: Int, streams: Int
+    _ step: Int, length: Int, streams: Int, own: Range<Int>
   ) -> (characters: NDArray, targets: NDArray, isStart: Bool) {
     let part = trained.count / streams
     let batches = (part - 1) / length
     let start = step % batches * length
     func characters(from start: Int) -> NDArray {
       let codes = (start..<start + length).flatMap { place in
-        (0..<streams).map { trained[$0 * part + place] }
+        own.map { trained[$0 * part + place] }
       }
-      return NDArray(codes, shape: [length, streams])
+      return NDArray(codes, shape: [length, own.count])
     }
     return (characters(from: start), characters(from: start + 1), step % batches == 0)
   }

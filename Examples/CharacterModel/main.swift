@@ -1,7 +1,8 @@
 // A language model that learns a text character by character, and writes on in its style:
 //     swift run -c release CharacterModel --checkpoint romeo.safetensors
 // A run with a checkpoint goes on where the last one ended, to the same bits as one that was never
-// interrupted. See Options.swift for what else can be said.
+// interrupted. See Options.swift for what else can be said. Over several processes:
+//     mpirun -n 4 .build/release/CharacterModel --checkpoint romeo.safetensors
 
 import Foundation
 import LazyGrad
@@ -11,16 +12,16 @@ struct Network: Parameterized {
   let embedding: Embedding
   let cell: GRU
   let output: Dense
-  /// What the streams of the training have left after the last step. A constant is not trained, but belongs to
+  /// What this rank's streams of the training have left after the last step. A constant is not trained, but belongs to
   /// the model: it is saved with it, and computed with the optimiser's step.
   let state: Tensor
 
-  init(vocabulary: Int, _ options: Options) {
+  init(vocabulary: Int, streams: Int, _ options: Options) {
     let keys = RandomKey(options.seed).split(3)
     embedding = Embedding(vocabulary, options.width, dtype: .float32, key: keys[0])
     cell = GRU(options.width, options.width, dtype: .float32, key: keys[1])
     output = Dense(options.width, vocabulary, dtype: .float32, key: keys[2])
-    state = .zeros([options.streams, options.width], dtype: .float32, constant: true)
+    state = .zeros([streams, options.width], dtype: .float32, constant: true)
   }
 
   /// Scores of what follows each of `[steps, streams]` characters, and the state after the last.
@@ -40,29 +41,44 @@ struct Network: Parameterized {
   }
 }
 
-/// Trains until a number of steps have been made, from wherever the optimiser is. The loss of the last step.
+/// The state of all streams, those of other ranks included.
+func wholeState(_ network: Network, _ world: Communicator) throws -> Tensor {
+  let parts = try world.gather(network.state.snapshot)
+  return concatenate(parts.map { Tensor(sharing: $0, constant: true) })
+}
+
+/// Trains until a number of steps have been made, from wherever the optimiser is. Each rank reads its own
+/// streams; the gradients are the means over all. The loss of the last step.
 func train(
-  _ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options
+  _ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options,
+  _ world: Communicator
 ) throws -> Double? {
   let steps = options.steps
+  let own = world.part(of: options.streams)
   var last: Tensor?
-  let progress = TrainingProgress(steps: steps, from: optimizer.stepCount, logEvery: 100)
+  let progress =
+    world.isRoot
+    ? TrainingProgress(steps: steps, from: optimizer.stepCount, logEvery: 100) : nil
   while optimizer.stepCount < steps {
-    let batch = corpus.batch(optimizer.stepCount, length: options.length, streams: options.streams)
+    let batch = corpus.batch(
+      optimizer.stepCount, length: options.length, streams: options.streams, own: own)
     if batch.isStart { network.state[.ellipsis] = 0 }
-    let loss = optimizer.step(clipping: .norm(1)) {
-      let (loss, state) = network.loss(batch.characters, batch.targets, state: network.state)
-      noAutodiff { network.state.assign(state) }
-      return loss
-    }
-    last = loss
-    progress.update(loss: loss.item(), rate: optimizer.rate)
+    let (loss, state) = network.loss(batch.characters, batch.targets, state: network.state)
+    noAutodiff { network.state.assign(state) }
+    let gradients = gradients(of: loss, withRespectTo: network.parameters)
+    let means = try world.mean([loss] + gradients, weight: Double(own.count))
+    optimizer.step(Array(means.dropFirst()), clipping: .norm(1))
+    last = means[0]
+    progress?.update(loss: means[0].item(), rate: optimizer.rate)
     if optimizer.stepCount % 100 == 0 || optimizer.stepCount == steps, let file = options.checkpoint
     {
-      try Checkpoint(network, optimizer, corpus, options).write(to: file)
+      let state = try wholeState(network, world)
+      try world.onRoot {
+        try Checkpoint(network, state: state, optimizer, corpus, options).write(to: file)
+      }
     }
   }
-  progress.finish()
+  progress?.finish()
   return last?.item()
 }
 
@@ -100,16 +116,10 @@ func sample(_ network: Network, _ corpus: Corpus, _ options: Options) -> String 
   }
 }
 
-let options = Options(CommandLine.arguments)
-do {
-  let corpus = try Corpus(options)
-  let network = Network(vocabulary: corpus.vocabulary.count, options)
-  let optimizer = Adam(network, rate: options.rate)
-  if let file = options.checkpoint, FileManager.default.fileExists(atPath: file) {
-    try Checkpoint(reading: file).restore(network, optimizer, corpus, options)
-  }
-  let loss = try train(network, optimizer, corpus, options)
-
+/// What a run prints.
+func show(
+  _ network: Network, _ optimizer: Adam, _ corpus: Corpus, _ options: Options, loss: Double?
+) {
   func line(_ name: String, _ nats: Double) {
     print(name.padding(toLength: 32, withPad: " ", startingAt: 0), terminator: "")
     print(String(format: "%8.4f%8.4f", nats, nats / log(2)))
@@ -127,5 +137,30 @@ do {
     separator: "\n", omittingEmptySubsequences: false)
   {
     print("| \(line)")
+  }
+}
+
+let options = Options(CommandLine.arguments)
+do {
+  let corpus = try Corpus(options)
+  try Communicator.run { world in
+    if world.size > options.streams {
+      throw Unusable(
+        description: "expected a stream for each of \(world.size) ranks, got \(options.streams)")
+    }
+    let own = world.part(of: options.streams)
+    let network = Network(vocabulary: corpus.vocabulary.count, streams: own.count, options)
+    let optimizer = Adam(network, rate: options.rate)
+    // The file is read where it was written: other machines may not have it.
+    var checkpoint: Checkpoint?
+    try world.onRoot {
+      if let file = options.checkpoint, FileManager.default.fileExists(atPath: file) {
+        checkpoint = try Checkpoint(reading: file)
+      }
+    }
+    try world.broadcast(checkpoint)?
+      .restore(network, streams: own, optimizer, corpus, options)
+    let loss = try train(network, optimizer, corpus, options, world)
+    try world.onRoot { show(network, optimizer, corpus, options, loss: loss) }
   }
 } catch { stop("\(error)", status: 1) }

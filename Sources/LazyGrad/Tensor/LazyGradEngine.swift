@@ -54,6 +54,25 @@ public enum LazyGradEngine {
     set { Engine.threads = newValue }
   }
 
+  /// Tells the engine that several processes like this one share the cores that it may run on: `threads`
+  /// becomes their number divided by that of the processes, and at least 1. Where the environment's
+  /// `LAZYGRAD_THREADS` or the program has set it, it stays.
+  ///
+  /// `Communicator.run` calls this with the ranks on this machine.
+  public static func shareCores(among processes: Int) { Engine.shareCores(among: processes) }
+
+  /// The file of the MPI library that `Communicator.run` opens: the environment's `LAZYGRAD_MPI`. nil: the
+  /// one that goes with the launcher.
+  public static var mpiLibrary: String? { Settings.mpiLibrary }
+
+  /// Seconds of waiting for other ranks after which that is said on standard error: the environment's
+  /// `LAZYGRAD_STALL_SECONDS`, or 60.
+  public static var stallSeconds: Double { Settings.stallSeconds }
+
+  /// Seconds of waiting for other ranks after which all ranks are ended: the environment's
+  /// `LAZYGRAD_STALL_LIMIT`. nil: there is no limit.
+  public static var stallLimit: Double? { Settings.stallLimit }
+
   /// The instruction set of the kernels that new plans get: `portable`, `avx2` or `avx512`.
   public static var instructionSet: String { NativeCode.instructionSet.name }
 

@@ -25,6 +25,18 @@ package enum Settings {
       "new shapes and strides after which unused ones are freed (default: 16384)"
     ),
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
+    (
+      "LAZYGRAD_MPI",
+      "the file of the MPI library that several processes train over (default: the launcher's)"
+    ),
+    (
+      "LAZYGRAD_STALL_SECONDS",
+      "seconds of waiting for other ranks after which that is said (default: 60)"
+    ),
+    (
+      "LAZYGRAD_STALL_LIMIT",
+      "seconds of waiting for other ranks after which all are ended (default: no limit)"
+    ),
   ]
 
   // MARK: What can't be used
@@ -62,6 +74,7 @@ package enum Settings {
   /// Reads all variables but those that only who knows the machine understands.
   package static func readAll() {
     _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, layouts, checksPasses)
+    _ = (stallSeconds, stallLimit)
   }
 
   // MARK: Reading
@@ -111,10 +124,13 @@ package enum Settings {
   /// More threads than this are no use to a plan, and their stacks a burden.
   package static let maxThreads = 1024
 
-  package static let threads: Int =
+  /// What the environment asks for.
+  package static let askedThreads: Int? =
     value("LAZYGRAD_THREADS", "a whole number from 1 to \(maxThreads)") { text in
       Int(text).flatMap { 1...maxThreads ~= $0 ? $0 : nil }
-    } ?? min(allowedCores, maxThreads)
+    }
+
+  package static let threads: Int = askedThreads ?? min(allowedCores, maxThreads)
 
   package static let memoryLimit: Int =
     value("LAZYGRAD_MEMORY_LIMIT", "a number of bytes, such as 500000000, 512M or 2G", byteCount)
@@ -143,4 +159,17 @@ package enum Settings {
     value("LAZYGRAD_DEBUG", "a whole number from 0 to 4") { text in
       Int(text).flatMap { 0...4 ~= $0 ? $0 : nil }
     } ?? 0
+
+  /// As written: whether the file can be used is said, as an error, by who opens it.
+  package static let mpiLibrary: String? = text("LAZYGRAD_MPI")
+
+  package static let stallSeconds: Double =
+    value("LAZYGRAD_STALL_SECONDS", "a number of seconds above 0", seconds) ?? 60
+
+  package static let stallLimit: Double? =
+    value("LAZYGRAD_STALL_LIMIT", "a number of seconds above 0", seconds)
+
+  private static func seconds(_ text: String) -> Double? {
+    Double(text).flatMap { $0 > 0 && $0.isFinite ? $0 : nil }
+  }
 }

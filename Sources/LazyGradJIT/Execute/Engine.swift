@@ -20,6 +20,13 @@ extension Engine {
     set { threadCount.store(min(max(1, newValue), Settings.maxThreads), ordering: .relaxed) }
   }
 
+  /// Takes as many threads as there are cores for each of some processes on this machine, unless the
+  /// environment or the program has said how many.
+  package static func shareCores(among processes: Int) {
+    if Settings.askedThreads != nil || threads != Settings.threads { return }
+    threads = Settings.threads / max(1, processes)
+  }
+
   /// Whether forcing reads the clock to tell its own time from the kernels'.
   package static var measuresOverhead: Bool {
     get { measuring.load(ordering: .relaxed) }

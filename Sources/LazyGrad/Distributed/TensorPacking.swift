@@ -1,0 +1,96 @@
+// How tensors lie in the buffers that are sent: one for each element type, and where each tensor is in it. Uses
+// NDArray.
+
+/// The order of some tensors in one buffer for each type that elements travel as.
+///
+///     [a: float32 [2, 3], n: int64 [], b: float32 [4]]
+///
+///     float32  | a0 a1 a2 a3 a4 a5 | b0 b1 b2 b3 |
+///     int64    | n0 |
+struct TensorPacking {
+  /// A tensor's place.
+  struct Member {
+    let index: Int
+    let start: Int
+    let count: Int
+  }
+
+  /// A buffer.
+  struct Group {
+    let dtype: DType
+    var members: [Member] = []
+    var count = 0
+  }
+
+  private(set) var groups: [Group] = []
+  private let shapes: [[Int]]
+  private let dtypes: [DType]
+
+  /// - Parameter travelling: What elements of a type travel as.
+  init(_ tensors: [Tensor], travelling: (DType) -> DType) {
+    shapes = tensors.map(\.shape)
+    dtypes = tensors.map(\.dtype)
+    for (index, tensor) in tensors.enumerated() {
+      let type = travelling(tensor.dtype)
+      let known = groups.firstIndex { $0.dtype == type }
+      let place = known ?? groups.count
+      if known == nil { groups.append(Group(dtype: type)) }
+      let start = groups[place].count
+      groups[place].members.append(Member(index: index, start: start, count: tensor.count))
+      groups[place].count += tensor.count
+    }
+  }
+
+  /// For people: `1000 float32 and 3 int64`.
+  var summary: String {
+    var types: [(dtype: DType, count: Int)] = []
+    for (shape, dtype) in zip(shapes, dtypes) {
+      let count = shape.reduce(1, *)
+      if let known = types.firstIndex(where: { $0.dtype == dtype }) {
+        types[known].count += count
+      } else {
+        types.append((dtype, count))
+      }
+    }
+    let parts = types.map { "\($0.count) \($0.dtype)" }
+    return parts.isEmpty ? "nothing" : parts.joined(separator: " and ")
+  }
+
+  /// What the summary leaves out.
+  var detail: String {
+    "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
+  }
+
+  /// A buffer with the values of its tensors, which are to be computed already.
+  ///
+  /// - Parameter body: What is done with the elements there.
+  func pack(
+    _ group: Group, _ arrays: [NDArray], _ body: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) throws -> NDArray {
+    try NDArray(shape: [group.count], dtype: group.dtype) { bytes in
+      guard let base = bytes.baseAddress else { return }
+      for member in group.members {
+        let array = arrays[member.index]
+        let source = array.dtype == group.dtype ? array : array.astype(group.dtype)
+        try source.withUnsafeBytes { values in
+          if let first = values.baseAddress {
+            (base + member.start * group.dtype.size)
+              .copyMemory(from: first, byteCount: values.count)
+          }
+        }
+      }
+      try body(bytes)
+    }
+  }
+
+  /// The tensors of a buffer: views of it where elements travel as what they are.
+  func unpack(_ group: Group, _ buffer: NDArray, into results: inout [Tensor?]) {
+    for member in group.members {
+      let elements: NDArray = buffer[member.start..<member.start + member.count]
+      let part = elements.reshaped(shapes[member.index])
+      let type = dtypes[member.index]
+      results[member.index] = Tensor(
+        type == group.dtype ? part : part.astype(type), constant: true, copy: false)
+    }
+  }
+}
