@@ -63,11 +63,18 @@ extension Tape {
     for relative in work.held {
       var id = work.base &+ relative
       if nodes[Int(id)].opcode == .view, hasOperands(id) { id = a(id) }
-      let start = id
-      while nodes[Int(id)].opcode == .attach, hasOperands(id), nodes[Int(id)].storage == nil {
-        id = b(id)
+      // Also through a view of another alias: a custom operation whose value is that of one.
+      var isAliased = false
+      walk: while hasOperands(id), nodes[Int(id)].storage == nil {
+        switch nodes[Int(id)].opcode {
+        case .attach:
+          id = b(id)
+          isAliased = true
+        case .view where isAliased: id = a(id)
+        default: break walk
+        }
       }
-      if id != start { result.append(id) }
+      if isAliased { result.append(id) }
     }
     return result
   }

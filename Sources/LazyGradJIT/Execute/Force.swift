@@ -318,12 +318,45 @@ extension Tape {
     if nodes[Int(alias)].opcode == .attach, nodes[Int(alias)].storage == nil,
       !nodes[Int(alias)].state.contains(.dead)
     {
-      var source = b(alias)
-      // An alias of an alias: a custom operation of several operands.
-      while nodes[Int(source)].opcode == .attach, nodes[Int(source)].storage == nil {
-        source = b(source)
-      }
+      let source = aliased(alias)
+      if let under = pendingAlias(under: source) { takeAliases(from: under) }
       takeValue(of: source, alias)
+    }
+  }
+
+  /// What an alias shows. An alias of an alias is a custom operation of several operands.
+  @inline(__always)
+  private func aliased(_ alias: UInt32) -> UInt32 {
+    var source = b(alias)
+    while nodes[Int(source)].opcode == .attach, nodes[Int(source)].storage == nil {
+      source = b(source)
+    }
+    return source
+  }
+
+  /// The alias without a value that a view looks at.
+  @inline(__always)
+  private func pendingAlias(under view: UInt32) -> UInt32? {
+    if nodes[Int(view)].opcode != .view || isGiven(view) { return nil }
+    let alias = a(view)
+    return nodes[Int(alias)].opcode == .attach ? alias : nil
+  }
+
+  /// Gives an alias its value where it shows a view of another alias, and so on, the lowest first: a custom
+  /// operation whose value is that of one. Not recursive: each may have been made of the last.
+  @inline(never)
+  private func takeAliases(from alias: UInt32) {
+    var pending = [alias]
+    while let last = pending.last {
+      let source = aliased(last)
+      if let under = pendingAlias(under: source) {
+        pending.append(under)
+        continue
+      }
+      // What is left pending is taken when it has been computed.
+      if !isGiven(source) { return }
+      takeValue(of: source, last)
+      pending.removeLast()
     }
   }
 
