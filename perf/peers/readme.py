@@ -94,6 +94,9 @@ def recurrent(results):
 def main():
     with open(sys.argv[1]) as file:
         results = json.load(file)
+    if results["core_share"] < summarise.IDLE:
+        sys.exit(f"readme: the programs of this run had {100 * results['core_share']:.0f} % of a core: "
+                 "not for the README")
     with open(sys.argv[2]) as file:
         text = file.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1:
