@@ -15,7 +15,7 @@
 #   --core N          the core that everything runs on (default the last; needs taskset)
 #   --limit S         seconds after which a peer's program is ended and left out (default 300)
 #   --results F       where the JSON file, latest.md and the charts go (default perf/results)
-#   --readme          put the results into README.md too
+#   --readme          put the results into README.md too, unless the machine was busy
 # LGBENCH=FILE measures that binary instead of building one. Needs python3 with venv; the first run
 # installs mygrad and numpy. Whatever peers have been installed run; the C programs if there is a gcc.
 # Exits with 1 if the losses or the gradients of two peers differ. No time is a reason to fail.
@@ -98,7 +98,7 @@ HOME=$PWD/$work/cache/home $python perf/peers/run.py --work "$work" --data "$dat
   --workloads "$workloads" --presets "$presets" --rounds "$rounds" --seconds "$seconds" \
   --limit "$limit" --core "$core" $([ "$cc" = none ] || echo --c) "${peers[@]}"
 status=0
-$python perf/peers/summarise.py "$work" "$results" "$core" || status=$?
+$python perf/peers/summarise.py "$work" "$results" || status=$?
 if [ -n "$readme" ] && [ "$status" -eq 0 ]; then
   name=$(sed -n 's/^Numbers: `\([^`]*\)`.*/\1/p' "$results/latest.md")
   $python perf/peers/readme.py "$results/$name" "$readme"

@@ -44,13 +44,14 @@ def section(results, name):
         grid.append(line)
     machine = results["machine"]
     folder = os.path.relpath(os.path.dirname(os.path.abspath(name)))
-    pinned = " pinned to one core and" if results["core"] else ""
+    pinned = " pinned to one core" if results["core"] else ""
     counted = "1 round" if results["rounds"] == 1 else f"{results['rounds']} rounds"
     method = (f"{machine['cpu']}, {machine['cores']} cores, {results['date']}; one thread, float32; "
-              f"everything{pinned} in turn, {counted}, medians; load averages at the start "
-              f"{machine['load']}. JAX's networks are `scan`s, all others loops over time. Versions, "
-              f"forward passes, matrix products and more peers: [{folder}/latest.md]"
-              f"({folder}/latest.md). `perf/compare.sh --install all` measures on your machine.")
+              f"everything{pinned} in turn, {counted}, medians. "
+              + ("JAX's networks are `scan`s, all others loops over time. "
+                 if any(title == "JAX" for title, _ in columns) else "") +
+              f"Versions, forward passes, matrix products and more peers: [{folder}/latest.md]"
+              f"({folder}/latest.md). `perf/compare.sh --install all` measures on yours.")
     parts = [f"![How many times LazyGrad's time its peers take]({folder}/overview.svg)",
              summarise.padded(grid), textwrap.fill(method, 104, break_on_hyphens=False,
                                                    break_long_words=False)]
@@ -76,7 +77,8 @@ def recurrent(results):
 
     def over(label, passes):
         def ratio(case):
-            peer = summarise.lookup(cells[case, passes], label)
+            cell = cells.get((case, passes))
+            peer = cell and summarise.lookup(cell, label)
             return summarise.times(1 / peer["ratio"]) if peer else ""
         return ratio
 
@@ -94,6 +96,9 @@ def recurrent(results):
 def main():
     with open(sys.argv[1]) as file:
         results = json.load(file)
+    if results["core_share"] < summarise.IDLE:
+        sys.exit(f"readme: the programs of this run had {100 * results['core_share']:.0f} % of a core: "
+                 "not for the README")
     with open(sys.argv[2]) as file:
         text = file.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1:

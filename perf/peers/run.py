@@ -1,6 +1,6 @@
 """Runs lgbench and its peers in turn, round after round, as plan.py says. See perf/compare.sh.
 
-Writes round-N.jsonl, a row per line, and failures.json into the work folder. A peer whose program
+Writes round-N.jsonl, a row per line, and run.json into the work folder. A peer whose program
 fails is named in one line and left out of those cases from then on; what it printed as an error is in errors.log.
 """
 
@@ -8,7 +8,9 @@ import argparse
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,20 +31,37 @@ here = os.path.dirname(os.path.abspath(__file__))
 pythons = dict(peer.split("=", 1) for peer in args.peers)
 pinned = ["taskset", "-c", args.core] if args.core else []
 excluded = {}
+spent = {"wall": 0.0, "processor": 0.0}
 errors = open(os.path.join(args.work, "errors.log"), "w")
+
+
+def processor_time():
+    """Of all programs that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def program(command, variables=None):
     """What a program prints; nothing if it fails, and why."""
     errors.write(f"--- {' '.join(command)}\n")
     errors.flush()
+    begin = time.monotonic()
+    used = processor_time()
+    # A session of its own: what it has started ends with it, compilers for example.
+    process = subprocess.Popen(pinned + command, env={**os.environ, **(variables or {})},
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                               text=True, start_new_session=True)
     try:
-        result = subprocess.run(pinned + command, env={**os.environ, **(variables or {})},
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                                text=True, timeout=args.limit)
+        text = process.communicate(timeout=args.limit)[0]
     except subprocess.TimeoutExpired:
         return None, f"took more than {args.limit:.0f} s"
-    return (result.stdout, "") if result.returncode == 0 else (None, f"status {result.returncode}")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        spent["wall"] += time.monotonic() - begin
+        spent["processor"] += processor_time() - used
+    return (text, "") if process.returncode == 0 else (None, f"status {process.returncode}")
 
 
 def case_name(text):
@@ -139,6 +158,7 @@ for number in range(1, args.rounds + 1):
             file.write(json.dumps(row) + "\n")
             file.flush()
     print(f"compare: round {number} of {args.rounds}: {time.monotonic() - begin:.0f} s", flush=True)
-with open(os.path.join(args.work, "failures.json"), "w") as file:
-    json.dump([{"peer": peer, "workload": name, "cases": cases, "why": why}
-               for (peer, name, cases), why in excluded.items()], file, indent=1)
+with open(os.path.join(args.work, "run.json"), "w") as file:
+    json.dump({"core": args.core, "core_share": spent["processor"] / spent["wall"],
+               "left_out": [{"peer": peer, "workload": name, "cases": cases, "why": why}
+                            for (peer, name, cases), why in excluded.items()]}, file, indent=1)

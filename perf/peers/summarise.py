@@ -1,6 +1,6 @@
 """Joins the rows of perf/compare.sh into ratios; checks losses and gradients; writes the results.
 
-Usage: summarise.py <folder with round-*.jsonl and machine.json> <results folder> [core]
+Usage: summarise.py <folder with round-*.jsonl, machine.json, run.json> <results folder>
 
 A ratio is the peer's time over LazyGrad's in the same round, so a machine that slows down for a
 while hits both sides; the tables show the median over the rounds.
@@ -22,6 +22,9 @@ import plan
 TOLERANCE = 1e-4
 # Rounds whose ratios spread further than this are marked.
 SPREAD = 1.5
+
+# Programs of one thread that had less of a core than this had to share it.
+IDLE = 0.9
 
 # What W1 and W7 aim at: workload, case, pass, the line to compare with, the ratio of LazyGrad's time
 # to it that is wanted at most.
@@ -234,9 +237,9 @@ def read(path, missing):
 
 def main():
     folder, target = sys.argv[1], sys.argv[2]
-    core = sys.argv[3] if len(sys.argv) > 3 else ""
     machine = read(os.path.join(folder, "machine.json"), {})
-    left_out = read(os.path.join(folder, "failures.json"), [])
+    run = read(os.path.join(folder, "run.json"), {})
+    core, left_out, share = run.get("core", ""), run.get("left_out", []), run.get("core_share", 0)
     rounds = collect(folder)
     cells, complaints = table(rounds)
     if not cells:
@@ -267,9 +270,12 @@ def main():
               if gap["why"] != "not installed"]
     gaps = "".join([f" Not installed: {', '.join(missing)}." if missing else "",
                     f" Left out: {', '.join(failed)}." if failed else ""])
+    if share < IDLE:
+        gaps += (f" **The machine was busy: the programs had {100 * share:.0f} % of a core. Times and "
+                 "ratios of this run mean little.**")
     os.makedirs(target, exist_ok=True)
     name = f"{today}-{cpu}.json"
-    results = {"date": today, "machine": machine, "core": core, "method": method,
+    results = {"date": today, "machine": machine, "core": core, "core_share": share, "method": method,
                "versions": versions, "rounds": len(rounds), "left_out": left_out, "cells": cells, "complaints": complaints}
     with open(os.path.join(target, name), "w") as file:
         json.dump(results, file, indent=1)
@@ -283,6 +289,7 @@ def main():
                    f"Made by `perf/compare.sh`.\n")
     print(text)
     print(losses)
+    print(f"Programs had {100 * share:.0f} % of a core.")
     sys.exit(1 if complaints else 0)
 
 
