@@ -37,7 +37,57 @@ struct LGBench {
               + " build with -c release, or pass --allow-debug")
         }
       #endif
-      try run(command)
+      if command == .allreduce || options.ranks != nil {
+        try runRanks(command)
+      } else {
+        try run(command)
+      }
+    }
+  }
+
+  /// Runs a command on all ranks that there are. What goes wrong on one of several is said by `run` itself.
+  private func runRanks(_ command: Command) throws(BenchError) {
+    do {
+      try Communicator.run { world in try measure(command, world) }
+    } catch let error as BenchError {
+      throw error
+    } catch { throw .wrongResult("\(error)") }
+  }
+
+  /// Rank 0 shows and writes what is measured.
+  private func measure(_ command: Command, _ world: Communicator) throws {
+    var destination: Destination?
+    var chart: Destination?
+    try world.onRoot {
+      destination = try options.json.map { try Destination(path: $0) }
+      chart = try options.svg.map { try Destination(path: $0) }
+    }
+    try applySettings()
+    let report = Report(
+      options: options, peers: nil, tablesToStandardError: destination?.isStandardOutput,
+      isSilent: !world.isRoot)
+    let machine = Machine()
+    if !options.quiet { report.header(machine) }
+    if let scaling = options.ranks {
+      try RankTrainingBenchmark(options: options, report: report, world: world, scaling: scaling)
+        .run(seconds: options.seconds ?? 15)
+    } else {
+      try AllreduceBenchmark(options: options, report: report, world: world)
+        .run(seconds: options.seconds ?? 10)
+    }
+    report.finishProgress()
+    try world.onRoot {
+      try destination?.write(report.json(machine: machine).text)
+      try chart?.write(SVGChart(rows: report.rows, peers: nil, machine: machine).text)
+    }
+  }
+
+  private func applySettings() throws(BenchError) {
+    if let threads = options.threads { LazyGradEngine.threads = threads }
+    if let name = options.instructionSet, !LazyGradEngine.selectInstructionSet(name) {
+      let known = LazyGradEngine.availableInstructionSets.joined(separator: ", ")
+      throw .usage(
+        "option --isa: expected auto or one that runs here (\(known)), got '\(name)'")
     }
   }
 
@@ -51,13 +101,7 @@ struct LGBench {
     let corpus =
       command == .train || command == .all
       ? try TextCorpus.load(path: options.text, length: options.length, batch: options.batch) : nil
-    if let threads = options.threads { LazyGradEngine.threads = threads }
-    if let name = options.instructionSet, !LazyGradEngine.selectInstructionSet(name) {
-      let known = LazyGradEngine.availableInstructionSets.joined(separator: ", ")
-      throw .usage(
-        "option --isa: expected auto or one that runs here (\(known)), got '\(name)'")
-    }
-
+    try applySettings()
     let report = Report(
       options: options, peers: peers, tablesToStandardError: destination?.isStandardOutput)
     let machine = Machine()
@@ -94,6 +138,7 @@ struct LGBench {
     case .reduce:
       try ReduceBenchmark(options: options, report: report).run(seconds: options.seconds ?? 10)
     case .doctor: Doctor(machine: machine, report: report).run()
+    case .allreduce: break  // `runRanks`
     }
     report.finishProgress()
     if let peers { peers.compare(report) }
@@ -114,13 +159,15 @@ struct LGBench {
 }
 
 /// Why lgbench stops without a result.
-enum BenchError: Error {
+enum BenchError: Error, CustomStringConvertible {
   /// The command line asks for something that does not exist.
   case usage(String)
   /// A file cannot be read, used or written.
   case file(String)
   /// A result is wrong, so its time means nothing.
   case wrongResult(String)
+
+  var description: String { message }
 
   var message: String {
     switch self {

@@ -3,7 +3,8 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, matmul, mlp, small, irregular, samples, ops, overhead, reduce, doctor
+  case all, rnn, train, chain, matmul, mlp, small, irregular, samples, ops, overhead, reduce, allreduce
+  case doctor
 
   /// The cases that `--cases` chooses from; none where there is no choice.
   var caseNames: [String] {
@@ -59,6 +60,10 @@ struct Options {
   var modes = Mode.allCases
   var passes = Pass.allCases
   var cell = Cell.tanh
+  /// How ranks divide the work; nil: there is one.
+  var ranks: Scaling?
+  /// A number of ranks whose times are to be modelled.
+  var simulate: Int?
   var text: String?
   var steps: Int?
   var hidden = 128
@@ -112,6 +117,12 @@ struct Options {
           "option --cases: expected some of \(known.joined(separator: ",")), got '\(name)'")
       }
       try checkFiles()
+      if simulate != nil, command == .rnn, ranks == nil {
+        throw .usage("option --simulate belongs to 'rnn --ranks' and 'allreduce'")
+      }
+      if ranks != nil, given.contains(where: { [.modes, .pass, .peers].contains($0) }) {
+        throw .usage("option --ranks: expected no --modes, --pass or --peers beside it")
+      }
       if command == .rnn, passes == [.train], modes == [.untracked] {
         throw .usage("mode noautodiff has no train pass: ask for --pass forward")
       }
@@ -150,6 +161,12 @@ struct Options {
         throw .usage("option --cell: expected tanh, gru or lstm, got '\(value)'")
       }
       cell = known
+    case .ranks:
+      guard let known = Scaling(rawValue: value) else {
+        throw .usage("option --ranks: expected weak or strong, got '\(value)'")
+      }
+      ranks = known
+    case .simulate: simulate = try Self.integer(value, option, in: 2...1_000_000)
     case .modes: modes = try Self.list(value, option)
     case .pass: passes = try Self.list(value, option)
     case .text: text = value
@@ -205,7 +222,9 @@ private enum Option: String, CaseIterable {
   case preset = "--preset"
   case modes = "--modes"
   case pass = "--pass"
+  case ranks = "--ranks"
   case cell = "--cell"
+  case simulate = "--simulate"
   case text = "--text"
   case steps = "--steps"
   case hidden = "--hidden"
@@ -225,7 +244,8 @@ private enum Option: String, CaseIterable {
 
   var commands: [Command] {
     switch self {
-    case .preset, .modes, .pass: [.rnn]
+    case .preset, .modes, .pass, .ranks: [.rnn]
+    case .simulate: [.rnn, .allreduce]
     case .cell: [.rnn, .train]
     case .text, .steps, .hidden, .length, .batch: [.train]
     case .cases: Command.allCases.filter { !$0.caseNames.isEmpty }
@@ -239,10 +259,11 @@ private enum Option: String, CaseIterable {
     switch self {
     case .preset: "S|M|L|all"
     case .cell: "tanh|gru|lstm"
+    case .ranks: "weak|strong"
     case .modes: "LIST"
     case .pass, .cases: "LIST"
     case .text, .json, .svg, .peers: "FILE"
-    case .steps, .hidden, .length, .batch, .threads: "N"
+    case .steps, .hidden, .length, .batch, .threads, .simulate: "N"
     case .isa: "NAME"
     case .seconds: "BUDGET"
     case .quiet, .allowDebug, .help, .version: nil
@@ -253,6 +274,9 @@ private enum Option: String, CaseIterable {
     switch self {
     case .preset: "sizes to run (default: all)"
     case .cell: "the recurrent cell (default: tanh)"
+    case .ranks: "train on all ranks of a launcher: a batch for each, or one that they divide"
+    case .simulate:
+      "model the times of this number of ranks by what is measured between those there are"
     case .modes: "some of guard,unguarded,noautodiff (default: all)"
     case .pass: "some of train,forward (default: both)"
     case .text: "UTF-8 text to learn (default: a guide to LazyGrad, built in)"
@@ -299,6 +323,7 @@ extension Options {
       ops          one operation of every family on 10, 1,000 and 1,000,000 numbers
       overhead     what recording, planning and releasing cost per operation
       reduce       sums over either axis, softmax and a transposed copy of large matrices: GB/s
+      allreduce    sums over the ranks that a launcher has started: latency and bandwidth
       doctor       the machine, the settings in force and what the engine makes of them
 
     """

@@ -66,11 +66,12 @@ struct RNNModel {
     gates.flatMap { [$0.inputWeights, $0.hiddenWeights, $0.bias] } + [outputWeights, outputBias]
   }
 
-  /// The peers' data: `RandomState(0)`, drawn in this order, the gates one after the other.
-  init(_ preset: RNNPreset, cell: Cell = .tanh) {
+  /// The peers' data: `RandomState(0)`, drawn in this order, the gates one after the other. Ranks have other
+  /// seeds, for data of their own.
+  init(_ preset: RNNPreset, cell: Cell = .tanh, seed: UInt32 = 0) {
     self.cell = cell
     let (steps, batch, width, hidden) = (preset.steps, preset.batch, preset.inputs, preset.hidden)
-    var random = RandomState(seed: 0)
+    var random = RandomState(seed: seed)
     func parameter(_ shape: [Int], scale: (Double) -> Double) -> Tensor {
       Tensor(NDArray(random.normals(shape.reduce(1, *), scale: scale), shape: shape))
     }

@@ -93,6 +93,8 @@ final class Report {
   let peers: PeerResults?
   private let isQuiet: Bool
   private let tablesToStandardError: Bool
+  /// Whether nothing is shown: rank 0 does that for all.
+  private let isSilent: Bool
   private let isTerminal = isatty(2) != 0
   private let start = now()
   private var progressWidth = 0
@@ -100,9 +102,12 @@ final class Report {
   private var sections: [(String, JSONValue)] = []
 
   /// Tables go to the standard output, unless the JSON does.
-  init(options: Options, peers: PeerResults?, tablesToStandardError: Bool?) {
+  init(
+    options: Options, peers: PeerResults?, tablesToStandardError: Bool?, isSilent: Bool = false
+  ) {
     self.peers = peers
-    isQuiet = options.quiet
+    self.isSilent = isSilent
+    isQuiet = options.quiet || isSilent
     self.tablesToStandardError = tablesToStandardError ?? false
   }
 
@@ -115,6 +120,7 @@ final class Report {
   func add(section: String, _ value: JSONValue) { sections.append((section, value)) }
 
   func line(_ text: String = "") {
+    if isSilent { return }
     finishProgress()
     if tablesToStandardError {
       Output.standardError(text + "\n")

@@ -54,7 +54,7 @@ func tensorError(_ run: Run) throws {
 
 func trap(_ run: Run) throws {
   try begin(run)
-  if run.isLast { preconditionFailure("the last rank can't go on") }
+  if run.isLast { fatalError("the last rank can't go on") }
   _ = try run.world.sum(Tensor.ones([10], dtype: .float32))
 }
 
@@ -110,7 +110,7 @@ func randomFault(_ run: Run) throws {
     if world.rank == rank, current == step {
       switch kind {
       case "kill": kill(getpid(), SIGKILL)
-      case "trap": preconditionFailure("a fault at step \(step)")
+      case "trap": fatalError("a fault at step \(step)")
       case "exit": exit(0)
       case "throw": throw Failed(description: "a fault at step \(step)")
       case "count": results.removeLast()

@@ -56,6 +56,10 @@ enum ProcessEnd {
     _ = line.withUnsafeBytes { write(STDERR_FILENO, $0.baseAddress, $0.count) }
   }
 
+  /// Microseconds between what is said and the end: Hydra, MPICH's launcher, drops what it has not read from
+  /// its processes when one of them aborts.
+  fileprivate static let timeToBeHeard: UInt32 = 300_000
+
   /// Says why, and ends all ranks.
   static func abort(_ text: String) -> Never {
     abortIfRunning(text)
@@ -67,6 +71,7 @@ enum ProcessEnd {
     say(text, abort.rank)
     // What is printed in buffers of the C library is what the program has done so far.
     fflush(nil)
+    usleep(timeToBeHeard)
     restoreSignals()
     // Should the library hang, the process ends all the same, and the launcher sees that.
     signal(SIGALRM, SIG_DFL)
@@ -115,6 +120,7 @@ extension ProcessEnd {
         if let lines = trapLines, let text = lines[Int(number)].text {
           _ = write(STDERR_FILENO, text, lines[Int(number)].count)
         }
+        usleep(ProcessEnd.timeToBeHeard)
         // What was to happen before happens at the end of this function: a backtrace, or the end.
         if let actions = trapActions { sigaction(number, actions + Int(number), nil) }
         raise(number)
