@@ -3,8 +3,8 @@
 
 /// What lgbench is asked to measure.
 enum Command: String, CaseIterable {
-  case all, rnn, train, chain, matmul, mlp, small, irregular, samples, ops, overhead, reduce, allreduce
-  case doctor
+  case all, rnn, train, chain, matmul, mlp, small, irregular, samples, ops, overhead, reduce
+  case allreduce, doctor
 
   /// The cases that `--cases` chooses from; none where there is no choice.
   var caseNames: [String] {
