@@ -46,9 +46,7 @@ struct Options {
         )
       }
       switch name {
-      case "--help":
-        print(Self.usage)
-        exit(0)
+      case "--help": print(Self.usage); exit(0)
       case "--checkpoint": checkpoint = value()
       case "--steps": steps = number(0...10_000_000)
       case "--width": width = number(1...4096)

@@ -120,6 +120,9 @@ struct Options {
       if simulate != nil, command == .rnn, ranks == nil {
         throw .usage("option --simulate belongs to 'rnn --ranks' and 'allreduce'")
       }
+      if command == .allreduce, peers != nil {
+        throw .usage("option --peers: expected a command that the peers have, got 'allreduce'")
+      }
       if ranks != nil, given.contains(where: { [.modes, .pass, .peers].contains($0) }) {
         throw .usage("option --ranks: expected no --modes, --pass or --peers beside it")
       }
