@@ -34,15 +34,6 @@ struct AxisRange {
   /// backwards, "before the first element" is a bound as well.
   init(_ slice: IndexSlice, length: Int) {
     let step = slice.step
-    if step == 1 {
-      // Without the division below, which takes as long as all else.
-      let first = slice.start.map { min(max($0 < 0 ? $0 &+ length : $0, 0), length) } ?? 0
-      let end = slice.stop.map { min(max($0 < 0 ? $0 &+ length : $0, 0), length) } ?? length
-      count = max(end &- first, 0)
-      self.first = count > 0 ? first : 0
-      self.step = 1
-      return
-    }
     let low = step > 0 ? 0 : -1
     let high = step > 0 ? length : length - 1
     func clamped(_ bound: Int) -> Int {
@@ -51,7 +42,10 @@ struct AxisRange {
     let first = slice.start.map(clamped) ?? (step > 0 ? low : high)
     let end = slice.stop.map(clamped) ?? (step > 0 ? high : low)
     let distance = step > 0 ? end - first : first - end
-    count = distance <= 0 ? 0 : 1 + (distance - 1) / Int(clamping: step.magnitude)
+    // A division takes as long as all else.
+    count =
+      distance <= 0
+      ? 0 : step == 1 ? distance : 1 + (distance - 1) / Int(clamping: step.magnitude)
     self.first = count > 0 ? first : 0
     self.step = count > 1 ? step : 1
   }
