@@ -40,27 +40,17 @@ struct ChainBenchmark {
       let (a, b, c) = (inputs[0], inputs[1], inputs[2])
       return (tanh(a * b + c) * exp(-a * a)).sum()
     }
-    func pass(_ pass: Pass) -> Tensor {
-      let loss = recordLoss()
-      if pass == .train {
-        loss.backward()
-        eval([loss] + inputs.map { $0.grad! })
-      } else {
-        loss.eval()
-      }
-      return loss
-    }
-
     var body: [[String]] = []
     for kind in [Pass.forward, .train] {
-      let work: () -> Void = { _ = pass(kind) }
+      let pass = { kind.run(recordLoss, inputs) }
+      let work: () -> Void = { _ = pass() }
       var row = ResultRow("W2", String(count))
       row.pass = kind.rawValue
       // A forward pass alone is one that nobody will differentiate: nothing is kept for gradients.
       let mode = kind == .train ? Mode.guarded : .untracked
       row.mode = mode.rawValue
       mode.run {
-        row.loss = pass(kind).item()
+        row.loss = pass().item()
         (row.firstNanoseconds, row.secondNanoseconds) = firstCalls(work, repetitions: 1)
         row.counters = PassCounters(passes: 2, work)
         row.samples =

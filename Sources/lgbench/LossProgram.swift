@@ -12,6 +12,20 @@ struct LossProgram {
   let loss: () -> Tensor
 }
 
+extension Pass {
+  /// Runs this pass: the loss is recorded, then it alone is evaluated, or with the gradients of `parameters`.
+  func run(_ loss: () -> Tensor, _ parameters: [Tensor]) -> Tensor {
+    let loss = loss()
+    if self == .train {
+      loss.backward()
+      eval([loss] + parameters.map { $0.grad! })
+    } else {
+      loss.eval()
+    }
+    return loss
+  }
+}
+
 /// Times the passes of some programs: the `small` and the `irregular` command.
 struct LossBenchmark {
   let workload: String
@@ -35,26 +49,17 @@ struct LossBenchmark {
   }
 
   private func measure(_ program: LossProgram, seconds: Double) throws(BenchError) -> [[String]] {
-    func pass(_ pass: Pass) -> Tensor {
-      let loss = program.loss()
-      if pass == .train {
-        loss.backward()
-        eval([loss] + program.parameters.map { $0.grad! })
-      } else {
-        loss.eval()
-      }
-      return loss
-    }
     var body: [[String]] = []
     for kind in [Pass.forward, .train] {
-      let work: () -> Void = { _ = pass(kind) }
+      let pass = { kind.run(program.loss, program.parameters) }
+      let work: () -> Void = { _ = pass() }
       var row = ResultRow(workload, program.name)
       row.pass = kind.rawValue
       let mode = kind == .train ? Mode.guarded : .untracked
       row.mode = mode.rawValue
       var norm: Double?
       mode.run {
-        row.loss = pass(kind).item()
+        row.loss = pass().item()
         if kind == .train {
           let squares = program.parameters.map { square($0.grad!.cast(to: .float64)).sum() }
           norm = squares.dropFirst().reduce(squares[0], +).item().squareRoot()

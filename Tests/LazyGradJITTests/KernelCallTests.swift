@@ -97,4 +97,33 @@ import Testing
     #expect(calls.contains { $0 != nil } && calls.contains { $0 == nil }, "\(calls)")
     for _ in 0..<20 { #expect(try s.disagreement(graph) == nil) }
   }
+
+  /// Chunks of one kernel's calls on two threads at a time: what one product leaves for the loop behind it
+  /// is in scratch memory, which is a thread's own.
+  @Test(arguments: native)
+  func chunksOnThreads(_ instructionSet: InstructionSet) throws {
+    let s = PlanSketch()
+    var state = s.leaf(150, 64)
+    for _ in 0..<60 {
+      state = s.op(.tanh, s.op(.add, s.matmul(state, s.leaf(64, 64)), s.leaf(150, 64)))
+    }
+    let graph = s.graph(state)
+    #expect(Self.calls(graph, instructionSet).allSatisfy { $0 == 2 })
+    let chunks = PlanRunner.plan(graph, for: instructionSet).kernels.map(\.chunkCount)
+    #expect(chunks.allSatisfy { $0 > 1 }, "\(chunks)")
+    let graphCase = try s.graphCase(graph)
+    func run(threads: Int) throws -> [Float] {
+      let results = try PlanRunner.run(
+        graph, leaves: graphCase.pointers, scalars: s.scalars, threads: threads,
+        instructionSet: instructionSet, parallelThreshold: 0)
+      let result = try #require(results[state])
+      return Array(
+        UnsafeBufferPointer(
+          start: result.pointer.assumingMemoryBound(to: Float.self), count: 150 * 64))
+    }
+    try withExtendedLifetime(graphCase) {
+      let expected = try run(threads: 1)
+      for _ in 0..<100 { #expect(try run(threads: 2) == expected) }
+    }
+  }
 }

@@ -114,13 +114,15 @@ final class PlanSketch {
 
   /// What is wrong with the engine's results, or nil. Runs on poisoned memory, with one thread and
   /// with two, which must give the same bits.
-  func disagreement(_ graph: Graph) throws -> String? {
+  ///
+  /// - Parameter updatesInPlace: Computes every result that may replace a leaf in the memory of that.
+  func disagreement(_ graph: Graph, updatesInPlace: Bool = false) throws -> String? {
     let graphCase = try graphCase(graph)
     return try withExtendedLifetime(graphCase) {
       let runs = try (1...2).map { threads in
         try PlanRunner.run(
           graph, leaves: graphCase.pointers, scalars: scalars, threads: threads,
-          parallelThreshold: 0, poisons: true)
+          parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace)
       }
       let expected = graphCase.evaluate()
       let agreements = graphCase.agreements()

@@ -217,6 +217,23 @@ struct EinsumTests {
     }
   }
 
+  @Test("Steps that are remembered copy no operand that lies otherwise")
+  func remembered() {
+    func kernels(_ turned: Bool) -> [String] {
+      func operand(_ shape: [Int]) -> Tensor { Tensor(Self.values(shape, 0), copy: false) }
+      let (x, y) =
+        turned
+        ? (operand([3, 5, 4]).transposed(0, 2, 1), operand([5, 4, 6]).transposed(1, 0, 2))
+        : (operand([3, 4, 5]), operand([4, 5, 6]))
+      return einsum("ijk,jkl->il", x, y).explain().kernels.flatMap(\.operations)
+    }
+    let expected = [false, true].map { turned in
+      ContractionMemo.shared.withLimit(0) { kernels(turned) }
+    }
+    #expect(expected == [["matmul"], ["matmul"]])
+    for _ in 0..<2 { #expect([kernels(false), kernels(true)] == expected) }
+  }
+
   @Test("Numbers as labels")
   func numbers() {
     let a = Tensor(Self.values([2, 3], 0))

@@ -119,6 +119,26 @@ struct RandomTests {
     }
   }
 
+  @Test(
+    "A few normal numbers, without a plan, are those of one",
+    arguments: [DType.float64, .float32, .float16, .bfloat16])
+  func direct(_ dtype: DType) {
+    for shape in [[], [0], [1], [2], [3], [3, 5], [16], [17], [255], [2, 128], [257]] {
+      for (mean, std) in [(0.0, 1.0), (0.5, 2), (3, 0)] {
+        let draws = [0, 1000].map { limit in
+          RandomBits.$mostDirectPairs.withValue(limit) {
+            Tensor.normal(shape, mean: mean, std: std, dtype: dtype, key: key)
+              .elements(as: Double.self)
+          }
+        }
+        let tolerance = std * [DType.float64: 1e-14, .float32: 1e-5][dtype, default: 0.05]
+        #expect(draws[0].count == draws[1].count)
+        #expect(
+          zip(draws[0], draws[1]).allSatisfy { abs($0 - $1) <= tolerance }, "\(dtype) \(shape)")
+      }
+    }
+  }
+
   @Test("Normal numbers have the right share in every interval")
   func intervals() {
     let n = 100_000

@@ -89,6 +89,11 @@ struct BackwardPass {
 
   /// A view of a recorded value; strides and offset count in its elements in C order.
   func view(_ x: UInt32, dims: [Int], strides: [Int], offset: Int = 0) -> UInt32 {
+    view(x, LayoutTable.shared.intern(dims: dims, strides: strides), offset: offset)
+  }
+
+  /// The same under a layout that is known.
+  func view(_ x: UInt32, _ layout: LayoutID, offset: Int = 0) -> UInt32 {
     var source = x
     let opcode = tape[x].opcode
     if opcode == .view || opcode == .attach
@@ -96,7 +101,7 @@ struct BackwardPass {
     {
       source = emit(.copy, x)
     }
-    let id = tape.view(source, dims: dims, strides: strides, offset: offset, state: state)
+    let id = tape.view(source, layout: layout, offset: offset, state: state)
     if !createsGraph {
       tape[id].traits.remove(.variable)
       tape[id].traits.formUnion(.gradient)
@@ -106,9 +111,7 @@ struct BackwardPass {
 
   /// The same elements under another shape.
   func reshaped(_ x: UInt32, _ shape: LayoutID) -> UInt32 {
-    if tape[x].shape == shape { return x }
-    let target = LayoutTable.shared[shape]
-    return view(x, dims: target.dims, strides: target.strides)
+    tape[x].shape == shape ? x : view(x, shape)
   }
 
   // MARK: Accumulating
@@ -199,7 +202,13 @@ struct BackwardPass {
   /// Repeats a value along the axes in which `shape` is larger.
   func expanded(_ x: UInt32, to shape: LayoutID) -> UInt32 {
     if tape[x].shape == shape { return x }
-    let target = LayoutTable.shared[shape]
-    return view(x, dims: target.dims, strides: layout(x).broadcastStrides(to: target.dims)!)
+    var key = ViewKey(.repeated)
+    key.append(shape)
+    return view(
+      x,
+      tape.layout(key, of: tape[x].shape) { own in
+        let dims = LayoutTable.shared[shape].dims
+        return LayoutTable.shared.intern(dims: dims, strides: own.broadcastStrides(to: dims)!)
+      })
   }
 }

@@ -162,8 +162,7 @@ struct BatchWalk {
       !state.contains(.tracked), dependsOnSample(tape.a(id))
     {
       // A derivative rule's, which keeps later gradients away from an operand: being no variable does.
-      return view(
-        value(tape.a(id)), dims: [size] + dims(id), strides: strides([size] + dims(id)), as: traits)
+      return view(value(tape.a(id)), batchShape(id), as: traits)
     }
     if tape.batchShape(tape[id].shape, size: size) == nil {
       throw Batching.Refusal(
@@ -189,6 +188,12 @@ struct BatchWalk {
 extension BatchWalk {
   /// The lengths of a sample's value.
   func dims(_ id: UInt32) -> [Int] { LayoutTable.shared[tape[id].shape].dims }
+
+  /// The length of the last axis of a sample's value.
+  func lastLength(_ id: UInt32) -> Int {
+    let shape = LayoutTable.shared[tape[id].shape]
+    return shape.dims[shape.rank - 1]
+  }
 
   /// The shape of a batch of a sample's values.
   func batchShape(_ id: UInt32) -> LayoutID {
@@ -235,13 +240,12 @@ extension BatchWalk {
       traits: type.isFloating ? traits : .none, state: state)
   }
 
-  /// Records a view; strides and the offset count in the elements of the value in C order.
+  /// Records a view: a layout over the elements of a value in C order.
   ///
   /// - Parameter traits: Whether it is a variable; nil: if the value is one.
   func view(
-    _ x: UInt32, dims: [Int], strides: [Int], offset: Int = 0, as traits: Node.Traits? = nil
+    _ x: UInt32, _ target: LayoutID, offset: Int = 0, as traits: Node.Traits? = nil
   ) -> UInt32 {
-    let target = LayoutTable.shared.intern(dims: dims, strides: strides)
     let own = tape[x].traits.intersection(.inherited)
     let wanted = traits ?? own
     if target == tape[x].shape, offset == 0, own.rawValue == wanted.rawValue { return x }
@@ -255,12 +259,39 @@ extension BatchWalk {
 
   /// The same elements in C order under another shape.
   func reshaped(_ x: UInt32, _ dims: [Int]) -> UInt32 {
-    view(x, dims: dims, strides: strides(dims))
+    view(x, LayoutTable.shared.intern(dims: dims))
   }
 
-  /// The strides of C order.
-  func strides(_ dims: [Int]) -> [Int] {
-    LayoutTable.contiguousStrides(dims).unsafelyUnwrapped.strides
+  /// The value of a record whose rows for all samples are one matrix, as the batch that it is.
+  func batch(_ x: UInt32, as id: UInt32) -> UInt32 { view(x, batchShape(id)) }
+
+  /// The shape of the matrix that the rows of all samples' matrices are, or their columns as rows.
+  func rowsShape(_ id: UInt32, columns: Bool = false) -> LayoutID {
+    let key = ViewKey(columns ? .batchedColumns : .batchedRows, size)
+    return tape.layout(key, of: tape[id].shape) { shape in
+      let dims = shape.dims
+      let length = dims[dims.count - (columns ? 2 : 1)]
+      let rows = dims.dropLast(columns ? 2 : 1).reduce(size, *)
+      return LayoutTable.shared.intern(dims: [rows, length])
+    }
+  }
+
+  /// A layout over the elements of a record's value in C order, for those of every sample.
+  func batchLayout(_ layout: LayoutID, of id: UInt32) -> LayoutID {
+    let count = tape.count(tape[id].shape)
+    var key = ViewKey(.batchedView, size)
+    key.append(count)
+    return tape.layout(key, of: layout) { own in
+      LayoutTable.shared.intern(dims: [size] + own.dims, strides: [count] + own.strides)
+    }
+  }
+
+  /// A matrix that belongs to every sample, turned.
+  func transposed(_ operand: UInt32) -> UInt32 {
+    let target = tape.layout(ViewKey(.reversed), of: tape[operand].shape) { shape in
+      LayoutTable.shared.intern(dims: shape.dims.reversed(), strides: shape.strides.reversed())
+    }
+    return view(value(operand), target)
   }
 
   /// The value of an operand of a sample's operation that broadcasts to `rank` axes: axes of length 1 stand
@@ -268,17 +299,25 @@ extension BatchWalk {
   func aligned(_ operand: UInt32, rank: Int) -> UInt32 {
     let x = value(operand)
     if !dependsOnSample(operand) || tape.rank(tape[operand].shape) >= rank { return x }
-    let own = dims(operand)
-    let ones = [Int](repeating: 1, count: rank - own.count)
-    return reshaped(x, [size] + ones + own)
+    var key = ViewKey(.batchedToRank, size)
+    key.append(rank)
+    return view(
+      x,
+      tape.layout(key, of: tape[operand].shape) { shape in
+        let ones = [Int](repeating: 1, count: rank - shape.rank)
+        return LayoutTable.shared.intern(dims: [size] + ones + shape.dims)
+      })
   }
 
   /// The value of an operand for every sample of the batch.
   func expanded(_ operand: UInt32) -> UInt32 {
     let x = value(operand)
     if dependsOnSample(operand) { return x }
-    let own = dims(operand)
-    return view(x, dims: [size] + own, strides: [0] + strides(own))
+    return view(
+      x,
+      tape.layout(ViewKey(.batchedOnce, size), of: tape[operand].shape) { shape in
+        LayoutTable.shared.intern(dims: [size] + shape.dims, strides: [0] + shape.strides)
+      })
   }
 
   /// The value of an operand for every sample, in memory in C order; no way for gradients.

@@ -26,7 +26,7 @@ extension BatchingRules {
     let sum = w.emit(
       .scatterAddRows, type: node.type, shape: shape, stacked(w, w.tape.a(n)),
       w.expanded(w.tape.b(n)), moved(w, w.tape.c(n), rows: dims[0]))
-    return w.reshaped(sum, [w.size] + dims)
+    return w.batch(sum, as: n)
   }
 
   /// Rows of so many elements each, whatever the shape.
@@ -62,13 +62,10 @@ extension BatchingRules {
 
   static func region(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
     let node = w.tape[n]
-    let region = LayoutTable.shared[node.region]
-    let count = w.dims(n).reduce(1, *)
-    let layout = LayoutTable.shared.intern(
-      dims: [w.size] + region.dims, strides: [count] + region.strides)
     return w.emit(
       node.opcode, type: node.type, shape: w.batchShape(n), w.expanded(w.tape.a(n)),
-      w.aligned(w.tape.b(n), rank: region.rank), attribute: layout, payload: node.payloadBits)
+      w.aligned(w.tape.b(n), rank: w.tape.rank(node.region)),
+      attribute: w.batchLayout(node.region, of: n), payload: node.payloadBits)
   }
 
   // MARK: Aliases
@@ -94,7 +91,7 @@ extension BatchingRules {
       .attach, type: node.type, shape: LayoutTable.shared.intern(dims: column),
       w.reshaped(w.expanded(a), column), w.copied(w.reshaped(w.expanded(b), column)),
       attribute: attribute)
-    return w.reshaped(alias, [w.size])
+    return w.batch(alias, as: n)
   }
 
   /// A custom operation with the rule of a sample's for the batch.

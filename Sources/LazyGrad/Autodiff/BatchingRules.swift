@@ -37,6 +37,17 @@ package enum BatchingRules {
     }
   }
 
+  /// By raw values: to find a rule is a good part of a walk.
+  private static let rules: [Rule?] = {
+    var rules: [Rule?] = []
+    for opcode in Opcode.allCases {
+      let place = Int(opcode.rawValue)
+      while rules.count <= place { rules.append(nil) }
+      rules[place] = rule(opcode)
+    }
+    return rules
+  }()
+
   /// Whether an operation has operands that a rule carries over to a batch; for tests, which know it by
   /// its raw value.
   package static func hasRule(_ opcode: UInt8) -> Bool {
@@ -47,7 +58,7 @@ package enum BatchingRules {
   static func apply(
     _ opcode: Opcode, _ w: BatchWalk, _ n: UInt32
   ) throws(Batching.Refusal) -> UInt32 {
-    switch rule(opcode) {
+    switch rules[Int(opcode.rawValue)] {
     case .source, nil:
       throw Batching.Refusal(message: "'\(opcode.info.name)' has no operand that is of a sample")
     case .view: view(w, n)
@@ -83,22 +94,20 @@ package enum BatchingRules {
   /// The same part of every sample.
   private static func view(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
     let (source, region, offset) = w.viewed(n)
-    let layout = LayoutTable.shared[region]
-    let count = w.dims(source).reduce(1, *)
     return w.view(
-      w.value(source), dims: [w.size] + layout.dims, strides: [count] + layout.strides,
-      offset: offset, as: w.traits)
+      w.value(source), w.batchLayout(region, of: source), offset: offset, as: w.traits)
   }
 
   // MARK: Along axes
 
   private static func reduction(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
     let node = w.tape[n]
-    var dims = LayoutTable.shared[node.reduction].dims
-    dims[0] *= w.size
+    let lengths = w.tape.layout(ViewKey(.batchedReduction, w.size), of: node.reduction) { own in
+      LayoutTable.shared.intern(dims: [w.size * own.dims[0]] + own.dims.dropFirst())
+    }
     return w.emit(
       node.opcode, type: node.type, shape: w.batchShape(n), w.value(w.tape.a(n)),
-      attribute: LayoutTable.shared.intern(dims: dims))
+      attribute: lengths)
   }
 
   private static func scan(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
@@ -129,7 +138,7 @@ package enum BatchingRules {
         .sub, type: .int64, shape: shape, result,
         w.sampleStarts(step: count, rank: max(dims.count, 1)))
     }
-    return isNumber ? w.reshaped(result, [w.size]) : result
+    return isNumber ? w.batch(result, as: n) : result
   }
 
   private static func concat(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
@@ -144,37 +153,32 @@ package enum BatchingRules {
   /// Where one operand belongs to every sample, the rows of all samples are one matrix.
   private static func matmul(_ w: BatchWalk, _ n: UInt32) -> UInt32 {
     let node = w.tape[n]
-    let table = LayoutTable.shared
     let (a, b) = (w.tape.a(n), w.tape.b(n))
-    let (left, right, result) = (w.dims(a), w.dims(b), w.dims(n))
-    let (k, columns) = (left[left.count - 1], right[right.count - 1])
+    let rank = w.tape.rank(node.shape)
+    let (leftRank, rightRank) = (w.tape.rank(w.tape[a].shape), w.tape.rank(w.tape[b].shape))
     switch (w.dependsOnSample(a), w.dependsOnSample(b)) {
-    case (true, false) where right.count == 2:
-      let rows = w.size * left.dropLast().reduce(1, *)
+    case (true, false) where rightRank == 2:
       let product = w.emit(
-        .matmul, type: node.type, shape: table.intern(dims: [rows, columns]),
-        w.reshaped(w.value(a), [rows, k]), w.value(b))
-      return w.reshaped(product, [w.size] + result)
-    case (false, true) where left.count == 2 && columns == 1:
+        .matmul, type: node.type, shape: w.rowsShape(n), w.view(w.value(a), w.rowsShape(a)),
+        w.value(b))
+      return w.batch(product, as: n)
+    case (false, true) where leftRank == 2 && w.lastLength(b) == 1:
       // A matrix times a column: with the columns of all samples as rows.
-      let rows = w.size * right.dropLast(2).reduce(1, *)
-      let turned = w.reshaped(w.value(b), [rows, k])
-      let matrix = w.view(w.value(a), dims: [k, left[0]], strides: [1, k])
+      let turned = w.view(w.value(b), w.rowsShape(b, columns: true))
       let product = w.emit(
-        .matmul, type: node.type, shape: table.intern(dims: [rows, left[0]]), turned, matrix)
-      return w.reshaped(product, [w.size] + result)
-    case (true, true) where k == 1 && node.type.isFloating:
+        .matmul, type: node.type, shape: w.rowsShape(n, columns: true), turned, w.transposed(a))
+      return w.batch(product, as: n)
+    case (true, true) where w.lastLength(a) == 1 && node.type.isFloating:
       // Columns times rows are products of numbers, which fuse with what reads them. A matrix product begins
       // with 0, so that none of its elements is -0.
       let shape = w.batchShape(n)
       let product = w.emit(
-        .mul, type: node.type, shape: shape, w.aligned(a, rank: result.count),
-        w.aligned(b, rank: result.count))
+        .mul, type: node.type, shape: shape, w.aligned(a, rank: rank), w.aligned(b, rank: rank))
       return w.emit(.add, type: node.type, shape: shape, product, w.number(0, node.type))
     default:
       return w.emit(
-        .matmul, type: node.type, shape: w.batchShape(n), w.aligned(a, rank: result.count),
-        w.aligned(b, rank: result.count))
+        .matmul, type: node.type, shape: w.batchShape(n), w.aligned(a, rank: rank),
+        w.aligned(b, rank: rank))
     }
   }
 
@@ -197,12 +201,12 @@ package enum BatchingRules {
     let whole = w.emit(
       .matrix, type: node.type, shape: table.intern(dims: shape), w.expanded(a), right,
       attribute: node.matrixAttribute)
-    if counts.count == 1 { return w.reshaped(whole, [w.size] + w.dims(n)) }
+    if counts.count == 1 { return w.batch(whole, as: n) }
     var (start, width) = (0, 0)
     var joined = Tape.none
     for count in counts {
       let part = w.view(
-        whole, dims: [w.size, count], strides: [count, 1], offset: w.size * start)
+        whole, table.intern(dims: [w.size, count]), offset: w.size * start)
       start += count
       width += count
       joined =
@@ -212,6 +216,6 @@ package enum BatchingRules {
           .concat, type: node.type, shape: table.intern(dims: [w.size, width]), joined, part,
           attribute: 1)
     }
-    return w.reshaped(joined, [w.size] + w.dims(n))
+    return w.batch(joined, as: n)
   }
 }

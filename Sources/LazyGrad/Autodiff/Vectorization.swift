@@ -232,7 +232,9 @@ private struct SampleRun {
         slots.append(nil)
         continue
       }
-      let shape = LayoutTable.shared.intern(dims: Array(batch.shape.dropFirst()))
+      let shape = tape.layout(ViewKey(.sample), of: batch.slot.pointee.shape) {
+        LayoutTable.shared.intern(dims: Array($0.dims.dropFirst()))
+      }
       let sample = tape.sample(batch.slot.pointee.type, shape: shape)
       samples.append(tape.makeSlot(sample))
       var traits = Node.Traits.none
@@ -257,11 +259,12 @@ private struct SampleRun {
   func batched(_ results: [Tensor]) throws(Batching.Refusal) -> [SlotRef?] {
     let given = batches.compactMap { $0 }
     let mode = Scope.mode
-    let tape = Tape.hold(all: samples + (given + results).map(\.slot))
+    let (batchSlots, resultSlots) = (given.map { $0.slot }, results.map { $0.slot })
+    let tape = Tape.hold(all: samples + batchSlots + resultSlots)
     return try tape.withSettled { () throws(Batching.Refusal) in
       var walk = BatchWalk(tape, size: size, samples: samples)
       defer { walk.destroy() }
-      return try walk.run(results.map(\.slot), of: samples, given.map(\.slot), mode)
+      return try walk.run(resultSlots, of: samples, batchSlots, mode)
     }
   }
 

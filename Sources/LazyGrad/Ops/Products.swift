@@ -82,11 +82,15 @@ enum ProductRules {
     if opcode != .view, opcode != .attach, opcode != .leaf || isPlainLeaf {
       return p.tape.matrixTransposed(id, keepsTraits: p.createsGraph, state: p.state)
     }
-    let layout = p.layout(id)
-    var dims = layout.dims
-    var strides = layout.strides
-    dims.swapAt(dims.count - 2, dims.count - 1)
-    strides.swapAt(dims.count - 2, dims.count - 1)
-    return p.view(id, dims: dims, strides: strides)
+    var key = ViewKey(.swapped, -1)
+    key.append(-2)
+    let swapped = p.tape.layout(key, of: p.tape[id].shape) { shape in
+      let (row, column) = (shape.rank - 2, shape.rank - 1)
+      var (dims, strides) = (shape.dims, shape.strides)
+      dims.swapAt(row, column)
+      strides.swapAt(row, column)
+      return LayoutTable.shared.intern(dims: dims, strides: strides)
+    }
+    return p.view(id, swapped)
   }
 }

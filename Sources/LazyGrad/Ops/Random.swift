@@ -59,6 +59,10 @@ extension Tensor {
       // Not 0, whose logarithm is infinite.
       let type = dtype.computing
       let u = try RandomBits.fractions([2, pairs], type, key ?? .next(), "normal", isOpen: true)
+      if pairs <= RandomBits.mostDirectPairs {
+        let values = try RandomBits.normals(u, shape, mean, std)
+        return dtype == type ? values : try values.converted(to: dtype, operation: "normal")
+      }
       let z = noAutodiff {
         let u = Tensor(u, constant: true, copy: false)
         let length = sqrt(log(u[0]) * -2.0)

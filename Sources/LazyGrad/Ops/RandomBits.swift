@@ -4,7 +4,7 @@
 import Foundation
 internal import LazyGradJIT
 
-enum RandomBits {
+package enum RandomBits {
   // MARK: Fractions
 
   /// Fractions from 0 up to and without 1; `isOpen`: in the middle of equal parts, so that none is 0, and
@@ -66,6 +66,61 @@ enum RandomBits {
         of: HalfFloat.floor(number, type), toByteOffset: 2 * i, as: UInt16.self)
     }
     return result
+  }
+
+  // MARK: Normally distributed numbers
+
+  /// As many pairs of numbers take less time than a plan for them; tests set it.
+  @TaskLocal package static var mostDirectPairs = 128
+
+  /// Numbers by the method of Box and Muller, as `Tensor.normal` records it: from as many fractions, none
+  /// of them 0, for the lengths, in the first row, as for the angles.
+  static func normals(
+    _ fractions: NDArray, _ shape: [Int], _ mean: Double, _ std: Double
+  ) throws(TensorError) -> NDArray {
+    let result = try NDArray(uninitialized: shape, dtype: fractions.dtype, operation: "normal")
+    if fractions.dtype == .float32 {
+      fill(result, from: fractions, Float(mean), Float(std))
+    } else {
+      fill(result, from: fractions, mean, std)
+    }
+    return result
+  }
+
+  private static func fill<T: BinaryFloatingPoint>(
+    _ result: NDArray, from fractions: NDArray, _ mean: T, _ std: T
+  ) {
+    let pairs = fractions.count / 2
+    let count = result.count
+    let type = fractions.dtype.scalarType
+    let u = UnsafeRawPointer(fractions.pointer).assumingMemoryBound(to: T.self)
+    let z = UnsafeMutableRawPointer(result.pointer).assumingMemoryBound(to: T.self)
+    // Kernels go on up to a multiple of eight.
+    let padded = (pairs + 7) / 8 * 8
+    withUnsafeTemporaryAllocation(byteCount: 2 * padded * type.size, alignment: 64) { work in
+      guard let lengths = work.baseAddress?.bindMemory(to: T.self, capacity: 2 * padded) else {
+        return
+      }
+      let angles = lengths + padded
+      (lengths + pairs).initialize(repeating: 1, count: padded - pairs)
+      angles.initialize(repeating: 0, count: padded)
+      func apply(_ function: Opcode, _ values: UnsafeMutablePointer<T>) {
+        Tile.run(
+          function, type: type, to: type, dst: values, a: values, b: nil, c: nil, count: pairs)
+      }
+      for i in 0..<pairs { lengths[i] = u[i] }
+      apply(.log, lengths)
+      for i in 0..<pairs { lengths[i] = (lengths[i] * -2).squareRoot() }
+      // The sine is the cosine of the angle less a quarter.
+      for (start, quarter) in [(0, 0), (pairs, T(-0.5 * Double.pi))] {
+        for i in 0..<pairs { angles[i] = u[pairs + i] * T(2 * Double.pi) + quarter }
+        apply(.cos, angles)
+        for i in 0..<min(pairs, max(count - start, 0)) {
+          let both = angles[i] * lengths[i]
+          z[start + i] = std == 1 && mean == 0 ? both : both * std + mean
+        }
+      }
+    }
   }
 
   // MARK: Whole numbers

@@ -228,7 +228,8 @@ enum ReductionRules {
       half *= 2
     }
     // Behind a run are the ones.
-    let view = strides(p, n, before: { $0 / length * width }, among: { $0 }, behind: { $0 })
+    let view = strides(
+      p.layout(x), run, before: { $0 / length * width }, among: { $0 }, behind: { $0 })
     p.add(x, p.view(others, dims: p.layout(x).dims, strides: view))
   }
 
@@ -245,9 +246,17 @@ enum ReductionRules {
 
   /// A reduced value repeated over the axes that were reduced.
   private static func spread(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) -> UInt32 {
-    let length = Swift.max(LayoutTable.shared[p.tape[n].reduction].dims[1], 1)
-    let strides = strides(p, n, before: { $0 / length }, among: { _ in 0 }, behind: { $0 })
-    return p.view(g, dims: p.layout(p.a(n)).dims, strides: strides)
+    let reduction = p.tape[n].reduction
+    var key = ViewKey(.spread)
+    key.append(reduction)
+    let target = p.tape.layout(key, of: p.shape(p.a(n))) { x in
+      let run = LayoutTable.shared[reduction].dims
+      let length = Swift.max(run[1], 1)
+      let strides = strides(
+        x, run, before: { $0 / length }, among: { _ in 0 }, behind: { $0 })
+      return LayoutTable.shared.intern(dims: x.dims, strides: strides)
+    }
+    return p.view(g, target)
   }
 
   /// The position of every element along the reduced axes.
@@ -255,7 +264,8 @@ enum ReductionRules {
     let run = LayoutTable.shared[p.tape[n].reduction].dims
     let iota = p.tape.append(
       .iota, .int64, shape: LayoutTable.shared.intern(dims: [run[1]]), state: p.state)
-    let strides = strides(p, n, before: { _ in 0 }, among: { $0 / run[2] }, behind: { _ in 0 })
+    let strides = strides(
+      p.layout(p.a(n)), run, before: { _ in 0 }, among: { $0 / run[2] }, behind: { _ in 0 })
     return p.view(iota, dims: p.layout(p.a(n)).dims, strides: strides)
   }
 
@@ -263,11 +273,10 @@ enum ReductionRules {
   /// behind them stay inside one element of the run, steps among them inside the run. An axis of length
   /// 1 is never stepped along.
   private static func strides(
-    _ p: borrowing BackwardPass, _ n: UInt32, before: (Int) -> Int, among: (Int) -> Int,
+    _ operand: Layout, _ run: [Int], before: (Int) -> Int, among: (Int) -> Int,
     behind: (Int) -> Int
   ) -> [Int] {
-    let run = LayoutTable.shared[p.tape[n].reduction].dims
-    return p.layout(p.a(n)).strides.map { stride in
+    operand.strides.map { stride in
       if stride < run[2] { return behind(stride) }
       return stride < run[1] * run[2] ? among(stride) : before(stride)
     }

@@ -270,6 +270,11 @@ enum ShapeRules {
     if route != n { return p.add(route, g) }
     let source = p.a(n)
     if !p.wants(source) { return }
+    let whole = p.tape[n].regionStart == 0 ? inverse(p, p.tape[n].region, source) : .max
+    if whole != .max {
+      p.add(source, p.view(g, whole))
+      return
+    }
     let layout = LayoutTable.shared[p.tape[n].region]
     // Axes that repeat are summed, then every element is seen at most once.
     let repeats = layout.strides.indices.filter {
@@ -316,6 +321,22 @@ enum ShapeRules {
       sum = adding(sum, p.view(gradient, dims: part, strides: own, offset: from), target, at: to)
     }
     p.setGradient(source, sum)
+  }
+
+  /// The layout under which the elements of a view that shows each of `source` exactly once, from the first
+  /// on, show those of `source`; `max` where it does something else.
+  private static func inverse(
+    _ p: borrowing BackwardPass, _ region: LayoutID, _ source: UInt32
+  ) -> LayoutID {
+    var key = ViewKey(.inverse)
+    key.append(region)
+    return p.tape.layout(key, of: p.shape(source)) { size in
+      let layout = LayoutTable.shared[region]
+      if layout.count == 0 { return .max }
+      return inverse(layout.dims, layout.strides, of: size).map {
+        LayoutTable.shared.intern(dims: size.dims, strides: $0)
+      } ?? .max
+    }
   }
 
   /// If the layout shows every element of `source` exactly once: the strides under which the view's

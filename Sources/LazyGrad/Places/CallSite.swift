@@ -39,7 +39,7 @@ final class CallSite: Sendable {
     private typealias Backtrace =
       @convention(c) (UnsafeMutablePointer<UnsafeMutableRawPointer?>, CInt) -> CInt
 
-    /// The innermost first; the first is in this file.
+    /// The innermost first; the first is in this file, behind those of a tool that stands in for `backtrace`.
     private let returnAddresses: [UInt]
 
     @inline(never)
@@ -80,14 +80,15 @@ final class CallSite: Sendable {
         }
       }
       var units: ProgramUnits?
-      for call in calls {
+      for (i, call) in calls.enumerated() {
         if let answer = known[call] {
           if let answer { return answer }
           continue
         }
         let found = units ?? ProgramUnits(of: calls)
         units = found
-        let answer = Self.line(of: call, found, Self.sources(calls, found))
+        let own = Self.own(calls, found)
+        let answer = i < own.first ? nil : Self.line(of: call, found, own.sources)
         answers[call] = .some(answer)
         if let answer { return answer }
       }
@@ -123,12 +124,17 @@ final class CallSite: Sendable {
     /// The end of this file's path, by which the library's sources are found wherever they were compiled.
     private static let ownPath = "/LazyGrad/Places/CallSite.swift"
 
-    /// The folder of the library's modules; nil where the library has no debug information.
-    private static func sources(_ calls: [UInt], _ units: ProgramUnits) -> String? {
-      guard let own = calls.first, let line = units.innermostLine(of: own),
-        line.file.hasSuffix(ownPath)
-      else { return nil }
-      return String(line.file.dropLast(ownPath.count))
+    /// The first of the calls that is this file's, and the folder of the library's modules; nil where the
+    /// library has no debug information. What comes before belongs to a tool, such as Address Sanitizer.
+    private static func own(
+      _ calls: [UInt], _ units: ProgramUnits
+    ) -> (first: Int, sources: String?) {
+      for (i, call) in calls.prefix(4).enumerated() {
+        if let file = units.innermostLine(of: call)?.file, file.hasSuffix(ownPath) {
+          return (i, String(file.dropLast(ownPath.count)))
+        }
+      }
+      return (0, nil)
     }
 
     /// Whether a file is one of the library, whose modules are in the folder `sources`.

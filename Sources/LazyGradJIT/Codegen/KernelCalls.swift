@@ -21,16 +21,16 @@ struct KernelCalls {
       if !kernel.hasProduct || !isProduct { return nil }
     }
     var chunks: [(products: Products?, loop: (arguments: [Place], count: Int)?)] = []
+    var room = Self.productLimit
     for chunk in 0..<kernel.chunkCount {
       let first = chunk * kernel.chunkRows
       let rows = first..<min(first + kernel.chunkRows, kernel.rows)
-      let products = kernel.hasProduct ? products(rows) : nil
+      let products = kernel.hasProduct ? products(rows, &room) : nil
       let arguments = kernel.nativeLoop.flatMap { self.arguments($0, rows) }
       if (products == nil) == kernel.hasProduct { return nil }
       if (arguments == nil) == (kernel.nativeLoop != nil) { return nil }
       chunks.append((products, arguments.map { ($0, rows.count * kernel.columns) }))
     }
-    if chunks.reduce(0, { $0 + ($1.products?.calls.count ?? 0) }) > Self.productLimit { return nil }
     var calls: [KernelCall] = []
     for chunk in chunks {
       if let start = chunk.products?.start { calls.append(KernelCall(start)) }
@@ -48,8 +48,8 @@ struct KernelCalls {
 
   private typealias Products = (start: CopyCall?, calls: [ProductCall])
 
-  /// The product of some rows; nil where it has no such form.
-  private func products(_ rows: Range<Int>) -> Products? {
+  /// The product of some rows; nil where it has no such form, or takes more calls than there is room for.
+  private func products(_ rows: Range<Int>, _ room: inout Int) -> Products? {
     let product = kernel.product
     guard let native = kernel.nativeProduct?.main, !native.streams, !native.isPieced,
       let target = memory(product.register, rows.lowerBound),
@@ -74,7 +74,8 @@ struct KernelCalls {
         if term.bBatch >= 0 { b.byteOffset += kernel.batchOffsets[term.bBatch + batch] * size }
         var done = 0
         repeat {
-          if calls.count == Self.productLimit { return nil }
+          if room == 0 { return nil }
+          room -= 1
           let depth = min(term.k - done, native.depth)
           calls.append(
             ProductCall(

@@ -26,7 +26,7 @@ package final class Plan: @unchecked Sendable {
   package let outputs: [Output]
   package let leafCount: Int
   /// What may happen in the memory of a leaf, in the order in which that is tried.
-  let updates: Frozen<Update>
+  package let updates: Frozen<Update>
   /// The bytes of the largest value that one of them replaces; those that save a copy count as large.
   let mostReplaced: Int
   /// The last step that reads each leaf, -1 for none.
@@ -60,9 +60,9 @@ package final class Plan: @unchecked Sendable {
   ///
   /// A result has one for each leaf that it could replace, and a leaf for each such result. Whoever runs the
   /// plan takes each result and each leaf once.
-  struct Update: Sendable {
-    let output: Int
-    let leaf: Int
+  package struct Update: Sendable {
+    package let output: Int
+    package let leaf: Int
     let step: Int
     /// What the leaf and the result take.
     let byteCount: Int

@@ -352,19 +352,10 @@ extension Tape {
     return tape.locked { tape.makeSlot(tape.append(.iota, .int64, shape: shape)) }
   }
 
-  /// Records a view of a node; strides and offset count in the elements of the node's memory.
-  package func view(
-    _ source: UInt32, dims: [Int], strides: [Int], offset: Int, state: Node.State
-  ) -> UInt32 {
-    view(
-      source, layout: LayoutTable.shared.intern(dims: dims, strides: strides), offset: offset,
-      state: state)
-  }
-
   /// Records a view of a node's memory.
   ///
   /// - Parameter value: What it is a view of as far as gradients go; nil: the node.
-  func view(
+  package func view(
     _ source: UInt32, of value: UInt32? = nil, route: UInt32 = Tape.none, layout: LayoutID,
     offset: Int, state: Node.State
   ) -> UInt32 {

@@ -54,6 +54,19 @@ extension Tape {
     tape.state.pointee.views.remember(key, of: own, as: layout, tape.state.pointee.limits)
   }
 
+  /// A layout that `make` works out from another one, once as long as it is remembered;
+  /// `max` for none.
+  package func layout(
+    _ key: ViewKey, of layout: LayoutID, _ make: (Layout) -> LayoutID
+  ) -> LayoutID {
+    if let known = state.pointee.views.known(key, of: layout, state.pointee.limits) {
+      return known.layout
+    }
+    let result = make(LayoutTable.shared[layout])
+    state.pointee.views.remember(key, of: layout, as: result, state.pointee.limits)
+    return result
+  }
+
   @inline(__always)
   private func view(
     _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode

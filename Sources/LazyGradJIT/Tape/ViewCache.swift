@@ -36,8 +36,16 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case along
     /// A diagonal over two axes.
     case diagonal
-    /// With an axis for a batch in front.
-    case batched
+    /// Gradients as views: of what was viewed, of what was reduced, of a larger shape.
+    case inverse, spread, repeated
+    /// With an axis for a batch in front; also with axes of length 1 behind that, up to a rank.
+    case batched, batchedToRank
+    /// Without that axis.
+    case sample
+    /// The same for a batch of values, of each sample's own or of one; and lengths around a reduced axis.
+    case batchedView, batchedOnce, batchedReduction
+    /// The rows of a batch of matrices as one matrix; the columns as its rows.
+    case batchedRows, batchedColumns
     /// What a routine makes of matrices, and of a second operand.
     case matrix
     /// One of several results of such a routine.
@@ -93,7 +101,9 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
   /// A number that depends on all bits.
   @inline(__always)
   fileprivate func hash(_ layout: LayoutID) -> UInt64 {
-    var h = (a ^ UInt64(layout)) &* 0x9E37_79B9_7F4A_7C15
+    // Not of a word and the layout together: numbers of layouts that are made in pairs would cancel out.
+    var h = a &* 0x9E37_79B9_7F4A_7C15
+    h ^= UInt64(layout) &* 0x9FB2_1C65_1E98_DF25
     h ^= b &* 0xA076_1D64_78BD_642F
     h ^= c &* 0xE703_7ED1_A0B4_28DB
     h ^= d &* 0x8EBC_6AF0_9C88_C6E3
