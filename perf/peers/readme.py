@@ -5,6 +5,7 @@ Usage: readme.py <results.json> <README.md>
 
 import json
 import os
+import re
 import sys
 import textwrap
 
@@ -53,14 +54,20 @@ def section(results, name):
               f"Versions, forward passes, matrix products and more peers: [{folder}/latest.md]"
               f"({folder}/latest.md). `perf/compare.sh --install all` measures on yours.")
     parts = [f"![How many times LazyGrad's time its peers take]({folder}/overview.svg)",
-             summarise.padded(grid), textwrap.fill(method, 104, break_on_hyphens=False,
-                                                   break_long_words=False)]
+             summarise.padded(grid), filled(method)]
     small = recurrent(results)
     if len(small) > 1:
         parts += ["The recurrent network once more: how far it is from C and from JAX's `scan`, and "
                   "what a first call costs, tracing\nand compiling included:",
                   summarise.padded(small)]
     return "\n\n".join(parts)
+
+
+def filled(text):
+    """Text in lines, none of which ends inside a command."""
+    whole = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), text)
+    lines = textwrap.fill(whole, 104, break_on_hyphens=False, break_long_words=False)
+    return lines.replace("\0", " ")
 
 
 def recurrent(results):

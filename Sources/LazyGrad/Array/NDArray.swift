@@ -86,7 +86,7 @@ public final class NDArray {
       throw TensorError(
         operation: operation, message: "expected lengths of at least 0, got shape \(dims)")
     }
-    guard LayoutTable.contiguousStrides(dims) != nil else { throw tooLarge(dims, operation) }
+    if LayoutTable.elementCount(dims) == nil { throw tooLarge(dims, operation) }
     return LayoutTable.shared.intern(dims: dims)
   }
 

@@ -97,7 +97,7 @@ public struct TensorSnapshot: Sendable, Codable, Equatable {
   private static func byteCount(_ shape: [Int], _ dtype: DType) throws(SnapshotError) -> Int {
     if shape.count > LayoutTable.maxRank { throw .tooManyAxes(shape.count) }
     if shape.contains(where: { $0 < 0 }) { throw .negativeLength(shape: shape) }
-    guard let count = LayoutTable.contiguousStrides(shape)?.count,
+    guard let count = LayoutTable.elementCount(shape),
       case let (bytes, overflow) = count.multipliedReportingOverflow(by: dtype.size), !overflow
     else { throw .tooLarge(shape: shape) }
     return bytes

@@ -58,11 +58,11 @@ extension Tensor {
       let pairs = (count + 1) / 2
       // Not 0, whose logarithm is infinite.
       let type = dtype.computing
-      let u = try RandomBits.fractions([2, pairs], type, key ?? .next(), "normal", isOpen: true)
       if pairs <= RandomBits.mostDirectPairs {
-        let values = try RandomBits.normals(u, shape, mean, std)
+        let values = try RandomBits.normals(shape, type, key ?? .next(), mean, std)
         return dtype == type ? values : try values.converted(to: dtype, operation: "normal")
       }
+      let u = try RandomBits.fractions([2, pairs], type, key ?? .next(), "normal", isOpen: true)
       let z = noAutodiff {
         let u = Tensor(u, constant: true, copy: false)
         let length = sqrt(log(u[0]) * -2.0)

@@ -13,8 +13,13 @@ package enum RandomBits {
     _ shape: [Int], _ dtype: DType, _ key: RandomKey, _ operation: String, isOpen: Bool = false
   ) throws(TensorError) -> NDArray {
     let result = try NDArray(uninitialized: shape, dtype: dtype, operation: operation)
-    let count = result.count
-    let memory = UnsafeMutableRawPointer(result.pointer)
+    write(result.count, dtype, key, isOpen: isOpen, to: result.pointer)
+    return result
+  }
+
+  private static func write(
+    _ count: Int, _ dtype: DType, _ key: RandomKey, isOpen: Bool, to memory: UnsafeMutableRawPointer
+  ) {
     if dtype == .float32 {
       let words = memory.bindMemory(to: UInt32.self, capacity: count)
       Philox.fill(words, count, key: key.words)
@@ -33,7 +38,6 @@ package enum RandomBits {
         memory.storeBytes(of: fraction, toByteOffset: 8 * i, as: Double.self)
       }
     }
-    return result
   }
 
   /// Fractions become numbers between bounds, the upper one left out where they differ.
@@ -73,34 +77,34 @@ package enum RandomBits {
   /// As many pairs of numbers take less time than a plan for them; tests set it.
   @TaskLocal package static var mostDirectPairs = 128
 
-  /// Numbers by the method of Box and Muller, as `Tensor.normal` records it: from as many fractions, none
-  /// of them 0, for the lengths, in the first row, as for the angles.
+  /// Numbers by the method of Box and Muller, as `Tensor.normal` records it: from as many fractions for the
+  /// lengths, none of them 0, as for the angles behind them.
   static func normals(
-    _ fractions: NDArray, _ shape: [Int], _ mean: Double, _ std: Double
+    _ shape: [Int], _ dtype: DType, _ key: RandomKey, _ mean: Double, _ std: Double
   ) throws(TensorError) -> NDArray {
-    let result = try NDArray(uninitialized: shape, dtype: fractions.dtype, operation: "normal")
-    if fractions.dtype == .float32 {
-      fill(result, from: fractions, Float(mean), Float(std))
+    let result = try NDArray(uninitialized: shape, dtype: dtype, operation: "normal")
+    if dtype == .float32 {
+      fill(result, key, Float(mean), Float(std))
     } else {
-      fill(result, from: fractions, mean, std)
+      fill(result, key, mean, std)
     }
     return result
   }
 
   private static func fill<T: BinaryFloatingPoint>(
-    _ result: NDArray, from fractions: NDArray, _ mean: T, _ std: T
+    _ result: NDArray, _ key: RandomKey, _ mean: T, _ std: T
   ) {
-    let pairs = fractions.count / 2
     let count = result.count
-    let type = fractions.dtype.scalarType
-    let u = UnsafeRawPointer(fractions.pointer).assumingMemoryBound(to: T.self)
+    let pairs = (count + 1) / 2
+    let type = result.dtype.scalarType
     let z = UnsafeMutableRawPointer(result.pointer).assumingMemoryBound(to: T.self)
     // Kernels go on up to a multiple of eight.
     let padded = (pairs + 7) / 8 * 8
-    withUnsafeTemporaryAllocation(byteCount: 2 * padded * type.size, alignment: 64) { work in
-      guard let lengths = work.baseAddress?.bindMemory(to: T.self, capacity: 2 * padded) else {
-        return
-      }
+    withUnsafeTemporaryAllocation(byteCount: 4 * padded * type.size, alignment: 64) { work in
+      guard let memory = work.baseAddress else { return }
+      write(2 * pairs, result.dtype, key, isOpen: true, to: memory)
+      let u = memory.bindMemory(to: T.self, capacity: 4 * padded)
+      let lengths = u + 2 * padded
       let angles = lengths + padded
       (lengths + pairs).initialize(repeating: 1, count: padded - pairs)
       angles.initialize(repeating: 0, count: padded)
@@ -112,7 +116,9 @@ package enum RandomBits {
       apply(.log, lengths)
       for i in 0..<pairs { lengths[i] = (lengths[i] * -2).squareRoot() }
       // The sine is the cosine of the angle less a quarter.
-      for (start, quarter) in [(0, 0), (pairs, T(-0.5 * Double.pi))] {
+      for half in 0..<2 {
+        let start = half * pairs
+        let quarter = half == 0 ? 0 : T(-0.5 * Double.pi)
         for i in 0..<pairs { angles[i] = u[pairs + i] * T(2 * Double.pi) + quarter }
         apply(.cos, angles)
         for i in 0..<min(pairs, max(count - start, 0)) {

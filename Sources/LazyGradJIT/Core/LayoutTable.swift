@@ -144,7 +144,20 @@ public final class LayoutTable: Sendable {
   /// Of a shape without elements the other axes count as well: a sum over the axis of length 0 has their
   /// shape.
   package static func isComputable(_ dims: [Int]) -> Bool {
-    contiguousStrides(dims.map { max($0, 1) }).map { $0.count <= maxCount } ?? false
+    elementCount(dims.map { max($0, 1) }).map { $0 <= maxCount } ?? false
+  }
+
+  /// The number of elements of a shape; nil where it overflows, that with 1 for each length of 0 as well.
+  package static func elementCount(_ dims: [Int]) -> Int? {
+    var step = 1
+    var isEmpty = false
+    for length in dims {
+      if length == 0 { isEmpty = true }
+      let (next, overflow) = step.multipliedReportingOverflow(by: max(length, 1))
+      if overflow { return nil }
+      step = next
+    }
+    return isEmpty ? 0 : step
   }
 
   /// C-order strides of `dims`; nil where the element count overflows.
@@ -164,8 +177,8 @@ public final class LayoutTable: Sendable {
 
   /// The identity of a shape. The element count must not overflow.
   package func intern(dims: [Int]) -> LayoutID {
-    let (strides, _) = Self.contiguousStrides(dims).unsafelyUnwrapped
-    return intern(dims: dims, strides: strides)
+    let (strides, count) = Self.contiguousStrides(dims).unsafelyUnwrapped
+    return identity(Key(dims: dims, strides: strides), strides, count)
   }
 
   /// The identity of a strided layout.
@@ -176,8 +189,12 @@ public final class LayoutTable: Sendable {
     let (natural, count) = Self.contiguousStrides(dims).unsafelyUnwrapped
     var strides = given
     for axis in dims.indices where dims[axis] == 1 || count == 0 { strides[axis] = natural[axis] }
+    return identity(Key(dims: dims, strides: strides), natural, count)
+  }
+
+  private func identity(_ key: Key, _ natural: [Int], _ count: Int) -> LayoutID {
     let (id, isDue) = state.withLock { state in
-      let id = find(Key(dims: dims, strides: strides), natural, count, &state)
+      let id = find(key, natural, count, &state)
       Self.note(id, &state)
       return (id, state.used >= state.due && !state.keepsAll)
     }

@@ -173,6 +173,21 @@ package enum PlanRunner {
     let binding: Binding
   }
 
+  /// Where in a run's memory each of several threads has its scratch memory, and its addresses behind it: for
+  /// tests.
+  package static func scratchMemory(_ plan: Plan, threads: Int) throws -> [Range<Int>] {
+    let binding = try Binding(
+      plan, scalarCount: 0, threads: threads, parallelThreshold: 0,
+      take: { size throws(StorageError) in Unmanaged.passRetained(try Storage(byteCount: size)) })
+    defer { binding.memory.release() }
+    return (0..<binding.threads).map { number in
+      let context = binding.context(ofThread: number, plan)
+      let start = context.scratch - binding.scratch
+      let end = UnsafeMutableRawPointer(context.bases + plan.baseCount) - binding.scratch
+      return start..<end
+    }
+  }
+
   /// The text of a graph's plan: for tests.
   package static func explain(_ graph: Graph, details: Bool = true) -> String {
     Planner.plan(graph).explain(graph, details: details)
