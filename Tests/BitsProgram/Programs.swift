@@ -8,7 +8,7 @@ private let floats: [DType] = [.float32, .float64]
 
 /// Numbers of all exponents and both signs, many of them where functions are interesting, and special ones.
 private func grid(_ dtype: DType) -> Tensor {
-  var values: [Double] = [0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-1074, 0x1p-149, 5e-320]
+  var values: [Double] = [0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-1074, 0x1p-149, 0x3p-1070]
   for k in -20_000...20_000 { values.append(Double(k) / 1024 + Double(k &* 7919 % 1021) * 1e-6) }
   for k in 0..<20_000 {
     let bits = UInt64(k) &* 922_337_203_685_491
