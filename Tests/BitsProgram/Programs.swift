@@ -8,7 +8,9 @@ private let floats: [DType] = [.float32, .float64]
 
 /// Numbers of all exponents and both signs, many of them where functions are interesting, and special ones.
 private func grid(_ dtype: DType) -> Tensor {
-  var values: [Double] = [0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-1074, 0x1p-149, 0x3p-1070]
+  var values: [Double] = [
+    0, -0.0, 1, -1, .infinity, -.infinity, .nan, 0x1p-1074, 0x1p-149, 0x3p-1070,
+  ]
   for k in -20_000...20_000 { values.append(Double(k) / 1024 + Double(k &* 7919 % 1021) * 1e-6) }
   for k in 0..<20_000 {
     let bits = UInt64(k) &* 922_337_203_685_491
@@ -18,9 +20,17 @@ private func grid(_ dtype: DType) -> Tensor {
   return Tensor(NDArray(values, shape: [values.count], dtype: dtype))
 }
 
+/// Whether results are the C library's, lane by lane, so that their bits are as well.
+private func isOfTheSystem(_ opcode: Opcode, _ type: ScalarType) -> Bool {
+  [.lgamma, .polygamma].contains(opcode) || opcode == .pow && type == .float64
+}
+
 func elementaryFunctions() {
   for function in UnaryFunction.all {
-    for dtype in floats { report("\(function.name) \(dtype)", [function.call(grid(dtype))]) }
+    let note = isOfTheSystem(function.opcode, .float64) ? " (C library)" : ""
+    for dtype in floats {
+      report("\(function.name) \(dtype)" + note, [function.call(grid(dtype))])
+    }
   }
   let pairs: [(String, (Tensor, Tensor) -> Tensor)] = [
     ("divide", { $0 / $1 }), ("power", { pow($0, $1) }), ("hypot", { hypot($0, $1) }),
@@ -29,7 +39,9 @@ func elementaryFunctions() {
   for (name, function) in pairs {
     for dtype in floats {
       let x = grid(dtype)
-      report("\(name) \(dtype)", [function(x, x.flipped()), function(x, x.rolled(by: 10_007))])
+      let note = name == "power" && dtype == .float64 ? " (C library)" : ""
+      report(
+        "\(name) \(dtype)" + note, [function(x, x.flipped()), function(x, x.rolled(by: 10_007))])
     }
   }
   for dtype in floats {
@@ -127,6 +139,7 @@ func randomGraphs() {
     var checksum = Checksum()
     for seed in first..<first + 100 {
       let graphCase = RandomGraph.make(seed: seed)
+      if graphCase.graph.nodes.contains(where: { isOfTheSystem($0.opcode, $0.type) }) { continue }
       withExtendedLifetime(graphCase) {
         let values: [Int: Storage]
         do {

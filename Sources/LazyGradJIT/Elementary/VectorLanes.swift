@@ -158,17 +158,31 @@ struct SingleLanes: ElementaryLanes {
   }
 }
 
+/// How lanes of doubles round a product that is added to something.
+protocol MultiplyAddRounding {
+  static var isFused: Bool { get }
+}
+
+extension PortableArithmetic: MultiplyAddRounding {}
+
+/// Twice on every machine: for numbers whose bits are the same wherever they are asked for.
+enum TwoRoundings: MultiplyAddRounding {
+  @inline(__always) static var isFused: Bool { false }
+}
+
+typealias DoubleLanes = WideLanes<PortableArithmetic>
+
 /// Four doubles.
-struct DoubleLanes: ElementaryLanes {
+struct WideLanes<Rounding: MultiplyAddRounding>: ElementaryLanes {
   typealias Value = D4
   typealias Mask = SIMDMask<L4>
 
   @inline(__always)
   var isSingle: Bool { false }
   @inline(__always)
-  var isFused: Bool { PortableArithmetic.isFused }
+  var isFused: Bool { Rounding.isFused }
   @inline(__always)
-  var wide: DoubleLanes { self }
+  var wide: WideLanes { self }
 
   @inline(__always)
   func number(_ value: Double) -> D4 { D4(repeating: value) }
