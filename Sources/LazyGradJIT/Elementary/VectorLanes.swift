@@ -173,14 +173,14 @@ enum TwoRoundings: MultiplyAddRounding {
 typealias DoubleLanes = WideLanes<PortableArithmetic>
 
 /// Four doubles.
-struct WideLanes<Rounding: MultiplyAddRounding>: ElementaryLanes {
+struct WideLanes<Arithmetic: MultiplyAddRounding>: ElementaryLanes {
   typealias Value = D4
   typealias Mask = SIMDMask<L4>
 
   @inline(__always)
   var isSingle: Bool { false }
   @inline(__always)
-  var isFused: Bool { Rounding.isFused }
+  var isFused: Bool { Arithmetic.isFused }
   @inline(__always)
   var wide: WideLanes { self }
 
