@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 import PackageDescription
 
 let package = Package(
@@ -53,6 +53,9 @@ let package = Package(
     .testTarget(name: "DistributedTests", dependencies: ["LazyGrad"]),
     .executableTarget(
       name: "RankProgram", dependencies: ["LazyGrad"], path: "Tests/RankProgram"),
+    .executableTarget(
+      name: "BitsProgram", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
+      path: "Tests/BitsProgram"),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

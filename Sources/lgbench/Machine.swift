@@ -56,15 +56,20 @@ struct Machine {
     #endif
   }
 
-  /// The caches that the first core sees, for instance `L1 data 48 KiB`.
+  /// The caches that a core sees, for instance `L1 data 48 KiB`: the first one, or a fast one where there are
+  /// others.
   var caches: [String] {
     #if canImport(Darwin)
-      return [("L1 data", "hw.l1dcachesize"), ("L2", "hw.l2cachesize"), ("L3", "hw.l3cachesize")]
+      func bytes(_ key: String) -> Int64 {
+        var bytes: Int64 = 0
+        var size = MemoryLayout<Int64>.size
+        return sysctlbyname(key, &bytes, &size, nil, 0) == 0 ? bytes : 0
+      }
+      return [("L1 data", "l1dcachesize"), ("L2", "l2cachesize"), ("L3", "l3cachesize")]
         .compactMap { name, key in
-          var bytes: Int64 = 0
-          var size = MemoryLayout<Int64>.size
-          guard sysctlbyname(key, &bytes, &size, nil, 0) == 0, bytes > 0 else { return nil }
-          return "\(name) \(bytes / 1024) KiB"
+          let fast = bytes("hw.perflevel0." + key)
+          let size = fast > 0 ? fast : bytes("hw." + key)
+          return size > 0 ? "\(name) \(size / 1024) KiB" : nil
         }
     #else
       let root = "/sys/devices/system/cpu/cpu0/cache"

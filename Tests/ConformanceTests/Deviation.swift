@@ -25,7 +25,8 @@ struct Deviation: Sendable {
     Deviation(
       operation: "relu", tag: "", reason: "a maximum with 0, not a product: relu(-inf) is 0, no -0"
     ) { outcome in
-      zip(outcome.inputs[0], outcome.result.elements(as: Double.self)).allSatisfy { x, y in
+      let values = zip(outcome.inputs[0], outcome.result.elements(as: Double.self))
+      return values.allSatisfy { x, y in
         x.isNaN ? y.isNaN : x > 0 ? y == x : y == 0 && y.sign == .plus
       }
     },
@@ -38,7 +39,8 @@ struct Deviation: Sendable {
     Deviation(
       operation: "var", tag: "special", reason: "the rule goes through the mean, which is infinite"
     ) { outcome in
-      outcome.inputs[0].contains { !$0.isFinite } && outcome.gradients[0]!.allSatisfy(\.isNaN)
+      let isSpecial = outcome.inputs[0].contains { !$0.isFinite }
+      return isSpecial && outcome.gradients[0]!.allSatisfy(\.isNaN)
     },
     Deviation(
       operation: "prod", tag: "special",
@@ -67,7 +69,8 @@ struct Deviation: Sendable {
     Deviation(
       operation: "logsoftmax", tag: "stability", reason: "log 2 is not lost beside 2e50"
     ) { outcome in
-      Array(outcome.result.elements(as: Double.self)[3...4]).allSatisfy { abs($0 + log(2)) < 1e-15 }
+      let values = outcome.result.elements(as: Double.self)
+      return values[3...4].allSatisfy { abs($0 + log(2)) < 1e-15 }
     },
     Deviation(
       operation: "absolute_rigorous", tag: "special",
@@ -79,15 +82,15 @@ struct Deviation: Sendable {
     Deviation(
       operation: "std", tag: "", reason: "the gradient is 0 where the deviation is"
     ) { outcome in
-      outcome.result.elements(as: Double.self).contains(0)
-        && outcome.gradients[0]!.allSatisfy(\.isFinite) && outcome.gradients[0]!.contains(0)
+      let slopes = outcome.gradients[0]!
+      return outcome.result.elements(as: Double.self).contains(0) && slopes.contains(0)
+        && slopes.allSatisfy(\.isFinite)
     },
     Deviation(
       operation: "linalg.norm", tag: "", reason: "the gradient is 0 where an element or all are"
     ) { outcome in
-      zip(outcome.inputs[0], outcome.gradients[0]!).allSatisfy { x, slope in
-        x == 0 ? slope == 0 : slope.isFinite
-      }
+      let pairs = zip(outcome.inputs[0], outcome.gradients[0]!)
+      return pairs.allSatisfy { x, slope in x == 0 ? slope == 0 : slope.isFinite }
     },
     Deviation(
       operation: "sinc", tag: "special", reason: "next to 0 the difference in the gradient cancels"

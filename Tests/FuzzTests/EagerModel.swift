@@ -374,26 +374,19 @@ final class EagerModel {
         for l in 0..<k { values[i * n + j] += a.values[i * k + l] * b.values[l * n + j] }
       }
     }
-    return make(
-      [m, n], values,
-      [
-        (
-          a,
-          { g in
-            (0..<(m * k)).map { e in
-              (0..<n).reduce(0) { $0 + g[e / k * n + $1] * b.values[e % k * n + $1] }
-            }
-          }
-        ),
-        (
-          b,
-          { g in
-            (0..<(k * n)).map { e in
-              (0..<m).reduce(0) { $0 + a.values[$1 * k + e / n] * g[$1 * n + e % n] }
-            }
-          }
-        ),
-      ])
+    func ofLeft(_ g: [Double]) -> [Double] {
+      (0..<(m * k)).map { e in
+        let (i, l) = (e / k, e % k)
+        return (0..<n).reduce(0.0) { $0 + g[i * n + $1] * b.values[l * n + $1] }
+      }
+    }
+    func ofRight(_ g: [Double]) -> [Double] {
+      (0..<(k * n)).map { e in
+        let (l, j) = (e / n, e % n)
+        return (0..<m).reduce(0.0) { $0 + a.values[$1 * k + l] * g[$1 * n + j] }
+      }
+    }
+    return make([m, n], values, [(a, ofLeft), (b, ofRight)])
   }
 
   /// Softmax, or its logarithm, along the last axis.

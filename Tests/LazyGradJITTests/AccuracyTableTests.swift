@@ -100,8 +100,9 @@
       guard let first = lines.firstIndex(where: { $0.hasPrefix("| ---") }) else { return }
       let last = lines[(first + 1)...].firstIndex { !$0.hasPrefix("|") } ?? lines.count
       let table = rows.map { "| `\($0.name)` | \(text($0.single)) | \(text($0.double)) |" }
-      try (lines[...first] + table + lines[last...]).joined(separator: "\n")
-        .write(to: page, atomically: true, encoding: .utf8)
+      var result = lines
+      result.replaceSubrange((first + 1)..<last, with: table)
+      try result.joined(separator: "\n").write(to: page, atomically: true, encoding: .utf8)
     }
 
     @Test("Errors are not above those of the documentation")

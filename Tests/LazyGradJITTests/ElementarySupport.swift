@@ -14,6 +14,12 @@ struct Tier: Sendable, CustomTestStringConvertible {
   static let all =
     NativeCode.available.map { Tier(set: $0) }
     + NativeCode.available.filter { $0 != .portable }.map { Tier(set: $0, isRefused: true) }
+
+  /// Those that round a multiplication and an addition once, and so have the same bits: machine code and what
+  /// stands in for it, whose steps run everywhere, and the portable kernels where PortableArithmetic says so.
+  static let fused =
+    PortableArithmetic.isFused
+    ? all + [Tier(set: .avx2, isRefused: true)] : all.filter { $0.set != .portable }
 }
 
 /// Applies an operation to an array. Memory is padded as array memory is.

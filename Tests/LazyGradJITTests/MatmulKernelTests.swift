@@ -93,14 +93,14 @@ import Testing
       accumulate: accumulate, value: { Float($0) / 65536 - 0.5 }, zero: 0, one: 1
     ) { sum, a, b in
       let product = a * b
-      return sum + product
+      return PortableArithmetic.isFused ? sum.addingProduct(a, b) : sum + product
     }
     check(
       .float64, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
       accumulate: accumulate, value: { Double($0) / 65536 - 0.5 }, zero: 0, one: 1
     ) { sum, a, b in
       let product = a * b
-      return sum + product
+      return PortableArithmetic.isFused ? sum.addingProduct(a, b) : sum + product
     }
   }
 

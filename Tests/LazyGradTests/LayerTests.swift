@@ -185,9 +185,12 @@ struct LayerTests {
         let old = h[n]
         func gate(_ k: Int, _ d: Int) -> Double {
           let column = k * width + d
-          let fromInput = (0..<features).reduce(0) { $0 + input[$1] * wx[$1 * 4 * width + column] }
-          let fromState = (0..<width).reduce(0) { $0 + old[$1] * ux[$1 * 4 * width + column] }
-          return fromInput + fromState + b.elements(as: Double.self)[column]
+          func product(_ x: [Double], _ weights: [Double]) -> Double {
+            var sum = 0.0
+            for i in x.indices { sum += x[i] * weights[i * 4 * width + column] }
+            return sum
+          }
+          return product(input, wx) + product(old, ux) + b.elements(as: Double.self)[column]
         }
         for d in 0..<width {
           let content = Foundation.tanh(gate(2, d))

@@ -201,7 +201,7 @@ struct OutTests {
       let y = square(x, out: out)
       let old = y[0..<1]
       y += 1
-      #expect(values(y) == [2, 5, 9 + 1] && values(out) == [1, 4, 9] && values(old) == [2])
+      #expect(values(y) == [2, 5, 10] && values(out) == [1, 4, 9] && values(old) == [2])
       #expect(throws: TensorError.self) { try catchingTensorErrors { exp(x, out: out) } }
     }
     #expect(out.isWriteable)

@@ -150,16 +150,16 @@ extension RecordedPassTests {
           for variant in 0..<6 {
             let x = Tensor([1.0, 2, 4])
             let row = variant == 4 ? 1 : 0
+            let k: Double = variant == 5 ? 3 : 2
             func loss() -> (Tensor, Tensor) {
               let y = x[row..<(row + 2)]
-              let a = y * y * (variant == 5 ? 3 : 2)
+              let a = y * y * k
               return ((a * a + a).sum() * 2, a)
             }
             var (head, held): (Tensor, Tensor?) = loss()
             if variant != 1 { held = nil }
             if variant == 2 { eval(head, held ?? x) } else if variant != 3 { _ = head.item() }
             head.backward()
-            let k: Double = variant == 5 ? 3 : 2
             var wanted: [Double] = [0, 0, 0]
             for i in row..<(row + 2) {
               let v: Double = [1, 2, 4][i]

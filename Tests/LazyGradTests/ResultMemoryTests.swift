@@ -90,6 +90,12 @@ struct ResultMemoryTests {
     var expected = before.map { $0 + 1 }
     var other: Tensor?
     func assign(_ value: Tensor) { noAutodiff { w.assign(value) } }
+    /// Each number with the one that stands at another place.
+    func withOthers(_ place: (Int) -> Int) -> [Double] {
+      (0..<(n * n)).map { before[$0] + before[place($0)] }
+    }
+    /// The place in the rows from the last to the first.
+    func reversed(_ k: Int) -> Int { (n - 1 - k / n) * n + k % n }
     let count = replaced {
       switch need {
       case .array:
@@ -114,17 +120,17 @@ struct ResultMemoryTests {
         other = noAutodiff { (old * 2).cast(to: .float32) }
       case .transposed:
         assign(w + w.T)
-        expected = (0..<(n * n)).map { before[$0] + before[$0 % n * n + $0 / n] }
+        expected = withOthers { $0 % n * n + $0 / n }
       case .row:
         assign(w + w[1])
-        expected = (0..<(n * n)).map { before[$0] + before[n + $0 % n] }
+        expected = withOthers { n + $0 % n }
       case .reversed:
         assign(w + w[.slice(step: -1)])
-        expected = (0..<(n * n)).map { before[$0] + before[(n - 1 - $0 / n) * n + $0 % n] }
+        expected = withOthers(reversed)
       case .shifted:
         let flat = w.reshaped(n * n)
         assign(concatenate([flat[1...], flat[..<1]]).reshaped(n, n) + w)
-        expected = (0..<(n * n)).map { before[$0] + before[($0 + 1) % (n * n)] }
+        expected = withOthers { ($0 + 1) % (n * n) }
       case .rowSums:
         assign(w * w.sum(axis: 1, keepDims: true))
         expected = []
@@ -156,9 +162,8 @@ struct ResultMemoryTests {
     switch need {
     case .pendingReader: #expect(values(other!) == before.map { $0 * 2 })
     case .laterReader:
-      #expect(
-        values(other!)
-          == (0..<(n * n)).map { 2 * before[(n - 1 - $0 / n) * n + $0 % n] })
+      let wanted = (0..<(n * n)).map { 2 * before[reversed($0)] }
+      #expect(values(other!) == wanted)
     case .readerInTheLoop:
       #expect(values(other!) == before.map { Double(Float($0 * 2)) })
     case .rule:

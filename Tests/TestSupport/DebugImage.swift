@@ -97,20 +97,25 @@ package struct DebugImage {
       names += offset(9) + [0] + [UInt8](repeating: 7, count: 16)
       names += offset(20) + [1] + [UInt8](repeating: 7, count: 16)
     } else {
-      names +=
-        text("lib") + [0] + text("main.swift") + [0, 0, 0] + text("lib.swift") + [1, 0, 0, 0]
+      names += text("lib") + [0]
+      names += text("main.swift") + [0, 0, 0]
+      names += text("lib.swift") + [1, 0, 0, 0]
     }
     let lib = UInt8(version == 5 ? 1 : 2)
-    // Operations: 4 file, 3 line, 1 row, 2 address; 13 and up are rows of their own.
-    var program: [UInt8] = [0, 9, 2] + word64(0x1000) + [4, lib - 1, 3, 9, 1]
+    // Operations: 4 file, 3 line, 1 row, 2 address; 13 and up are rows of their own, of which 13 + 5 + 1 is
+    // one line further.
+    var program: [UInt8] = [0, 9, 2] + word64(0x1000)
+    program += [4, lib - 1, 3, 9, 1]
     program += [2, 0x10, 4, lib, 3, 0x7B, 1]
     program += [2, 0x10, 4, lib - 1, 3, 7, 1, 2, 0x20, 0, 1, 1]
-    program += [0, 9, 2] + word64(0x2000) + [4, lib - 1, 3, 18, 13 + 5 + 1, 2, 0x10, 0, 1, 1]
+    program += [0, 9, 2] + word64(0x2000)
+    program += [4, lib - 1, 3, 18, 19, 2, 0x10, 0, 1, 1]
     let operands: [UInt8] = [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1]
-    let header: [UInt8] = [1, 1, 1, UInt8(bitPattern: -5), 14, 13] + operands + names
-    return sized(
-      word16(version) + (version == 5 ? [8, 0] : []) + offset(UInt64(header.count)) + header
-        + program)
+    let header = [1, 1, 1, UInt8(bitPattern: -5), 14, 13] + operands + names
+    var result = word16(version)
+    if version == 5 { result += [8, 0] }
+    result += offset(UInt64(header.count)) + header
+    return sized(result + program)
   }
 
   private var rangeLists: [UInt8] {

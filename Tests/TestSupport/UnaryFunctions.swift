@@ -54,7 +54,11 @@ package struct UnaryFunction: Sendable, CustomStringConvertible {
     .init(.sin, { sin($0) }, out: { sin($0, out: $1) }) { sin($0) },
     .init(.cos, { cos($0) }, out: { cos($0, out: $1) }) { cos($0) },
     .init(.tanh, { tanh($0) }, out: { tanh($0, out: $1) }) { tanh($0) },
-    .init(.sigmoid, { sigmoid($0) }) { 1 / (1 + exp(-$0)) },
+    .init(.sigmoid, { sigmoid($0) }) { x in
+      // What is small is e^x: its reciprocal overflows where numbers have no more exponents than a double.
+      let small = exp(-abs(x))
+      return (x < 0 ? small : 1) / (1 + small)
+    },
     .init(.erf, { erf($0) }) { erf($0) },
     .init(.lgamma, { lgamma($0) }) { x in
       let (value, _): (Wide, Int) = Foundation.lgamma(x)

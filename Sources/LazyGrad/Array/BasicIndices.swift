@@ -7,9 +7,9 @@ internal import LazyGradJIT
 struct ListedIndex: ~Copyable {
   private let index: any TensorIndex
 
-  var component: IndexComponent {
-    @inline(never) borrowing get { index.indexComponent }
-  }
+  /// A function because Swift 6.2 would copy the entry for a property.
+  @inline(never)
+  borrowing func component() -> IndexComponent { index.indexComponent }
 }
 
 /// An index list as the caller of a subscript wrote it.
@@ -79,7 +79,7 @@ struct BasicIndices {
     var axis = position
     var ellipses = 0
     for i in 0..<indices.count where i != position {
-      switch indices[i].component.kind {
+      switch indices[i].component().kind {
       case .slice(let slice) where slice.isWhole: continue
       case .ellipsis:
         ellipses += 1
@@ -108,7 +108,7 @@ struct BasicIndices {
     while !entries.isEmpty {
       let position = isBehind ? entries.upperBound &- 1 : entries.lowerBound
       entries = isBehind ? entries.lowerBound..<position : (position &+ 1)..<entries.upperBound
-      let component = indices[position].component
+      let component = indices[position].component()
       switch component.kind {
       case .integer, .slice:
         if axes.isEmpty { return nil }
@@ -158,7 +158,7 @@ struct BasicIndices {
   /// The entries of the list, for the resolver.
   func components(_ indices: IndexList) -> [IndexComponent] {
     (0..<indices.count).map {
-      $0 == array?.position ? array!.component : indices[$0].component
+      $0 == array?.position ? array!.component : indices[$0].component()
     }
   }
 }

@@ -30,11 +30,13 @@ struct CRC32 {
       while i + 8 <= bytes.count {
         let word =
           UInt64(littleEndian: base.loadUnaligned(fromByteOffset: i, as: UInt64.self)) ^ UInt64(c)
-        c =
-          tables[7 * 256 + Int(word & 0xFF)] ^ tables[6 * 256 + Int(word >> 8 & 0xFF)]
-          ^ tables[5 * 256 + Int(word >> 16 & 0xFF)] ^ tables[4 * 256 + Int(word >> 24 & 0xFF)]
-          ^ tables[3 * 256 + Int(word >> 32 & 0xFF)] ^ tables[2 * 256 + Int(word >> 40 & 0xFF)]
-          ^ tables[256 + Int(word >> 48 & 0xFF)] ^ tables[Int(word >> 56)]
+        // For each byte what it and the zeros behind it give.
+        @inline(__always)
+        func entry(_ byte: Int) -> UInt32 {
+          tables[(7 - byte) * 256 + Int(word >> UInt64(8 * byte) & 0xFF)]
+        }
+        let low = entry(0) ^ entry(1) ^ entry(2) ^ entry(3)
+        c = low ^ entry(4) ^ entry(5) ^ entry(6) ^ entry(7)
         i += 8
       }
       while i < bytes.count {

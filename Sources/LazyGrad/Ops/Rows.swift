@@ -112,12 +112,13 @@ extension Tensor {
     _ write: (UnsafeMutablePointer<Int64>) -> Bool
   ) -> Tensor? {
     let own = shape
-    let result = own[..<axes.lowerBound] + dims + own[axes.upperBound...]
-    if count == 0 || result.count > LayoutTable.maxRank || !fitsMemory(Array(result)) { return nil }
+    var result = own
+    result.replaceSubrange(axes, with: dims)
+    if count == 0 || result.count > LayoutTable.maxRank || !fitsMemory(result) { return nil }
     let table = LayoutTable.shared
     let width = own[axes.upperBound...].reduce(1, *)
     Tape.rememberRows(
-      slot, key, result: table.intern(dims: Array(result)),
+      slot, key, result: table.intern(dims: result),
       table: asTable ? table.intern(dims: [count / width, width]) : nil,
       numbers: table.intern(dims: [n]))
     return Tensor.prepared(self) {

@@ -86,7 +86,7 @@ struct LargeAngle {
   static func sine(_ a: Double, quadrants: Int64) -> Double {
     if !a.isFinite { return .nan }
     let angle = LargeAngle(ofAny: a)
-    let lanes = DoubleLanes()
+    let lanes = WideLanes<TwoRoundings>()
     return lanes.quadrantSine(
       lanes.bits(angle.quadrant &+ quadrants), lanes.number(angle.high), lanes.number(angle.low))[0]
   }
@@ -95,7 +95,7 @@ struct LargeAngle {
   static func tangent(_ a: Double) -> Double {
     if !a.isFinite { return .nan }
     let angle = LargeAngle(ofAny: a)
-    let lanes = DoubleLanes()
+    let lanes = WideLanes<TwoRoundings>()
     return lanes.quadrantTangent(
       isOdd: lanes.isOdd(lanes.bits(angle.quadrant)), lanes.number(angle.high),
       lanes.number(angle.low))[0]

@@ -1,7 +1,6 @@
 // Vectors as lanes: what elementary functions of the portable kernels compute with. Multiplications and
-// additions stay separate, so the same bits come out on machines with and without fused instructions.
-// Everything is spelt out per vector type: generic vector comparisons don't compile to vector
-// instructions. Uses ElementaryLanes.
+// additions round together where PortableArithmetic says so. Everything is spelt out per vector type: generic
+// vector comparisons don't compile to vector instructions. Uses ElementaryLanes.
 
 typealias F8 = SIMD8<Float>
 typealias I8 = SIMD8<Int32>
@@ -35,7 +34,7 @@ struct SingleLanes: ElementaryLanes {
   @inline(__always)
   var isSingle: Bool { true }
   @inline(__always)
-  var isFused: Bool { false }
+  var isFused: Bool { PortableArithmetic.isFused }
   @inline(__always)
   var wide: PairedLanes<DoubleLanes> { PairedLanes(half: DoubleLanes()) }
 
@@ -55,11 +54,13 @@ struct SingleLanes: ElementaryLanes {
   @inline(__always)
   func sqrt(_ x: F8) -> F8 { x.squareRoot() }
   @inline(__always)
-  func fma(_ a: F8, _ b: F8, _ c: F8) -> F8 { a * b + c }
+  func fma(_ a: F8, _ b: F8, _ c: F8) -> F8 { isFused ? c.addingProduct(a, b) : a * b + c }
+  /// A factor of -1 and not a minus, which is a subtraction from zero: the compiler makes it part of the
+  /// instruction.
   @inline(__always)
-  func fnma(_ a: F8, _ b: F8, _ c: F8) -> F8 { c - a * b }
+  func fnma(_ a: F8, _ b: F8, _ c: F8) -> F8 { isFused ? c.addingProduct(a * -1, b) : c - a * b }
   @inline(__always)
-  func fms(_ a: F8, _ b: F8, _ c: F8) -> F8 { a * b - c }
+  func fms(_ a: F8, _ b: F8, _ c: F8) -> F8 { isFused ? (c * -1).addingProduct(a, b) : a * b - c }
   @inline(__always)
   func round(_ x: F8) -> F8 { (x + number(roundShift)) - number(roundShift) }
   @inline(__always)
@@ -157,17 +158,31 @@ struct SingleLanes: ElementaryLanes {
   }
 }
 
+/// How lanes of doubles round a product that is added to something.
+protocol MultiplyAddRounding {
+  static var isFused: Bool { get }
+}
+
+extension PortableArithmetic: MultiplyAddRounding {}
+
+/// Twice on every machine: for numbers whose bits are the same wherever they are asked for.
+enum TwoRoundings: MultiplyAddRounding {
+  @inline(__always) static var isFused: Bool { false }
+}
+
+typealias DoubleLanes = WideLanes<PortableArithmetic>
+
 /// Four doubles.
-struct DoubleLanes: ElementaryLanes {
+struct WideLanes<Arithmetic: MultiplyAddRounding>: ElementaryLanes {
   typealias Value = D4
   typealias Mask = SIMDMask<L4>
 
   @inline(__always)
   var isSingle: Bool { false }
   @inline(__always)
-  var isFused: Bool { false }
+  var isFused: Bool { Arithmetic.isFused }
   @inline(__always)
-  var wide: DoubleLanes { self }
+  var wide: WideLanes { self }
 
   @inline(__always)
   func number(_ value: Double) -> D4 { D4(repeating: value) }
@@ -185,11 +200,13 @@ struct DoubleLanes: ElementaryLanes {
   @inline(__always)
   func sqrt(_ x: D4) -> D4 { x.squareRoot() }
   @inline(__always)
-  func fma(_ a: D4, _ b: D4, _ c: D4) -> D4 { a * b + c }
+  func fma(_ a: D4, _ b: D4, _ c: D4) -> D4 { isFused ? c.addingProduct(a, b) : a * b + c }
+  /// A factor of -1 and not a minus, which is a subtraction from zero: the compiler makes it part of the
+  /// instruction.
   @inline(__always)
-  func fnma(_ a: D4, _ b: D4, _ c: D4) -> D4 { c - a * b }
+  func fnma(_ a: D4, _ b: D4, _ c: D4) -> D4 { isFused ? c.addingProduct(a * -1, b) : c - a * b }
   @inline(__always)
-  func fms(_ a: D4, _ b: D4, _ c: D4) -> D4 { a * b - c }
+  func fms(_ a: D4, _ b: D4, _ c: D4) -> D4 { isFused ? (c * -1).addingProduct(a, b) : a * b - c }
   @inline(__always)
   func round(_ x: D4) -> D4 { (x + number(roundShift)) - number(roundShift) }
   @inline(__always)

@@ -9,13 +9,13 @@ extension Matmul {
   /// `C = (accumulate ? C : 0) + sum of A_s @ B_s`, where `C` is `m` x `n` with rows `cRow`
   /// elements apart and contiguous columns.
   ///
-  /// The summed axis of every segment is cut into blocks of `Summation.blockDepth`. The sum over a block is one
-  /// chain of separate multiplications and additions that begins with zero; the blocks' sums are
-  /// added in the order of segments and blocks. So a segment that is no longer than a block counts
-  /// as if its product had been computed alone and then added, and however the caller cuts `m` and
-  /// `n`, the bits are the same. With `fused` a multiplication and the addition behind it round once, as
-  /// in machine code, whose bits these are then. Integers wrap; for bool it is "or" of "and". Rows of `B` may be read
-  /// up to 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
+  /// The summed axis of every segment is cut into blocks of `Summation.blockDepth`. The sum over a block is
+  /// one chain of multiplications and additions that begins with zero; the blocks' sums are added in the order
+  /// of segments and blocks. So a segment that is no longer than a block counts as if its product had been
+  /// computed alone and then added, and however the caller cuts `m` and `n`, the bits are the same. With
+  /// `fused`, or where `PortableArithmetic` says so, a multiplication and the addition behind it round once, as
+  /// in machine code, whose bits these are then. Integers wrap; for bool it is "or" of "and". Rows of `B` may
+  /// be read up to 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
   package static func run(
     type: ScalarType, m: Int, n: Int, segments: UnsafePointer<MatmulSegment>, segmentCount: Int,
     c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool, fused: Bool = false
@@ -28,6 +28,7 @@ extension Matmul {
         c: c.assumingMemoryBound(to: V.Scalar.self), cRow: cRow, accumulate: accumulate)
       product(tiles, m: m, n: n)
     }
+    let fused = fused && !PortableArithmetic.isFused
     switch type {
     case .float32:
       if fused { floats(FusedLanes<SIMD4<Float>>.self) } else { floats(SIMD4<Float>.self) }

@@ -10,7 +10,7 @@ protocol MatmulLanes {
   init(repeating value: Scalar)
   /// The sum; `ReduceLanes` asks for the same and gives it.
   func adding(_ other: Self) -> Self
-  /// `self + a * b` with two roundings, or with one in `FusedLanes`.
+  /// `self + a * b`, with one rounding in `FusedLanes` and where `PortableArithmetic` says so, else with two.
   func adding(_ a: Self, times b: Self) -> Self
   /// `self` plus the products of a column of `width` rows by `width` steps of the summed axis, step
   /// after step: rows are `aRow` apart and contiguous, the factors of the steps `bRow` apart.
@@ -36,7 +36,9 @@ extension SIMD4: MatmulLanes where Scalar == Float {
   func adding(_ other: SIMD4<Float>) -> SIMD4<Float> { self + other }
 
   @inline(__always)
-  func adding(_ a: SIMD4<Float>, times b: SIMD4<Float>) -> SIMD4<Float> { self + a * b }
+  func adding(_ a: SIMD4<Float>, times b: SIMD4<Float>) -> SIMD4<Float> {
+    PortableArithmetic.isFused ? addingProduct(a, b) : self + a * b
+  }
 
   @inline(__always)
   func adding(
@@ -105,7 +107,9 @@ extension SIMD2: MatmulLanes where Scalar == Double {
   func adding(_ other: SIMD2<Double>) -> SIMD2<Double> { self + other }
 
   @inline(__always)
-  func adding(_ a: SIMD2<Double>, times b: SIMD2<Double>) -> SIMD2<Double> { self + a * b }
+  func adding(_ a: SIMD2<Double>, times b: SIMD2<Double>) -> SIMD2<Double> {
+    PortableArithmetic.isFused ? addingProduct(a, b) : self + a * b
+  }
 
   @inline(__always)
   func adding(
@@ -153,8 +157,8 @@ extension SIMD2: MatmulLanes where Scalar == Double {
 
 /// Lanes whose multiplications and additions round together, as in machine code.
 ///
-/// For where an instruction set with such instructions is chosen and a product has no machine code: on
-/// baseline x86-64 every lane is a call of the C library's.
+/// For where an instruction set with such instructions is chosen, a product has no machine code, and the
+/// portable kernels round twice: on baseline x86-64 every lane is a call of the C library's.
 struct FusedLanes<Base: MatmulLanes & SIMD>: MatmulLanes {
   typealias Scalar = Base.Scalar
 

@@ -12,7 +12,9 @@ struct NPYTests {
   ) -> [UInt8] {
     let text = Array(header.utf8) + [0x0A]
     let length = ZipBuilder.word(text.count, version[0] == 1 ? 2 : 4)
-    return [0x93] + Array("NUMPY".utf8) + version + length + text + data
+    var result: [UInt8] = [0x93] + Array("NUMPY".utf8)
+    for part in [version, length, text, data] { result += part }
+    return result
   }
 
   private func error(_ bytes: [UInt8]) -> TensorFileError? {

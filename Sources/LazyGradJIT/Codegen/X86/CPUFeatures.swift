@@ -52,9 +52,14 @@ package struct CacheSizes: Sendable, Equatable {
         var size = MemoryLayout<Int64>.size
         return sysctlbyname(key, &bytes, &size, nil, 0) == 0 ? Int(bytes) : 0
       }
-      sizes.level1 = value("hw.l1dcachesize")
-      sizes.level2 = value("hw.l2cachesize")
-      sizes.level3 = value("hw.l3cachesize")
+      // Of the fast cores, where there are others (`perflevel 0` in Apple's <sys/sysctl.h>).
+      func size(_ key: String) -> Int {
+        let fast = value("hw.perflevel0." + key)
+        return fast > 0 ? fast : value("hw." + key)
+      }
+      sizes.level1 = size("l1dcachesize")
+      sizes.level2 = size("l2cachesize")
+      sizes.level3 = size("l3cachesize")
     #endif
     return sizes
   }
