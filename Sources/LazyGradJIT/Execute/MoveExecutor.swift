@@ -14,7 +14,7 @@ extension MoveKernel {
     var work = work
     let size = type.size
     let to = context.address(destination)
-    let from = context.address(a)
+    let from = kind == .numbers ? to : context.address(a)
     switch kind {
     case .copy: read(aLayout, size, from, to)
     case .gatherRows:
@@ -71,6 +71,32 @@ extension MoveKernel {
       for i in 0..<blocks {
         memcpy(to + i * (na + nb), first + i * na, na)
         memcpy(to + i * (na + nb) + na, second + i * nb, nb)
+      }
+    case .stack:
+      let bytes = width * size
+      places.withUnsafeBufferPointer { places in
+        for (i, place) in places.enumerated() { memcpy(to + i * bytes, context.address(place), bytes) }
+      }
+    case .numbers:
+      numbers.withUnsafeBufferPointer { numbers in
+        for (i, number) in numbers.enumerated() {
+          Tile.fill(type, bits: context.scalars[Int(number)], dst: to + i * size, count: 1)
+        }
+      }
+    case .unstack:
+      places.withUnsafeBufferPointer { places in
+        for i in stride(from: 0, to: places.count, by: 2) {
+          memcpy(context.address(places[i + 1]), context.address(places[i]), width * size)
+        }
+      }
+    case .sumRows:
+      memcpy(to, from, width * size)
+      places.withUnsafeBufferPointer { places in
+        for place in places.dropFirst() {
+          Tile.run(
+            .add, type: type, to: type, dst: to, a: to, b: context.address(place), c: nil,
+            count: width)
+        }
       }
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)

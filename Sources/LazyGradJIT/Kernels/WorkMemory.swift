@@ -55,7 +55,7 @@ extension MoveKernel {
     }
     let size = type.size
     return switch kind {
-    case .copy: 0
+    case .copy, .stack, .sumRows, .unstack, .numbers: 0
     case .gatherRows: copied(bLayout, 8) + copied(aLayout, size)
     case .scatterAddRows, .setRows: copied(bLayout, size) + copied(cLayout, 8)
     case .setRegion, .addRegion: copied(bLayout, size)

@@ -1,0 +1,108 @@
+// Long sums that a batched graph takes as a whole: what a gradient is gathered from over all samples and
+// steps. Uses the planner's tables.
+
+/// The sums of a graph, each `((a + b) + c) + ...` without another reader in between.
+///
+/// The order of the terms is that of the program, so a sum that is computed as a whole has the bits that it has
+/// step by step.
+struct BatchChains {
+  struct Chain {
+    /// Where the terms stand among the operands.
+    var terms: [Int32]
+    /// Whether all terms are products that only this sum reads.
+    var isProduct: Bool
+  }
+  private(set) var chains: [Chain] = []
+  /// By position, the chain that ends there; -1 for none, -2 where the position is part of one.
+  private(set) var chainAt: [Int32]
+
+  private let planner: Planner
+  private let limits: BatchLimits
+
+  init(_ planner: Planner, _ limits: BatchLimits) {
+    self.planner = planner
+    self.limits = limits
+    chainAt = [Int32](repeating: -1, count: planner.graph.nodes.count)
+    find()
+  }
+
+  private mutating func find() {
+    let n = planner.graph.nodes.count
+    // By position: which operand is the sum so far, and how many terms there are.
+    var side = [Int8](repeating: -1, count: n)
+    var length = [Int32](repeating: 0, count: n)
+    var goesOn = [Bool](repeating: false, count: n)
+    for i in 0..<n where isSum(i) {
+      length[i] = 2
+      var best = -1
+      for k in 0..<2 {
+        let p = planner.input(i, k).position
+        guard length[p] > 0, planner.input(i, k).source.isLinear,
+          planner.entries[p].node.shape == planner.entries[i].node.shape,
+          planner.entries[p].readers == 1, !planner.entries[p].node.isRoot
+        else { continue }
+        if best < 0 || length[p] > length[planner.input(i, best).position] { best = k }
+      }
+      if best >= 0 {
+        let p = planner.input(i, best).position
+        side[i] = Int8(best)
+        length[i] = length[p] + 1
+        goesOn[p] = true
+      }
+    }
+    for end in 0..<n where Int(length[end]) >= limits.terms && !goesOn[end] {
+      add(end, side)
+    }
+  }
+
+  private mutating func add(_ end: Int, _ side: [Int8]) {
+    var terms: [Int32] = []
+    var links: [Int] = []
+    var i = end
+    while true {
+      links.append(i)
+      let first = planner.entries[i].firstInput
+      if side[i] < 0 {
+        terms.append(first + 1)
+        terms.append(first)
+        break
+      }
+      terms.append(first + 1 - Int32(side[i]))
+      i = planner.input(i, Int(side[i])).position
+    }
+    terms.reverse()
+    let isProduct = terms.allSatisfy { isBareProduct(planner.inputs[Int($0)]) }
+    if !isProduct, planner.entries[end].count > limits.elements { return }
+    for link in links { chainAt[link] = -2 }
+    if isProduct { for term in terms { chainAt[planner.inputs[Int(term)].position] = -2 } }
+    chainAt[end] = Int32(chains.count)
+    chains.append(Chain(terms: terms, isProduct: isProduct))
+  }
+
+  /// Whether a position adds two values of its own shape that are in order in memory.
+  private func isSum(_ i: Int) -> Bool {
+    let entry = planner.entries + i
+    guard entry.pointee.isLive, Int(entry.pointee.source.position) == i,
+      entry.pointee.node.opcode == .add, entry.pointee.node.type != .bool, entry.pointee.count > 0
+    else { return false }
+    for k in 0..<2 {
+      let operand = planner.input(i, k)
+      if operand.shape != entry.pointee.node.shape || !planner.isRow(operand) { return false }
+    }
+    return true
+  }
+
+  /// A product of matrices that is one part of a sum of products.
+  private func isBareProduct(_ operand: Planner.Input) -> Bool {
+    let p = operand.position
+    let entry = planner.entries + p
+    guard entry.pointee.node.opcode == .matmul, operand.source.isLinear,
+      entry.pointee.readers == 1, !entry.pointee.node.isRoot, entry.pointee.node.type.isFloating,
+      entry.pointee.node.shape == operand.shape
+    else { return false }
+    let (dims, left) = (planner.layout(operand.shape).dims, planner.layout(planner.input(p, 0).shape).dims)
+    // Products of few rows are batched instead.
+    return dims.count == 2 && left.count == 2 && dims[0] > limits.rows && left[1] > 0
+      && left[1] <= Summation.blockDepth
+  }
+}
