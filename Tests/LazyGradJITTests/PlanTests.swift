@@ -84,8 +84,8 @@ final class PlanSketch {
   }
 
   /// The kernels of the plan, one line each, without their numbers.
-  static func kernels(_ graph: Graph) -> [String] {
-    PlanRunner.explain(graph, details: false).split(separator: "\n").dropFirst().map {
+  static func kernels(_ graph: Graph, batching: BatchLimits = .usual) -> [String] {
+    PlanRunner.explain(graph, details: false, batching: batching).split(separator: "\n").dropFirst().map {
       String($0.drop { $0 == " " }.drop { $0 != " " }.dropFirst())
     }
   }
@@ -114,13 +114,13 @@ final class PlanSketch {
 
   /// What is wrong with the engine's results, or nil. Runs on poisoned memory, with one thread and
   /// with two, which must give the same bits.
-  func disagreement(_ graph: Graph) throws -> String? {
+  func disagreement(_ graph: Graph, batching: BatchLimits = .usual) throws -> String? {
     let graphCase = try graphCase(graph)
     return try withExtendedLifetime(graphCase) {
       let runs = try (1...2).map { threads in
         try PlanRunner.run(
           graph, leaves: graphCase.pointers, scalars: scalars, threads: threads,
-          parallelThreshold: 0, poisons: true)
+          parallelThreshold: 0, poisons: true, batching: batching)
       }
       let expected = graphCase.evaluate()
       let agreements = graphCase.agreements()

@@ -78,9 +78,12 @@ extension MoveKernel {
         for (i, place) in places.enumerated() { memcpy(to + i * bytes, context.address(place), bytes) }
       }
     case .numbers:
+      // Tiles are written in whole vectors, which would be over what is behind.
+      let one = work.take(byteCount: 8 * size)
       numbers.withUnsafeBufferPointer { numbers in
         for (i, number) in numbers.enumerated() {
-          Tile.fill(type, bits: context.scalars[Int(number)], dst: to + i * size, count: 1)
+          Tile.fill(type, bits: context.scalars[Int(number)], dst: one, count: 1)
+          memcpy(to + i * size, one, size)
         }
       }
     case .unstack:
@@ -90,14 +93,16 @@ extension MoveKernel {
         }
       }
     case .sumRows:
-      memcpy(to, from, width * size)
+      let sum = work.take(byteCount: width * size)
+      memcpy(sum, from, width * size)
       places.withUnsafeBufferPointer { places in
         for place in places.dropFirst() {
           Tile.run(
-            .add, type: type, to: type, dst: to, a: to, b: context.address(place), c: nil,
+            .add, type: type, to: type, dst: sum, a: sum, b: context.address(place), c: nil,
             count: width)
         }
       }
+      memcpy(to, sum, width * size)
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)
       let second = bLayout.map { contiguous($0, size, context.address(b), &work) }

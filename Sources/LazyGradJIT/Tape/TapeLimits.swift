@@ -60,6 +60,7 @@ public struct TapeLimits: Sendable {
     resetRecords = windowRecords / 2
     memoPlaces = 2
     replacedBytes = 1
+    batching = .all
     checksPasses = true
     viewPlaces = 1
   }
