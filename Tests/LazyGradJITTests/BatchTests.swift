@@ -16,7 +16,9 @@ import Testing
     let graphCase = try s.graphCase(graph)
     try withExtendedLifetime(graphCase) {
       for set in NativeCode.available {
-        func run(_ limits: BatchLimits, threads: Int, inPlace: Bool = false) throws -> [Int: Storage] {
+        func run(_ limits: BatchLimits, threads: Int, inPlace: Bool = false) throws -> [Int:
+          Storage]
+        {
           try PlanRunner.run(
             graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads,
             instructionSet: set, parallelThreshold: 0, poisons: true, updatesInPlace: inPlace,
@@ -104,7 +106,8 @@ import Testing
   @Test func whatDependsOnEachOtherStaysAsItIs() throws {
     let s = PlanSketch()
     let graph = s.graph(recurrence(s, s.leaf(8, 8), s.leaf(8), steps: 30))
-    #expect(PlanSketch.kernels(graph, batching: .usual) == PlanSketch.kernels(graph, batching: .off))
+    #expect(
+      PlanSketch.kernels(graph, batching: .usual) == PlanSketch.kernels(graph, batching: .off))
     #expect(try s.disagreement(graph) == nil)
   }
 

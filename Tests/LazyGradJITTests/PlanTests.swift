@@ -85,9 +85,10 @@ final class PlanSketch {
 
   /// The kernels of the plan, one line each, without their numbers.
   static func kernels(_ graph: Graph, batching: BatchLimits = .usual) -> [String] {
-    PlanRunner.explain(graph, details: false, batching: batching).split(separator: "\n").dropFirst().map {
-      String($0.drop { $0 == " " }.drop { $0 != " " }.dropFirst())
-    }
+    PlanRunner.explain(graph, details: false, batching: batching).split(separator: "\n").dropFirst()
+      .map {
+        String($0.drop { $0 == " " }.drop { $0 != " " }.dropFirst())
+      }
   }
 
   /// The case that runs a graph of this sketch, with numbers from -1 to 1.

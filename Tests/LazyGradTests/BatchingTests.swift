@@ -101,9 +101,11 @@ import Testing
         var limits = TapeLimits.usual
         limits.batching = batching
         return Tape.withLimits(limits) {
-          let x = Tensor(NDArray((0..<16).map { Double($0 % 7) / 7 }, shape: [4, 4]), constant: true)
+          let x = Tensor(
+            NDArray((0..<16).map { Double($0 % 7) / 7 }, shape: [4, 4]), constant: true)
           let models = (0..<24).map { m in
-            Tensor(NDArray((0..<4).map { Double(($0 * 5 + m * 3) % 11) / 11 - 0.5 }, shape: [4, 1]))
+            Tensor(
+              NDArray((0..<4).map { Double(($0 * 5 + m * 3) % 11) / 11 - 0.5 }, shape: [4, 1]))
           }
           for _ in 0..<3 {
             var total: Tensor?

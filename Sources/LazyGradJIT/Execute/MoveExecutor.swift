@@ -75,7 +75,9 @@ extension MoveKernel {
     case .stack:
       let bytes = width * size
       places.withUnsafeBufferPointer { places in
-        for (i, place) in places.enumerated() { memcpy(to + i * bytes, context.address(place), bytes) }
+        for (i, place) in places.enumerated() {
+          memcpy(to + i * bytes, context.address(place), bytes)
+        }
       }
     case .numbers:
       // Tiles are written in whole vectors, which would be over what is behind.

@@ -355,7 +355,8 @@ extension Planner {
     return members.allSatisfy {
       let other = input(Int($0), k)
       return other.source.position == first.source.position
-        && other.source.offset == first.source.offset && other.source.isLinear == first.source.isLinear
+        && other.source.offset == first.source.offset
+        && other.source.isLinear == first.source.isLinear
         && other.shape == first.shape
         && (first.source.isLinear || other.source.layout == first.source.layout)
     }

@@ -100,7 +100,9 @@ struct BatchChains {
       entry.pointee.readers == 1, !entry.pointee.node.isRoot, entry.pointee.node.type.isFloating,
       entry.pointee.node.shape == operand.shape
     else { return false }
-    let (dims, left) = (planner.layout(operand.shape).dims, planner.layout(planner.input(p, 0).shape).dims)
+    let (dims, left) = (
+      planner.layout(operand.shape).dims, planner.layout(planner.input(p, 0).shape).dims
+    )
     // Products of few rows are batched instead.
     return dims.count == 2 && left.count == 2 && dims[0] > limits.rows && left[1] > 0
       && left[1] <= Summation.blockDepth

@@ -48,7 +48,9 @@ extension Planner {
     let entry = entries + i
     let node = entry.pointee.node
     if entry.pointee.count < 1 || entry.pointee.count > limits.elements { return nil }
-    var operands: (BatchKey.Operand, BatchKey.Operand, BatchKey.Operand) = (.init(), .init(), .init())
+    var operands: (BatchKey.Operand, BatchKey.Operand, BatchKey.Operand) = (
+      .init(), .init(), .init()
+    )
     func note(_ operand: BatchKey.Operand, _ k: Int) {
       switch k {
       case 0: operands.0 = operand

@@ -473,7 +473,8 @@ package struct MoveKernel: @unchecked Sendable {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
       case .sumRows: width * (places.count - 1)
-      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix, .sort, .argsort, .stack, .unstack,
+      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix, .sort, .argsort, .stack,
+        .unstack,
         .numbers:
         nil
       }

@@ -241,7 +241,9 @@ extension MoveKernel {
     case .cumsum, .cumprod: Double(count)
     case .matrix: 2 * (call?.multiplications ?? 0)
     case .sumRows: Double(width * (places.count - 1))
-    case .copy, .gatherRows, .setRows, .setRegion, .concat, .sort, .argsort, .stack, .unstack, .numbers: 0
+    case .copy, .gatherRows, .setRows, .setRegion, .concat, .sort, .argsort, .stack, .unstack,
+      .numbers:
+      0
     }
   }
 }

@@ -29,7 +29,9 @@ extension Planner {
     if limits.members < 1 || graph.nodes.count < limits.operations { return }
     let schedule = BatchSchedule(self, limits)
     let steps = schedule.stepCount
-    if steps == schedule.operationCount || schedule.operationCount < limits.operationsPerStep * steps {
+    if steps == schedule.operationCount
+      || schedule.operationCount < limits.operationsPerStep * steps
+    {
       return
     }
     var builder = BatchBuilder(self, limits)
