@@ -92,8 +92,9 @@ import Testing
   }
 
   /// Step by step side by side, however long each is.
-  @Test(arguments: [PlanSketch(), PlanSketch(.float64)])
-  func sequencesOfOtherLengths(_ s: PlanSketch) throws {
+  @Test(arguments: [ScalarType.float32, .float64])
+  func sequencesOfOtherLengths(_ type: ScalarType) throws {
+    let s = PlanSketch(type)
     let (w, b) = (s.leaf(8, 8), s.leaf(8))
     let ends = [3, 6, 2, 6, 4].map { recurrence(s, w, b, steps: $0) }
     let found = try kernels(s, s.graph(total(s, ends)))
@@ -134,6 +135,19 @@ import Testing
     #expect(found.count == 6, "\(found)")
   }
 
+  /// A sum begins with its first product, whatever that is: -0 where a product is too small for a number.
+  @Test func aSumOfProductsThatAreTooSmall() throws {
+    let s = PlanSketch()
+    let small = s.scalar(-1e-38)
+    let terms = (0..<9).map { _ in
+      s.matmul(
+        s.transposed(s.op(.mul, s.op(.abs, s.leaf(1, 20)), small)),
+        s.op(.mul, s.op(.abs, s.leaf(1, 16)), s.scalar(1e-38)))
+    }
+    let found = try kernels(s, s.graph(total(s, terms)))
+    #expect(found.contains("loop [20 x 16] matmul 20x16 k 1 x 9"), "\(found)")
+  }
+
   /// Every mention of a number is a scalar of its own, with another value.
   @Test func numbersOfTheirOwn() throws {
     let s = PlanSketch()
@@ -164,6 +178,19 @@ import Testing
       let ys = (0..<4).map { _ in s.reduce(.sum, s.op(.tanh, s.leaf(7, 5)), axis: axis) }
       let found = try kernels(s, s.graph(total(s, ys)))
       #expect(found.count { $0.contains("sum") && $0.hasPrefix("loop") } == 1, "\(found)")
+    }
+  }
+
+  /// Longer sums have another order where there is one of them than where there are several.
+  @Test(arguments: [1024, 1025, 1100])
+  func reductionsOfLongRows(length: Int) throws {
+    for type in [ScalarType.float32, .float64] {
+      let s = PlanSketch(type)
+      let ys = (0..<4).map { _ in s.reduce(.sum, s.op(.tanh, s.leaf(length)), axis: 0, keeps: true)
+      }
+      var limits = BatchLimits.all
+      limits.elements = 1 << 20
+      _ = try kernels(s, s.graph(ys[0], ys[1], ys[2], ys[3]), limits)
     }
   }
 

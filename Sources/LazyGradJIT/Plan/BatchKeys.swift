@@ -42,6 +42,9 @@ extension Planner {
   /// What is read by so many is taken for one value that all of a batch share.
   private static let sharedLeafReaders = 8
   private static let sharedReaders = 64
+  /// Most elements that are reduced in the same order whether they are one row of many or everything that there
+  /// is: longer rows count as everything (`groupReduction`).
+  private static let reducedElements = 1024
 
   /// What a position's batch has in common; nil where it is computed by itself.
   func batchKey(_ i: Int, _ limits: BatchLimits) -> BatchKey? {
@@ -62,7 +65,8 @@ extension Planner {
     case .elementwise:
       for k in 0..<inputCount(i) { note(batchOperand(input(i, k), limits), k) }
     case .reduction:
-      guard node.opcode.info.search == nil, input(i, 0).count <= limits.elements,
+      guard node.opcode.info.search == nil,
+        input(i, 0).count <= min(limits.elements, Self.reducedElements),
         layout(node.attribute).count == input(i, 0).count, isRow(input(i, 0))
       else { return nil }
       note(rowOperand(input(i, 0)), 0)

@@ -18,22 +18,31 @@ struct BatchSchedule {
 
   private let planner: Planner
   private let limits: BatchLimits
-  /// By position: what it is alike to, -1 for what is not computed by itself.
-  private var kind: [Int32]
-  /// By position: operations on the longest way from it.
-  private var height: [Int32]
-  /// By position: operands that are still to be computed.
-  private var waits: [Int32]
-  // Who reads a position.
+  private var states: [State]
+  /// The positions of operands, three places per position; -1 for none. The planner's tables take ten times
+  /// as much memory, more than is near a core.
+  private var sources: [Int32]
+  /// By position, where its readers begin.
   private var firstReader: [Int32] = []
   private var readers: [Int32] = []
-  /// By position: the step in which it is computed, and its place there.
-  private var step: [Int32]
-  private var row: [Int32]
+
+  /// What is known of a position.
+  private struct State {
+    /// What it is alike to, -1 for what is not computed by itself.
+    var kind: Int32 = -1
+    /// Operations on the longest way from it.
+    var height: Int32 = 0
+    /// Operands that are still to be computed.
+    var waits: Int32 = 0
+    /// The step in which it is computed, and its place there.
+    var step: Int32 = -1
+    var row: Int32 = 0
+    /// The next one of its kind that waits no longer.
+    var nextReady: Int32 = -1
+  }
 
   // What waits no longer, by kind and as lists; kinds by the height of their highest.
   private var firstReady: [Int32] = []
-  private var nextReady: [Int32]
   private var readyHeight: [Int32] = []
   private var firstOfHeight: [Int32] = []
   private var lastOfHeight: [Int32] = []
@@ -45,19 +54,18 @@ struct BatchSchedule {
     self.limits = limits
     let n = planner.graph.nodes.count
     chains = BatchChains(planner, limits)
-    kind = [Int32](repeating: -1, count: n)
-    height = [Int32](repeating: 0, count: n)
-    waits = [Int32](repeating: 0, count: n)
-    step = [Int32](repeating: -1, count: n)
-    row = [Int32](repeating: 0, count: n)
-    nextReady = [Int32](repeating: -1, count: n)
+    states = [State](repeating: State(), count: n)
+    sources = [Int32](repeating: -1, count: 3 * n)
     findKinds()
+    // There is at least one step for each kind.
+    if operationCount < limits.operationsPerStep * firstReady.count { return }
     linkReaders()
     run()
     starts.append(Int32(members.count))
   }
 
-  var stepCount: Int { starts.count - 1 }
+  /// 0 where there are too many kinds of operations.
+  var stepCount: Int { max(starts.count - 1, 0) }
 
   // MARK: Kinds
 
@@ -70,6 +78,9 @@ struct BatchSchedule {
     var isBatched = [Bool](repeating: false, count: n)
     for i in 0..<n where isComputed(i) {
       operationCount += 1
+      for k in 0..<planner.inputCount(i) {
+        sources[3 * i + k] = planner.input(i, k).source.position
+      }
       if chains.chainAt[i] == -2 { continue }
       guard chains.chainAt[i] < 0, let key = planner.batchKey(i, limits) else { continue }
       ownKind[i] = own.number(key)
@@ -78,8 +89,8 @@ struct BatchSchedule {
     var pairs = PairTable()
     func combined(_ i: Int, _ kinds: [Int32]) -> Int32 {
       var result = ownKind[i]
-      for k in 0..<planner.inputCount(i) {
-        result = pairs.number(result, kinds[planner.input(i, k).position])
+      for k in (3 * i)..<(3 * i + 3) where sources[k] >= 0 {
+        result = pairs.number(result, kinds[Int(sources[k])])
       }
       return result
     }
@@ -96,12 +107,12 @@ struct BatchSchedule {
           numbers.number(isElementwise ? combined(i, near) : ownKind[i], isElementwise ? 1 : 0)
             - PairTable.first)
         if number < kindOfNumber.count {
-          kind[i] = kindOfNumber[number]
+          states[i].kind = kindOfNumber[number]
           continue
         }
         kindOfNumber.append(last)
       }
-      kind[i] = last
+      states[i].kind = last
       last += 1
     }
     firstReady = [Int32](repeating: -1, count: Int(last))
@@ -125,55 +136,54 @@ struct BatchSchedule {
   @inline(__always)
   private func forEachOperand(_ i: Int, _ body: (Int) -> Void) {
     let chain = chains.chainAt[i]
-    if chain < 0 {
-      for k in 0..<planner.inputCount(i) {
-        let p = planner.input(i, k).position
-        if kind[p] >= 0 { body(p) }
-      }
-      return
-    }
+    if chain < 0 { return forEachSource(i, body) }
     for term in chains.chains[Int(chain)].terms {
       let p = planner.inputs[Int(term)].position
-      if kind[p] >= 0 { body(p) }
-      if !chains.chains[Int(chain)].isProduct { continue }
-      for k in 0..<2 where kind[planner.input(p, k).position] >= 0 {
-        body(planner.input(p, k).position)
-      }
+      if states[p].kind >= 0 { body(p) }
+      if chains.chains[Int(chain)].isProduct { forEachSource(p, body) }
+    }
+  }
+
+  @inline(__always)
+  private func forEachSource(_ i: Int, _ body: (Int) -> Void) {
+    for k in (3 * i)..<(3 * i + 3) {
+      let p = Int(sources[k])
+      if p >= 0, states[p].kind >= 0 { body(p) }
     }
   }
 
   private mutating func linkReaders() {
-    let n = kind.count
+    let n = states.count
     var ends = [Int32](repeating: 0, count: n + 1)
-    for i in 0..<n where kind[i] >= 0 { forEachOperand(i) { ends[$0 + 1] += 1 } }
+    for i in 0..<n where states[i].kind >= 0 { forEachOperand(i) { ends[$0 + 1] += 1 } }
     for i in 0..<n { ends[i + 1] += ends[i] }
     firstReader = ends
     var found = [Int32](repeating: 0, count: Int(ends[n]))
-    for i in 0..<n where kind[i] >= 0 {
+    for i in 0..<n where states[i].kind >= 0 {
       var waiting: Int32 = 0
       forEachOperand(i) {
         found[Int(ends[$0])] = Int32(i)
         ends[$0] += 1
         waiting += 1
       }
-      waits[i] = waiting
+      states[i].waits = waiting
     }
     readers = found
-    var heights = height
-    for i in (0..<n).reversed() where kind[i] >= 0 {
+    var heights = [Int32](repeating: 0, count: n)
+    for i in (0..<n).reversed() where states[i].kind >= 0 {
       let own = heights[i] + 1
       forEachOperand(i) { if heights[$0] < own { heights[$0] = own } }
+      states[i].height = heights[i]
     }
-    height = heights
   }
 
   // MARK: The order
 
   private mutating func run() {
-    let most = Int(height.max() ?? 0)
+    let most = Int(states.reduce(0) { max($0, $1.height) })
     firstOfHeight = [Int32](repeating: -1, count: most + 1)
     lastOfHeight = firstOfHeight
-    for i in kind.indices where kind[i] >= 0 && waits[i] == 0 { addReady(i) }
+    for i in states.indices where states[i].kind >= 0 && states[i].waits == 0 { addReady(i) }
     // What becomes ready is lower than what it waited for.
     for h in (0...most).reversed() {
       var next = firstOfHeight[h]
@@ -186,12 +196,12 @@ struct BatchSchedule {
   }
 
   private mutating func addReady(_ i: Int) {
-    let k = Int(kind[i])
-    nextReady[i] = firstReady[k]
+    let (k, height) = (Int(states[i].kind), states[i].height)
+    states[i].nextReady = firstReady[k]
     firstReady[k] = Int32(i)
-    if readyHeight[k] >= height[i] { return }
-    readyHeight[k] = height[i]
-    let h = Int(height[i])
+    if readyHeight[k] >= height { return }
+    readyHeight[k] = height
+    let h = Int(height)
     let place = Int32(queued.count)
     queued.append((Int32(k), -1))
     if lastOfHeight[h] >= 0 {
@@ -208,7 +218,7 @@ struct BatchSchedule {
     var i = firstReady[k]
     while i >= 0 {
       taken.append(i)
-      i = nextReady[Int(i)]
+      i = states[Int(i)].nextReady
     }
     firstReady[k] = -1
     readyHeight[k] = -1
@@ -222,8 +232,8 @@ struct BatchSchedule {
     for i in taken {
       for r in Int(firstReader[Int(i)])..<Int(firstReader[Int(i) + 1]) {
         let reader = Int(readers[r])
-        waits[reader] -= 1
-        if waits[reader] == 0 { addReady(reader) }
+        states[reader].waits -= 1
+        if states[reader].waits == 0 { addReady(reader) }
       }
     }
   }
@@ -235,8 +245,8 @@ struct BatchSchedule {
     for k in range {
       let i = taken[k]
       members.append(i)
-      step[Int(i)] = number
-      row[Int(i)] = Int32(k - range.lowerBound)
+      states[Int(i)].step = number
+      states[Int(i)].row = Int32(k - range.lowerBound)
     }
   }
 
@@ -265,13 +275,16 @@ struct BatchSchedule {
   /// The latest step that a position reads.
   private func home(_ i: Int) -> Int32 {
     var result: Int32 = -1
-    for k in 0..<planner.inputCount(i) { result = max(result, step[planner.input(i, k).position]) }
+    for k in (3 * i)..<(3 * i + 3) where sources[k] >= 0 {
+      result = max(result, states[Int(sources[k])].step)
+    }
     return result
   }
 
   private func operandRow(_ i: Int, in home: Int32) -> Int32 {
-    for k in 0..<planner.inputCount(i) where step[planner.input(i, k).position] == home {
-      return row[planner.input(i, k).position]
+    for k in (3 * i)..<(3 * i + 3) where sources[k] >= 0 {
+      let state = states[Int(sources[k])]
+      if state.step == home { return state.row }
     }
     return 0
   }
