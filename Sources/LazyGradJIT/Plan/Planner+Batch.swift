@@ -29,11 +29,7 @@ extension Planner {
     if limits.members < 1 || graph.nodes.count < limits.operations { return }
     let schedule = BatchSchedule(self, limits)
     let steps = schedule.stepCount
-    if steps == schedule.operationCount
-      || schedule.operationCount < limits.operationsPerStep * steps
-    {
-      return
-    }
+    if steps == 0 || schedule.operationCount < limits.operationsPerStep * steps { return }
     var builder = BatchBuilder(self, limits)
     builder.build(schedule)
     self = builder.planner
