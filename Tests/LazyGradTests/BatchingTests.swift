@@ -7,16 +7,17 @@ import TestSupport
 import Testing
 
 @Suite struct BatchingTests {
-  private struct Network {
+  struct Network {
     let w = Tensor(Self.numbers(8, 8, 1))
     let u = Tensor(Self.numbers(8, 8, 2))
     let b = Tensor(Self.numbers(1, 8, 3))
     let out = Tensor(Self.numbers(8, 3, 4))
 
     static func numbers(_ rows: Int, _ columns: Int, _ seed: Int) -> NDArray {
-      NDArray(
-        (0..<(rows * columns)).map { Float(($0 * 7 + seed * 13) % 19 - 9) / 16 },
-        shape: [rows, columns])
+      let values = (0..<(rows * columns)).map { (k: Int) -> Float in
+        Float((k * 7 + seed * 13) % 19 - 9) / 16
+      }
+      return NDArray(values, shape: [rows, columns])
     }
 
     var gradients: [[UInt32]] {
@@ -49,7 +50,8 @@ import Testing
 
   /// The bits of the losses and of the gradients, and how many kernels that took.
   private func train(
-    _ batching: BatchLimits, window: UInt32, holds: Bool = false, reads: Bool = false
+    _ batching: BatchLimits, window: UInt32, holds: Bool = false, reads: Bool = false,
+    samples: Int = 12
   ) -> (bits: [[UInt32]], kernels: Int) {
     ConcurrencyTests.onNewThread {
       var limits = TapeLimits.usual
@@ -59,7 +61,7 @@ import Testing
         let network = Network()
         var held: [Tensor] = []
         var total: Tensor?
-        for sample in 0..<12 {
+        for sample in 0..<samples {
           let loss = network.loss(sample)
           if holds { held.append(loss) }
           if reads, sample % 5 == 4 { _ = loss.item() }
@@ -88,25 +90,22 @@ import Testing
     }
   }
 
-  /// Without being asked, where a plan has a quarter of the kernels then.
+  /// Without being asked, where there are enough samples.
   @Test func samplesAreBatchedByThemselves() {
-    let (alone, batched) = (train(.off, window: 32768), train(.usual, window: 32768))
+    let alone = train(.off, window: 32768, samples: 80)
+    let batched = train(.usual, window: 32768, samples: 80)
     #expect(4 * batched.kernels < alone.kernels, "\(batched.kernels) of \(alone.kernels)")
   }
 
   /// Models that are trained side by side share nothing but their data.
   @Test func anEnsemble() {
-    func train(_ batching: BatchLimits) -> [[Double]] {
+    func train(_ batching: BatchLimits) -> [[Float]] {
       ConcurrencyTests.onNewThread {
         var limits = TapeLimits.usual
         limits.batching = batching
         return Tape.withLimits(limits) {
-          let x = Tensor(
-            NDArray((0..<16).map { Double($0 % 7) / 7 }, shape: [4, 4]), constant: true)
-          let models = (0..<24).map { m in
-            Tensor(
-              NDArray((0..<4).map { Double(($0 * 5 + m * 3) % 11) / 11 - 0.5 }, shape: [4, 1]))
-          }
+          let x = Tensor(Network.numbers(4, 4, 7), constant: true)
+          let models = (0..<24).map { Tensor(Network.numbers(4, 1, $0)) }
           for _ in 0..<3 {
             var total: Tensor?
             for w in models {
@@ -119,7 +118,7 @@ import Testing
               w.nullGradient()
             }
           }
-          return models.map { $0.elements(as: Double.self) }
+          return models.map { $0.elements(as: Float.self) }
         }
       }
     }

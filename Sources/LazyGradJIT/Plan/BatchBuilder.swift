@@ -2,9 +2,8 @@
 
 struct BatchBuilder {
   private(set) var planner: Planner
-  /// By position of the graph: the batch that it is a row of, -1 for none, and where its elements begin there.
-  private var slab: [Int32]
-  private var start: [Int]
+  /// By position of the graph.
+  private var places: [RowPlace]
   /// Stacks by what is in them: the same rows are brought together once.
   private var stacks: [UInt64: [Int32]] = [:]
   /// Shapes of two axes.
@@ -16,8 +15,14 @@ struct BatchBuilder {
   init(_ planner: Planner, _ limits: BatchLimits) {
     self.planner = planner
     self.limits = limits
-    slab = [Int32](repeating: -1, count: planner.graph.nodes.count)
-    start = [Int](repeating: 0, count: planner.graph.nodes.count)
+    places = [RowPlace](repeating: RowPlace(), count: planner.graph.nodes.count)
+  }
+
+  private struct RowPlace {
+    /// The batch that the position is a row of, -1 for none.
+    var slab: Int32 = -1
+    /// Where its elements begin there.
+    var start = 0
   }
 
   mutating func build(_ schedule: BatchSchedule) {
@@ -32,7 +37,8 @@ struct BatchBuilder {
         addAlone(Int(members.first!), schedule.chains)
       }
     }
-    planner.reserveCopies(added: planner.total - before)
+    let terms = planner.productSums.values.reduce(0) { $0 + $1.count }
+    planner.reserveCopies(of: planner.schedule.count + terms)
     countReaders()
   }
 
@@ -93,11 +99,11 @@ struct BatchBuilder {
   /// An operand where it is now: what has become a row of a batch is a view of that.
   private func resolved(_ operand: Planner.Input) -> Planner.Input {
     let p = operand.position
-    if p >= slab.count || slab[p] < 0 { return operand }
+    if p >= places.count || places[p].slab < 0 { return operand }
     var result = operand
     result.source = Planner.Source(
-      position: slab[p], layout: planner.readLayout(operand),
-      offset: operand.source.offset + start[p], isLinear: false)
+      position: places[p].slab, layout: planner.readLayout(operand),
+      offset: operand.source.offset + places[p].start, isLinear: false)
     return result
   }
 
@@ -127,8 +133,7 @@ struct BatchBuilder {
     }
     emit(batch)
     for (r, i) in members.enumerated() {
-      slab[Int(i)] = Int32(batch)
-      start[Int(i)] = r * count
+      places[Int(i)] = RowPlace(slab: Int32(batch), start: r * count)
     }
     for i in members where planner.entries[Int(i)].node.isRoot { addCopy(Int(i), of: batch) }
     precondition(planner.entries[batch].count == n * count)
@@ -145,7 +150,7 @@ struct BatchBuilder {
       i, 0,
       Planner.Input(
         source: Planner.Source(
-          position: Int32(batch), layout: shape, offset: start[i], isLinear: false),
+          position: Int32(batch), layout: shape, offset: places[i].start, isLinear: false),
         shape: shape, count: entry.pointee.count))
     emit(i)
   }
@@ -235,7 +240,7 @@ struct BatchBuilder {
     let isRow = planner.isRow(own)
     operands.removeAll(keepingCapacity: true)
     for i in members {
-      var operand = planner.input(Int(i), k)
+      var operand = planner.inputs[3 * Int(i) + k]
       if !isRow {
         // The whole value that the view is over.
         let entry = planner.entries + operand.position
@@ -349,11 +354,11 @@ struct BatchBuilder {
 }
 
 extension Planner {
-  /// Whether all of some positions have the same operand.
+  /// Whether all of some positions of the graph have the same operand.
   func isSame(_ members: ArraySlice<Int32>, _ k: Int) -> Bool {
     let first = input(Int(members.first!), k)
     return members.allSatisfy {
-      let other = input(Int($0), k)
+      let other = inputs[3 * Int($0) + k]
       return other.source.position == first.source.position
         && other.source.offset == first.source.offset
         && other.source.isLinear == first.source.isLinear

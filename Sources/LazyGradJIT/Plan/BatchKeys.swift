@@ -91,9 +91,12 @@ extension Planner {
     guard dims.count == 2, layout(a.shape).rank == 2, layout(b.shape).rank == 2, a.count > 0,
       b.count > 0
     else { return nil }
-    if dims[0] <= limits.rows, a.count <= limits.elements, isRow(a), isInMemory(b) { return 1 }
-    if dims[1] == 1, b.count <= limits.elements, isRow(b), isInMemory(a) { return 0 }
-    return nil
+    let isRight = dims[0] <= limits.rows && a.count <= limits.elements && isRow(a) && isInMemory(b)
+    let isLeft = dims[1] == 1 && b.count <= limits.elements && isRow(b) && isInMemory(a)
+    if isRight, isLeft {
+      return entries[a.position].readers > entries[b.position].readers ? 0 : 1
+    }
+    return isRight ? 1 : isLeft ? 0 : nil
   }
 
   private func isInMemory(_ operand: Input) -> Bool {

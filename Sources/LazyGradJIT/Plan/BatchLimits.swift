@@ -7,9 +7,10 @@
 package struct BatchLimits: Hashable, Sendable {
   /// Least operations in a batch; 0 for no batches.
   package var members: Int
-  /// A graph is batched if that leaves at most one step for so many operations. Where that isn't so, most of
-  /// what is computed depends on what was computed just before, and what little could be batched is better
-  /// fused with its neighbours.
+  /// A graph is batched if that leaves at most one step for so many operations. Unbatched, some six operations
+  /// become one loop; batched, one step is a part of a loop, or a loop and the bringing together of its rows. And
+  /// where most of what is computed depends on what was computed just before, what little could be batched is
+  /// better fused with its neighbours.
   package var operationsPerStep: Int
   /// Least operations of a graph that is looked at.
   package var operations = 64
@@ -28,7 +29,7 @@ package struct BatchLimits: Hashable, Sendable {
   /// Something of it that is other for limits that are used beside each other.
   var word: UInt64 { UInt64(members) << 8 | UInt64(operationsPerStep) }
 
-  package static let usual = BatchLimits(members: 4, operationsPerStep: 4)
+  package static let usual = BatchLimits(members: 4, operationsPerStep: 12)
   package static let off = BatchLimits(members: 0, operationsPerStep: 0)
 
   /// Whatever can be batched is: for tests.

@@ -21,8 +21,6 @@ struct Planner {
   private var capacity: Int
   private var inputTotal: Int
   private var inputCapacity: Int
-  /// Most copies that may be asked for.
-  private var copyLimit = 0
   /// The positions to compute, in order; none where that is the order of the graph.
   var schedule: [Int32] = []
   /// By position, the terms of a sum of products that is taken as a whole.
@@ -177,19 +175,22 @@ struct Planner {
   /// Longest sum of products in one kernel.
   static let productLimit = 512
 
-  private init(_ graph: Graph) {
+  private init(_ graph: Graph, mayBatch: Bool) {
     self.graph = graph
     total = graph.nodes.count
     // Only these ask for copies, and of at most three values.
+    var copyLimit = 0
     for node in graph.nodes {
       switch node.opcode.info.opClass {
       case .reduction, .matmul, .move, .view: copyLimit += 3
       default: break
       }
     }
-    capacity = total + copyLimit
+    // Batches list their operands anew. To move the tables would take long, and room in large ones that isn't
+    // touched takes no memory.
+    capacity = total + copyLimit + (mayBatch ? total / 2 : 0)
     inputTotal = 3 * total
-    inputCapacity = inputTotal + copyLimit
+    inputCapacity = inputTotal + copyLimit + (mayBatch ? 2 * total : 0)
     entries = .allocate(capacity: max(capacity, 1))
     inputs = .allocate(capacity: max(inputCapacity, 1))
     for (i, node) in graph.nodes.enumerated() {
@@ -202,7 +203,8 @@ struct Planner {
   }
 
   static func plan(_ graph: Graph, batching: BatchLimits) -> Plan {
-    var planner = Planner(graph)
+    var planner = Planner(
+      graph, mayBatch: batching.members > 0 && graph.nodes.count >= batching.operations)
     defer {
       planner.entries.deallocate()
       planner.inputs.deallocate()
@@ -261,12 +263,10 @@ struct Planner {
     inputTotal += count
   }
 
-  /// Makes room for the copies that may be asked for, those of `added` positions as well: nothing moves from
-  /// here on.
-  mutating func reserveCopies(added: Int) {
-    copyLimit += 3 * added
-    reserve(entries: total + copyLimit)
-    reserve(inputs: inputTotal + copyLimit)
+  /// Makes room for the copies that so many positions may ask for: nothing moves from here on.
+  mutating func reserveCopies(of positions: Int) {
+    reserve(entries: total + 3 * positions)
+    reserve(inputs: inputTotal + 3 * positions)
   }
 
   private mutating func reserve(entries wanted: Int) {
