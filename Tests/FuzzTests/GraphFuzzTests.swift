@@ -22,10 +22,10 @@ import Testing
         let one: [Int: Storage]
         let two: [Int: Storage]
         do {
-          one = try run(graphCase, graphCase.graph, set, threads: 1)
+          let batching: BatchLimits = graphCase.seed % 2 == 0 ? .all : .usual
+          one = try run(graphCase, graphCase.graph, set, threads: 1, batching: batching)
           two = try run(
-            graphCase, graphCase.graph, set, threads: 2, updatesInPlace: true,
-            batching: graphCase.seed % 2 == 0 ? .all : .usual)
+            graphCase, graphCase.graph, set, threads: 2, updatesInPlace: true, batching: batching)
         } catch {
           return "the engine failed: \(error)"
         }

@@ -99,9 +99,7 @@ extension MoveKernel {
       memcpy(sum, from, width * size)
       places.withUnsafeBufferPointer { places in
         for place in places.dropFirst() {
-          Tile.run(
-            .add, type: type, to: type, dst: sum, a: sum, b: context.address(place), c: nil,
-            count: width)
+          Self.add(context.address(place), to: sum, type, width)
         }
       }
       memcpy(to, sum, width * size)
@@ -109,6 +107,25 @@ extension MoveKernel {
       let first = contiguous(aLayout, size, from, &work)
       let second = bLayout.map { contiguous($0, size, context.address(b), &work) }
       call!.run(type: type, a: first, b: second, to: to, work)
+    }
+  }
+
+  /// Adds a row to a sum, which passes on its own NaN if both are: the first operand's, as in machine code.
+  private static func add(
+    _ row: UnsafeMutableRawPointer, to sum: UnsafeMutableRawPointer, _ type: ScalarType,
+    _ count: Int
+  ) {
+    func floats<T: BinaryFloatingPoint>(_: T.Type) {
+      let (a, b) = (sum.assumingMemoryBound(to: T.self), row.assumingMemoryBound(to: T.self))
+      for i in 0..<count {
+        let (old, new) = (a[i], a[i] + b[i])
+        a[i] = old == old ? new : old
+      }
+    }
+    switch type {
+    case .float32: floats(Float.self)
+    case .float64: floats(Double.self)
+    default: Tile.run(.add, type: type, to: type, dst: sum, a: sum, b: row, c: nil, count: count)
     }
   }
 

@@ -28,47 +28,35 @@ struct BatchChains {
 
   private mutating func find() {
     let n = planner.graph.nodes.count
-    // By position: which operand is the sum so far, and how many terms there are.
-    var side = [Int8](repeating: -1, count: n)
+    // By position: how many terms the sum so far has; whether the first operand is a sum that goes on here.
     var length = [Int32](repeating: 0, count: n)
+    var isLink = [Bool](repeating: false, count: n)
     var goesOn = [Bool](repeating: false, count: n)
     for i in 0..<n where isSum(i) {
       length[i] = 2
-      var best = -1
-      for k in 0..<2 {
-        let p = planner.input(i, k).position
-        guard length[p] > 0, planner.input(i, k).source.isLinear,
-          planner.entries[p].node.shape == planner.entries[i].node.shape,
-          planner.entries[p].readers == 1, !planner.entries[p].node.isRoot
-        else { continue }
-        if best < 0 || length[p] > length[planner.input(i, best).position] { best = k }
-      }
-      if best >= 0 {
-        let p = planner.input(i, best).position
-        side[i] = Int8(best)
-        length[i] = length[p] + 1
-        goesOn[p] = true
-      }
+      let p = planner.input(i, 0).position
+      guard length[p] > 0, planner.input(i, 0).source.isLinear,
+        planner.entries[p].node.shape == planner.entries[i].node.shape,
+        planner.entries[p].readers == 1, !planner.entries[p].node.isRoot
+      else { continue }
+      isLink[i] = true
+      goesOn[p] = true
+      length[i] = length[p] + 1
     }
-    for end in 0..<n where Int(length[end]) >= limits.terms && !goesOn[end] {
-      add(end, side)
-    }
+    for end in 0..<n where Int(length[end]) >= limits.terms && !goesOn[end] { add(end, isLink) }
   }
 
-  private mutating func add(_ end: Int, _ side: [Int8]) {
+  private mutating func add(_ end: Int, _ isLink: [Bool]) {
     var terms: [Int32] = []
-    var links: [Int] = []
-    var i = end
+    var links = [end]
     while true {
-      links.append(i)
-      let first = planner.entries[i].firstInput
-      if side[i] < 0 {
-        terms.append(first + 1)
-        terms.append(first)
+      let i = links[links.count - 1]
+      terms.append(planner.entries[i].firstInput + 1)
+      if !isLink[i] {
+        terms.append(planner.entries[i].firstInput)
         break
       }
-      terms.append(first + 1 - Int32(side[i]))
-      i = planner.input(i, Int(side[i])).position
+      links.append(planner.input(i, 0).position)
     }
     terms.reverse()
     let isProduct = terms.allSatisfy { isBareProduct(planner.inputs[Int($0)]) }
