@@ -135,6 +135,13 @@ import Testing
     #expect(found.count == 5, "\(found)")
   }
 
+  /// Also where a matrix has no more rows than a batched product.
+  @Test func aSumOfSmallOuterProductsIsOneKernel() throws {
+    let s = PlanSketch()
+    let terms = (0..<9).map { _ in s.matmul(s.transposed(s.leaf(1, 4)), s.leaf(1, 5)) }
+    #expect(try kernels(s, s.graph(total(s, terms))) == ["loop [4 x 5] matmul 4x5 k 1 x 9"])
+  }
+
   /// A sum begins with its first product, whatever that is: -0 where a product is too small for a number.
   @Test func aSumOfProductsThatAreTooSmall() throws {
     let s = PlanSketch()

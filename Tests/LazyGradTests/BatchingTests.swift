@@ -20,8 +20,10 @@ import Testing
       return NDArray(values, shape: [rows, columns])
     }
 
+    var parameters: [Tensor] { [w, u, b, out] }
+
     var gradients: [[UInt32]] {
-      [w, u, b, out].map { $0.grad?.elements(as: Float.self).map(\.bitPattern) ?? [] }
+      parameters.map { $0.grad?.elements(as: Float.self).map(\.bitPattern) ?? [] }
     }
 
     /// The states of a tree over so many words, inner nodes joined from the left or from the right.
@@ -69,6 +71,7 @@ import Testing
         }
         let before = Tape.current.locked { Tape.current.state.pointee.counters.kernelsRun }
         total!.backward()
+        if !reads { eval([total!] + network.parameters.compactMap(\.grad)) }
         let bits =
           [[Float(total!.item()).bitPattern]] + network.gradients
           + held.map { [Float($0.item()).bitPattern] }

@@ -88,11 +88,11 @@ struct BatchChains {
       entry.pointee.readers == 1, !entry.pointee.node.isRoot, entry.pointee.node.type.isFloating,
       entry.pointee.node.shape == operand.shape
     else { return false }
-    let (dims, left) = (
-      planner.layout(operand.shape).dims, planner.layout(planner.input(p, 0).shape).dims
-    )
-    // Products of few rows are batched instead.
-    return dims.count == 2 && left.count == 2 && dims[0] > limits.rows && left[1] > 0
-      && left[1] <= Summation.blockDepth
+    let dims = planner.layout(operand.shape).dims
+    let left = planner.layout(planner.input(p, 0).shape).dims
+    guard dims.count == 2, left.count == 2 else { return false }
+    // Other products of few rows are batched, as far as they share a matrix.
+    let isOuter = left[1] < dims[0]
+    return (isOuter || dims[0] > limits.rows) && left[1] > 0 && left[1] <= Summation.blockDepth
   }
 }
