@@ -22,8 +22,10 @@ import Testing
         let one: [Int: Storage]
         let two: [Int: Storage]
         do {
-          one = try run(graphCase, graphCase.graph, set, threads: 1)
-          two = try run(graphCase, graphCase.graph, set, threads: 2, updatesInPlace: true)
+          let batching: BatchLimits = graphCase.seed % 2 == 0 ? .all : .usual
+          one = try run(graphCase, graphCase.graph, set, threads: 1, batching: batching)
+          two = try run(
+            graphCase, graphCase.graph, set, threads: 2, updatesInPlace: true, batching: batching)
         } catch {
           return "the engine failed: \(error)"
         }
@@ -54,11 +56,46 @@ import Testing
 
   private static func run(
     _ graphCase: GraphCase, _ graph: Graph, _ set: InstructionSet, threads: Int,
-    updatesInPlace: Bool = false
+    updatesInPlace: Bool = false, batching: BatchLimits = .usual
   ) throws -> [Int: Storage] {
     try PlanRunner.run(
       graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads,
-      instructionSet: set, parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace)
+      instructionSet: set, parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace,
+      batching: batching)
+  }
+
+  /// Whether batching changes a bit, of a graph and of several alike that share some of their leaves.
+  private static func dependenceOnBatching(_ graphCase: GraphCase) -> String? {
+    var limits = BatchLimits.all
+    limits.members = 2 + Int(graphCase.seed % 3)
+    limits.terms = 3 + Int(graphCase.seed / 3 % 6)
+    limits.rows = [1, 2, 8, 1 << 20][Int(graphCase.seed / 18 % 4)]
+    limits.elements = [8, 1024, 1 << 20][Int(graphCase.seed / 72 % 3)]
+    return withExtendedLifetime(graphCase) {
+      for set in NativeCode.available {
+        let alone: [Int: Storage]
+        let batched: [Int: Storage]
+        do {
+          alone = try run(graphCase, graphCase.graph, set, threads: 1, batching: .off)
+          batched = try run(
+            graphCase, graphCase.graph, set, threads: 1 + Int(graphCase.seed % 2),
+            updatesInPlace: graphCase.seed % 5 == 0, batching: limits)
+        } catch {
+          return "the engine failed: \(error)"
+        }
+        for root in graphCase.roots {
+          guard let a = alone[root], let b = batched[root] else { return "%\(root) has no value" }
+          let node = graphCase.graph.nodes[root]
+          let shape = LayoutTable.shared[node.shape]
+          // Which of two NaNs is passed on is open, as where values are kept.
+          let difference = Comparison.compare(
+            b.pointer, ReferenceArray(node.type, shape, at: a.pointer), .exact,
+            signsOfZeros: true)
+          if let difference { return "%\(root), \(set): other bits in batches: \(difference)" }
+        }
+      }
+      return nil
+    }
   }
 
   /// The positions whose bits are the same on every instruction set: those that no operation with
@@ -171,6 +208,27 @@ import Testing
       Issue.record(
         """
         LAZYGRAD_FUZZ_SEED=\(graphCase.seed): \(difference)
+        \(describe(small))
+        """)
+      failures += 1
+      if failures == 5 { break }
+    }
+  }
+
+  @Test func bitsDoNotDependOnBatching() throws {
+    var failures = 0
+    var options = RandomGraph.Options()
+    options.nodeCount = 10...120
+    options.elementLimits = [64, 300, 1200]
+    for seed in Self.seeds {
+      var graphCase = RandomGraph.make(seed: seed, options: options)
+      if seed % 4 != 0 { graphCase = try graphCase.repeated(2 + Int(seed % 7)) }
+      guard let difference = Self.dependenceOnBatching(graphCase) else { continue }
+      let small = GraphShrinker.shrink(graphCase) { Self.dependenceOnBatching($0) != nil }
+      Issue.record(
+        """
+        LAZYGRAD_FUZZ_SEED=\(graphCase.seed): \(difference)
+        shrunk: \(Self.dependenceOnBatching(small) ?? "passes now")
         \(describe(small))
         """)
       failures += 1

@@ -152,8 +152,8 @@ import Testing
           for _ in 0..<length { y = y + w }
           return y
         }
-        precondition(chain(40_000).eval().elements(as: Double.self) == [40_001, 80_002])
-        limitMemory(48 << 20)
+        precondition(chain(320_000).eval().elements(as: Double.self) == [320_001, 640_002])
+        limitMemory(384 << 20)
         for _ in 0..<3 {
           let found = cause {
             let y = chain(20_000_000)
@@ -187,7 +187,7 @@ import Testing
         LazyGradEngine.threads = 1
         let w = Tensor([1.0, 2])
         var y = w
-        limitMemory(48 << 20)
+        limitMemory(384 << 20)
         for _ in 0..<20_000_000 { y = y + w }
       }
       let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)

@@ -84,10 +84,11 @@ final class PlanSketch {
   }
 
   /// The kernels of the plan, one line each, without their numbers.
-  static func kernels(_ graph: Graph) -> [String] {
-    PlanRunner.explain(graph, details: false).split(separator: "\n").dropFirst().map {
-      String($0.drop { $0 == " " }.drop { $0 != " " }.dropFirst())
-    }
+  static func kernels(_ graph: Graph, batching: BatchLimits = .usual) -> [String] {
+    PlanRunner.explain(graph, details: false, batching: batching).split(separator: "\n").dropFirst()
+      .map {
+        String($0.drop { $0 == " " }.drop { $0 != " " }.dropFirst())
+      }
   }
 
   /// The case that runs a graph of this sketch, with numbers from -1 to 1.
@@ -116,13 +117,16 @@ final class PlanSketch {
   /// with two, which must give the same bits.
   ///
   /// - Parameter updatesInPlace: Computes every result that may replace a leaf in the memory of that.
-  func disagreement(_ graph: Graph, updatesInPlace: Bool = false) throws -> String? {
+  func disagreement(
+    _ graph: Graph, updatesInPlace: Bool = false, batching: BatchLimits = .usual
+  ) throws -> String? {
     let graphCase = try graphCase(graph)
     return try withExtendedLifetime(graphCase) {
       let runs = try (1...2).map { threads in
         try PlanRunner.run(
           graph, leaves: graphCase.pointers, scalars: scalars, threads: threads,
-          parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace)
+          parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace,
+          batching: batching)
       }
       let expected = graphCase.evaluate()
       let agreements = graphCase.agreements()

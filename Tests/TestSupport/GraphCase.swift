@@ -110,6 +110,67 @@ package struct GraphCase: Sendable {
     return GraphCase(seed: seed, graph: graph, leaves: newLeaves, scalars: newScalars)
   }
 
+  /// The same work several times over, one after the other, with numbers of their own in some of the leaves;
+  /// what the copies of a root are together is a root as well, where they can be added.
+  package func repeated(_ count: Int) throws -> GraphCase {
+    var random = SeededRandom(seed: seed &+ 77)
+    let isShared = leaves.map { _ in random.chance(0.4) }
+    var nodes: [GraphNode] = []
+    var allLeaves = leaves
+    var allScalars = scalars
+    var first: [Int32: Int] = [:]
+    var totals: [Int: Int] = [:]
+    for copy in 0..<count {
+      var leafSlots: [Int32: Int32] = [:]
+      var scalarSlots: [Int32: Int32] = [:]
+      var position: [Int32] = []
+      for (i, old) in graph.nodes.enumerated() {
+        var node = old
+        if node.a >= 0 { node.a = position[Int(node.a)] }
+        if node.b >= 0 { node.b = position[Int(node.b)] }
+        if node.c >= 0 { node.c = position[Int(node.c)] }
+        if node.opcode == .leaf, copy > 0 {
+          if isShared[Int(node.slot)], let known = first[Int32(i)] {
+            position.append(Int32(known))
+            continue
+          }
+          if leafSlots[node.slot] == nil {
+            leafSlots[node.slot] = Int32(allLeaves.count)
+            allLeaves.append(try leaves[Int(node.slot)].scaled(node.type, 1 + 0.125 * Double(copy)))
+          }
+          node.slot = leafSlots[node.slot]!
+        } else if node.opcode == .scalar, copy > 0 {
+          if scalarSlots[node.slot] == nil {
+            scalarSlots[node.slot] = Int32(allScalars.count)
+            let number = scalars[Int(node.slot)]
+            allScalars.append(node.type.isFloating ? number * (1 + 0.25 * Double(copy)) : number)
+          }
+          node.slot = scalarSlots[node.slot]!
+        }
+        if copy == 0 { first[Int32(i)] = nodes.count }
+        position.append(Int32(nodes.count))
+        nodes.append(node)
+      }
+      for i in roots where graph.nodes[i].type.isFloating && !graph.nodes[i].type.isHalf {
+        let own = Int(position[i])
+        if i % 2 == 0 { nodes[own].isRoot = false }
+        guard let total = totals[i] else {
+          totals[i] = own
+          continue
+        }
+        totals[i] = nodes.count
+        nodes.append(
+          GraphNode(
+            .add, graph.nodes[i].type, shape: graph.nodes[i].shape, a: total, b: own))
+      }
+    }
+    for total in totals.values { nodes[total].isRoot = true }
+    return GraphCase(
+      seed: seed,
+      graph: Graph(nodes: nodes, leafCount: allLeaves.count, scalarCount: allScalars.count),
+      leaves: allLeaves, scalars: allScalars)
+  }
+
   /// The same work with other roots, cut down to what they need.
   package func rooted(at roots: Set<Int>) -> GraphCase {
     var result = self
@@ -128,6 +189,22 @@ package struct GraphCase: Sendable {
     result.leaves.append(Leaf(storage: storage, byteOffset: 0))
     result.graph.leafCount += 1
     return result.compacted()
+  }
+}
+
+extension GraphCase.Leaf {
+  /// A leaf of its own with numbers that are so many times as large; integers, which may be positions, stay.
+  fileprivate func scaled(_ type: ScalarType, _ factor: Double) throws -> Self {
+    let copy = try Storage(byteCount: storage.byteCount)
+    copy.pointer.copyMemory(from: storage.pointer, byteCount: storage.byteCount)
+    if type == .float32 {
+      let p = copy.pointer.assumingMemoryBound(to: Float.self)
+      for i in 0..<(storage.byteCount / 4) { p[i] *= Float(factor) }
+    } else if type == .float64 {
+      let p = copy.pointer.assumingMemoryBound(to: Double.self)
+      for i in 0..<(storage.byteCount / 8) { p[i] *= factor }
+    }
+    return Self(storage: copy, byteOffset: byteOffset)
   }
 }
 

@@ -52,6 +52,7 @@ struct KernelCalls {
   private func products(_ rows: Range<Int>, _ room: inout Int) -> Products? {
     let product = kernel.product
     guard let native = kernel.nativeProduct?.main, !native.streams, !native.isPieced,
+      !native.isOuterSum,
       let target = memory(product.register, rows.lowerBound),
       rows.count == kernel.rows || product.m == kernel.rows
     else { return nil }

@@ -17,12 +17,30 @@ package enum ProductCompiler {
   /// Most rows that are looked through for the numbers of rows in which they come.
   private static let mostRows = 1 << 32
 
+  /// Least terms of a sum of outer products that is computed as such.
+  private static let outerTerms = 4
+
   /// Gives a kernel the code for its product, where there is any.
   static func prepare(_ kernel: LoopKernel, _ instructionSet: InstructionSet) {
     let product = kernel.product
     guard product.type.isFloating, product.n > 0, product.n <= longestRow, kernel.terms.count > 0,
       let (heights, isPieced) = heights(kernel)
     else { return }
+    if isOuterSum(kernel) {
+      let shape = OuterSumShape(
+        instructionSet: instructionSet, isDouble: product.type == .float64, columns: product.n,
+        heights: heights)
+      let key = KernelKey(.outerSum, instructionSet, shape.words)
+      let code = KernelCache.shared.routine(for: key) { OuterSumGenerator.code(for: shape) }
+      guard let code else { return }
+      kernel.productCode.append(code.owner)
+      var part = NativeProduct.Part(
+        entry: code.entry, packing: nil, strip: 0, depth: 1, streams: false)
+      part.isOuterSum = true
+      part.isPieced = isPieced
+      kernel.nativeProduct = NativeProduct(main: part, last: part)
+      return
+    }
     let width = kernel.chunkColumns > 0 ? min(kernel.chunkColumns, product.n) : product.n
     let edge = kernel.chunkColumns > 0 ? product.n - (kernel.chunkCount - 1) * width : width
     func shape(_ columns: Int) -> ProductShape {
@@ -37,6 +55,12 @@ package enum ProductCompiler {
     else { return }
     main.isPieced = isPieced
     kernel.nativeProduct = NativeProduct(main: main, last: last)
+  }
+
+  /// Whether all terms are a column times a row, the column's elements one after the other.
+  private static func isOuterSum(_ kernel: LoopKernel) -> Bool {
+    kernel.terms.count >= outerTerms && kernel.product.m == kernel.rows && kernel.chunkColumns == 0
+      && kernel.terms.array.allSatisfy { $0.k == 1 && ($0.aRow == 1 || kernel.rows == 1) }
   }
 
   /// The code for some columns of a kernel's product, which the kernel then owns.

@@ -19,7 +19,7 @@ package enum Settings {
       "LAZYGRAD_DEBUG",
       "prints on standard error: 1 every evaluation, 2 also new plans, 3 their loops, 4 machine code"
     ),
-    ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 32768)"),
+    ("LAZYGRAD_WINDOW", "operations after which unread work is run (default: 262144)"),
     (
       "LAZYGRAD_LAYOUTS",
       "new shapes and strides after which unused ones are freed (default: 16384)"
@@ -146,7 +146,7 @@ package enum Settings {
     value("LAZYGRAD_WINDOW", "a whole number from 8 to 16777216") { text in
       Int(text).flatMap { 8...(1 << 24) ~= $0 ? $0 : nil }
     } ?? usualWindowRecords
-  package static let usualWindowRecords = 1 << 15
+  package static let usualWindowRecords = 1 << 18
 
   package static let layouts: Int =
     value("LAZYGRAD_LAYOUTS", "a whole number from 1 to 16777216") { text in

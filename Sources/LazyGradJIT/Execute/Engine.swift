@@ -88,7 +88,7 @@ extension Engine {
         let extraction = tape.extract(ids)
         let graph = extraction.graph
         let asked = Set(ids.map { tape.computed($0) })
-        let (plan, isKnown) = plan(for: graph)
+        let (plan, isKnown) = plan(for: graph, batching: tape.state.pointee.limits.batching)
         reports.append(
           PlanReport(
             plan, graph, asked: extraction.roots.map(asked.contains), isKnown: isKnown,
@@ -100,8 +100,11 @@ extension Engine {
   }
 
   /// The plan of a graph, ready to be run.
-  static func plan(for graph: Graph) -> (plan: Plan, isHit: Bool) {
-    let result = PlanCache.shared.plan(for: graph, prepare: NativeCompiler.prepare)
+  static func plan(
+    for graph: Graph, batching: BatchLimits
+  ) -> (plan: Plan, isHit: Bool) {
+    let result = PlanCache.shared.plan(
+      for: graph, batching: batching, prepare: NativeCompiler.prepare)
     if !result.isHit, Settings.debugLevel > 1 { Trace.show(result.plan, graph) }
     return result
   }

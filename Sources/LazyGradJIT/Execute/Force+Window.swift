@@ -11,7 +11,9 @@ extension Tape {
       sum &+= TapeHash.mix(UInt64(Int(id) - start) ^ UInt64(k + 1) << 32)
     }
     let count = UInt64(Int(state.pointee.count) - start)
-    return TapeHash.mix(state.pointee.hash ^ count) ^ TapeHash.mix(sum)
+    // Plans that were made with other limits are others.
+    let batching = state.pointee.limits.batching.word << 40
+    return TapeHash.mix(state.pointee.hash ^ count ^ batching) ^ TapeHash.mix(sum)
   }
 
   /// The work that this window takes, if an equal window was forced before.

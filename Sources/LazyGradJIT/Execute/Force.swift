@@ -148,7 +148,8 @@ extension Tape {
     }
     let windowKey = isSelfContained(ids) ? self.windowKey(ids) : nil
     let extraction = extract(ids)
-    let (plan, isHit) = Engine.plan(for: extraction.graph)
+    let (plan, isHit) = Engine.plan(
+      for: extraction.graph, batching: state.pointee.limits.batching)
     if isHit {
       state.pointee.counters.planHits += 1
     } else {

@@ -74,6 +74,18 @@ extension LoopKernel {
     var arguments = ProductArguments(
       a: c, b: c, c: c, rows: n, depth: 0, aRow: 0, aColumn: 0, bRow: 0, cRow: product.n &* size,
       bStrip: native.strip &* size, accumulates: product.start != nil)
+    if native.isOuterSum {
+      let table = (context.scratch + layout.segments).assumingMemoryBound(to: UnsafeRawPointer.self)
+      for t in 0..<terms.count {
+        let term = terms.base + t
+        table[2 &* t] = UnsafeRawPointer(context.address(term.pointee.a) + firstRow &* size)
+        table[2 &* t &+ 1] = UnsafeRawPointer(context.address(term.pointee.b))
+      }
+      arguments.a = UnsafeRawPointer(table)
+      arguments.depth = terms.count
+      function(&arguments)
+      return
+    }
     arguments.streams = native.streams && Int(bitPattern: c) & 63 == 0 ? 1 : 0
     for t in 0..<terms.count {
       let term = (terms.base + t).pointee

@@ -14,7 +14,7 @@ extension MoveKernel {
     var work = work
     let size = type.size
     let to = context.address(destination)
-    let from = context.address(a)
+    let from = kind == .numbers ? to : context.address(a)
     switch kind {
     case .copy: read(aLayout, size, from, to)
     case .gatherRows:
@@ -72,10 +72,60 @@ extension MoveKernel {
         memcpy(to + i * (na + nb), first + i * na, na)
         memcpy(to + i * (na + nb) + na, second + i * nb, nb)
       }
+    case .stack:
+      let bytes = width * size
+      places.withUnsafeBufferPointer { places in
+        for (i, place) in places.enumerated() {
+          memcpy(to + i * bytes, context.address(place), bytes)
+        }
+      }
+    case .numbers:
+      // Tiles are written in whole vectors, which would be over what is behind.
+      let one = work.take(byteCount: 8 * size)
+      numbers.withUnsafeBufferPointer { numbers in
+        for (i, number) in numbers.enumerated() {
+          Tile.fill(type, bits: context.scalars[Int(number)], dst: one, count: 1)
+          memcpy(to + i * size, one, size)
+        }
+      }
+    case .unstack:
+      places.withUnsafeBufferPointer { places in
+        for i in stride(from: 0, to: places.count, by: 2) {
+          memcpy(context.address(places[i + 1]), context.address(places[i]), width * size)
+        }
+      }
+    case .sumRows:
+      let sum = work.take(byteCount: width * size)
+      memcpy(sum, from, width * size)
+      places.withUnsafeBufferPointer { places in
+        for place in places.dropFirst() {
+          Self.add(context.address(place), to: sum, type, width)
+        }
+      }
+      memcpy(to, sum, width * size)
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)
       let second = bLayout.map { contiguous($0, size, context.address(b), &work) }
       call!.run(type: type, a: first, b: second, to: to, work)
+    }
+  }
+
+  /// Adds a row to a sum, which passes on its own NaN if both are: the first operand's, as in machine code.
+  private static func add(
+    _ row: UnsafeMutableRawPointer, to sum: UnsafeMutableRawPointer, _ type: ScalarType,
+    _ count: Int
+  ) {
+    func floats<T: BinaryFloatingPoint>(_: T.Type) {
+      let (a, b) = (sum.assumingMemoryBound(to: T.self), row.assumingMemoryBound(to: T.self))
+      for i in 0..<count {
+        let (old, new) = (a[i], a[i] + b[i])
+        a[i] = old == old ? new : old
+      }
+    }
+    switch type {
+    case .float32: floats(Float.self)
+    case .float64: floats(Double.self)
+    default: Tile.run(.add, type: type, to: type, dst: sum, a: sum, b: row, c: nil, count: count)
     }
   }
 

@@ -189,16 +189,19 @@ package enum PlanRunner {
   }
 
   /// The text of a graph's plan: for tests.
-  package static func explain(_ graph: Graph, details: Bool = true) -> String {
-    Planner.plan(graph).explain(graph, details: details)
+  package static func explain(
+    _ graph: Graph, details: Bool = true, batching: BatchLimits = .usual
+  ) -> String {
+    Planner.plan(graph, batching: batching).explain(graph, details: details)
   }
 
   /// The plan of a graph on its own, with code for an instruction set, or as where the memory for it is
   /// refused: for tests.
   package static func plan(
-    _ graph: Graph, for instructionSet: InstructionSet, refusesCode: Bool = false
+    _ graph: Graph, for instructionSet: InstructionSet, refusesCode: Bool = false,
+    batching: BatchLimits = .usual
   ) -> Plan {
-    let plan = Planner.plan(graph)
+    let plan = Planner.plan(graph, batching: batching)
     NativeCompiler.prepare(plan, for: instructionSet, refusesCode: refusesCode)
     return plan
   }
@@ -218,9 +221,9 @@ package enum PlanRunner {
     outputs given: [Int: UnsafeMutableRawPointer] = [:], threads: Int,
     instructionSet: InstructionSet = NativeCode.instructionSet, refusesCode: Bool = false,
     parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false,
-    updatesInPlace: Bool = false
+    updatesInPlace: Bool = false, batching: BatchLimits = .usual
   ) throws -> [Int: Storage] {
-    let plan = plan(graph, for: instructionSet, refusesCode: refusesCode)
+    let plan = plan(graph, for: instructionSet, refusesCode: refusesCode, batching: batching)
     let binding = try Binding(
       plan, scalarCount: scalars.count, threads: threads, parallelThreshold: parallelThreshold,
       take: { size throws(StorageError) in Unmanaged.passRetained(try Storage(byteCount: size)) })

@@ -55,7 +55,9 @@ extension MoveKernel {
     }
     let size = type.size
     return switch kind {
-    case .copy: 0
+    case .copy, .stack, .unstack: 0
+    case .sumRows: WorkMemory.byteCount(width * size)
+    case .numbers: WorkMemory.byteCount(8 * size)
     case .gatherRows: copied(bLayout, 8) + copied(aLayout, size)
     case .scatterAddRows, .setRows: copied(bLayout, size) + copied(cLayout, 8)
     case .setRegion, .addRegion: copied(bLayout, size)

@@ -28,6 +28,9 @@ package struct NativeProduct: @unchecked Sendable {
     package var streams: Bool
     /// Whether the function takes numbers of rows that are powers of two, up to `largestPiece`.
     package var isPieced = false
+    /// Whether the function takes all terms at once, by a table of their addresses: products with a summed axis
+    /// of length 1.
+    package var isOuterSum = false
 
     private static let largestPiece = 128
 

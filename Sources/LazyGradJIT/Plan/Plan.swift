@@ -423,6 +423,10 @@ package struct MoveKernel: @unchecked Sendable {
   package enum Kind: Sendable {
     case copy, gatherRows, scatterAddRows, setRows, setRegion, addRegion, concat
     case cumsum, cumprod, matrix, sort, argsort
+    /// Rows brought together, added up, and copied out (BatchBuilder.swift).
+    case stack, sumRows, unstack
+    /// Run-time scalars as a value.
+    case numbers
   }
   package var kind: Kind
   package var type: ScalarType
@@ -455,6 +459,11 @@ package struct MoveKernel: @unchecked Sendable {
   package var order: (SortOrder, of: ScalarType)?
   /// `matrix`: what is done.
   package var call: MatrixCall?
+  /// `stack`, `sumRows`: where the rows are, of `width` elements; `unstack`: by turns where they are and where
+  /// they go.
+  package var places: [Place] = []
+  /// `numbers`: which.
+  package var numbers: [Int32] = []
 
   /// Elements that are read and written: those of a region or of rows, and of what they change unless
   /// that is in place.
@@ -463,7 +472,11 @@ package struct MoveKernel: @unchecked Sendable {
       switch kind {
       case .setRegion, .addRegion: region?._withUnsafeGuaranteedRef { $0.count }
       case .scatterAddRows, .setRows: bLayout?._withUnsafeGuaranteedRef { $0.count }
-      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix, .sort, .argsort: nil
+      case .sumRows: width * (places.count - 1)
+      case .copy, .gatherRows, .concat, .cumsum, .cumprod, .matrix, .sort, .argsort, .stack,
+        .unstack,
+        .numbers:
+        nil
       }
     guard let changed else { return count }
     return changed + (isInPlace ? 0 : count)

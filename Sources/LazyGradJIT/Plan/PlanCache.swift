@@ -13,6 +13,7 @@ package final class PlanCache: Sendable {
 
   private struct Entry {
     let graph: Graph
+    let batching: BatchLimits
     let plan: Plan
     var lastUse: UInt64
   }
@@ -52,26 +53,30 @@ package final class PlanCache: Sendable {
 
   /// The plan of a graph: remembered, or made now.
   ///
-  /// - Parameter prepare: what else a new plan needs before anybody runs it.
+  /// - Parameters:
+  ///   - batching: What may be batched: another plan for other limits.
+  ///   - prepare: What else a new plan needs before anybody runs it.
   package func plan(
-    for graph: Graph, prepare: (Plan) -> Void
+    for graph: Graph, batching: BatchLimits = .usual, prepare: (Plan) -> Void
   ) -> (plan: Plan, isHit: Bool) {
     let hash = Self.hash(graph)
     let known: Plan? = withState { state in
       state.clock += 1
       let key = state.collides ? 0 : hash
-      guard let index = state.entries[key]?.firstIndex(where: { $0.graph.nodes == graph.nodes })
-      else { return nil }
+      let index = state.entries[key]?.firstIndex {
+        $0.batching == batching && $0.graph.nodes == graph.nodes
+      }
+      guard let index else { return nil }
       state.entries[key]![index].lastUse = state.clock
       return state.entries[key]![index].plan
     }
     if let known { return (known, true) }
-    let plan = Planner.plan(graph)
+    let plan = Planner.plan(graph, batching: batching)
     prepare(plan)
     withState { state in
       let key = state.collides ? 0 : hash
       state.entries[key, default: []].append(
-        Entry(graph: graph, plan: plan, lastUse: state.clock))
+        Entry(graph: graph, batching: batching, plan: plan, lastUse: state.clock))
       state.count += 1
       state.compiled += 1
       state.nodes += graph.nodes.count

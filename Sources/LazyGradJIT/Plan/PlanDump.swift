@@ -83,6 +83,9 @@ extension LoopKernel {
 extension MoveKernel {
   fileprivate var summary: String {
     if let call { return "\(call.routine) \(call.rows)x\(call.columns) x \(call.batch)" }
+    if !places.isEmpty {
+      return "\(kind) [\(kind == .unstack ? places.count / 2 : places.count) x \(width)]"
+    }
     return "\(kind)\(isInPlace ? " in place" : "") [\(count)]"
   }
 }

@@ -152,7 +152,10 @@ extension PlanReport.Kernel {
     self.init(
       kind: .move, operations: [name], shape: [move.count], bytesRead: cost.bytesRead,
       bytesWritten: cost.bytesWritten, flops: move.flops, code: .portable)
-    for place in [move.a, move.b, move.c] where place != move.destination {
+    for (i, place) in move.places.enumerated() {
+      add(memory(place), to: move.kind == .unstack && i % 2 == 1 ? \.writes : \.reads)
+    }
+    for place in [move.a, move.b, move.c] where place != move.destination && place.base >= 0 {
       add(memory(place), to: \.reads)
     }
     if move.isInPlace { add(memory(move.destination), to: \.reads) }
@@ -237,7 +240,10 @@ extension MoveKernel {
     case .scatterAddRows: Double(bLayout?._withUnsafeGuaranteedRef { $0.count } ?? 0)
     case .cumsum, .cumprod: Double(count)
     case .matrix: 2 * (call?.multiplications ?? 0)
-    case .copy, .gatherRows, .setRows, .setRegion, .concat, .sort, .argsort: 0
+    case .sumRows: Double(width * (places.count - 1))
+    case .copy, .gatherRows, .setRows, .setRegion, .concat, .sort, .argsort, .stack, .unstack,
+      .numbers:
+      0
     }
   }
 }

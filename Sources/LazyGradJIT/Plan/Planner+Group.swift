@@ -7,28 +7,36 @@
 
 extension Planner {
   mutating func group() {
-    for i in 0..<graph.nodes.count
-    where entries[i].isLive && Int(entries[i].source.position) == i {
-      switch entries[i].node.opcode.info.opClass {
-      case .source:
-        if entries[i].node.isRoot, entries[i].node.opcode != .leaf { _ = newGroup(i) }
-      case .elementwise: groupElementwise(i)
-      case .reduction:
-        settleInputs(i)
-        groupReduction(i)
-      case .matmul:
-        settleInputs(i)
-        groupProduct(i)
-      case .move:
-        settleInputs(i)
-        groupMove(i)
-      case .view:
-        settleInputs(i)
-        groupView(i)
-      case .alias: break
+    if schedule.isEmpty {
+      for i in 0..<graph.nodes.count
+      where entries[i].isLive && Int(entries[i].source.position) == i {
+        group(i)
       }
+    } else {
+      for i in schedule { groupScheduled(Int(i)) }
     }
     markStored()
+  }
+
+  mutating func group(_ i: Int) {
+    switch entries[i].node.opcode.info.opClass {
+    case .source:
+      if entries[i].node.isRoot, entries[i].node.opcode != .leaf { _ = newGroup(i) }
+    case .elementwise: groupElementwise(i)
+    case .reduction:
+      settleInputs(i)
+      groupReduction(i)
+    case .matmul:
+      settleInputs(i)
+      groupProduct(i)
+    case .move:
+      settleInputs(i)
+      groupMove(i)
+    case .view:
+      settleInputs(i)
+      groupView(i)
+    case .alias: break
+    }
   }
 
   mutating func newGroup(_ i: Int, columns: Int = 0, count: Int? = nil) -> Int {
@@ -94,7 +102,7 @@ extension Planner {
   }
 
   /// Places the operands of a node that is no elementwise one.
-  private mutating func settleInputs(_ i: Int) {
+  mutating func settleInputs(_ i: Int) {
     for k in 0..<inputCount(i) {
       let position = input(i, k).position
       if entries[position].putOff > 0 { place(position) }

@@ -11,7 +11,7 @@ extension Planner {
       if inner > 1 {
         let operand = input(i, 0)
         if !isInOrder(operand) {
-          inputs[3 * i] = copiedInput(operand.source, shape: operand.shape)
+          setInput(i, 0, copiedInput(operand.source, shape: operand.shape))
         }
         standAlone(i, columns: inner, count: outer * length * inner, as: .late)
       } else if inner == 1, length > Self.rowLimit, outer > 0 {
@@ -137,13 +137,13 @@ extension Planner {
   }
 
   /// Makes sure that a matrix operand is in memory and, where asked for, that its rows are runs.
-  private mutating func readable(_ i: Int, _ k: Int, needsRows: Bool) {
+  mutating func readable(_ i: Int, _ k: Int, needsRows: Bool) {
     let operand = input(i, k)
     let opcode = entries[operand.position].node.opcode
     let layout = self.layout(operand.source.isLinear ? operand.shape : operand.source.layout)
     let rowsAreRuns = layout.dims.last! <= 1 || layout.strides.last! == 1
     if opcode == .scalar || opcode == .iota || (needsRows && !rowsAreRuns) {
-      inputs[3 * i + k] = copiedInput(operand.source, shape: operand.shape)
+      setInput(i, k, copiedInput(operand.source, shape: operand.shape))
     }
   }
 
@@ -192,7 +192,7 @@ extension Planner {
       product.memberCount += 1
       groups[gt].product = product
       join(i, gt, as: .full)
-      inputs[3 * i] = sum
+      setInput(i, 0, sum)
       entries[i].inputCount = 1
       noteReads(i, gt, elementwise: false)
     }
@@ -222,11 +222,13 @@ extension Planner {
     let g = newGroup(i)
     groups[g].kind = .move
     entries[i].kind = .late
-    inputs[3 * i] = Input(
-      source: Source(
-        position: copy.source.position, layout: view.attribute, offset: view.offset,
-        isLinear: false),
-      shape: view.shape, count: entries[i].count)
+    setInput(
+      i, 0,
+      Input(
+        source: Source(
+          position: copy.source.position, layout: view.attribute, offset: view.offset,
+          isLinear: false),
+        shape: view.shape, count: entries[i].count))
     noteReads(i, g, elementwise: false)
   }
 
@@ -235,7 +237,7 @@ extension Planner {
       let operand = input(i, k)
       let opcode = entries[operand.position].node.opcode
       if opcode == .scalar || opcode == .iota {
-        inputs[3 * i + k] = copiedInput(operand.source, shape: operand.shape)
+        setInput(i, k, copiedInput(operand.source, shape: operand.shape))
       }
     }
     let g = newGroup(i)

@@ -72,6 +72,7 @@ extension Planner {
       Unmanaged.passUnretained(layout(readLayout(operand)))
     }
     let destination = entries[position].place
+    if entries[position].list != .none { return lowerList(g, destination) }
     var move = MoveKernel(
       kind: .copy, type: node.type, node: position, destination: destination,
       a: place(of: inputs[0].source), b: destination, c: destination,
@@ -132,6 +133,36 @@ extension Planner {
     default: break
     }
     move.isInPlace = move.kind != .copy && move.a == destination && inputs[0].source.isLinear
+    return move
+  }
+
+  /// What has more operands than an operation has, or copies many rows out.
+  private func lowerList(_ g: Int, _ destination: Place) -> MoveKernel {
+    let first = Int(groups[g].members[0])
+    let entry = entries + first
+    let row = input(first, 0)
+    var move = MoveKernel(
+      kind: .stack, type: entry.pointee.node.type, node: first, destination: destination,
+      a: place(of: row.source), b: destination, c: destination,
+      aLayout: Unmanaged.passUnretained(layout(readLayout(row))), count: entry.pointee.count)
+    move.width = row.count
+    switch entry.pointee.list {
+    case .unstack:
+      move.kind = .unstack
+      move.count = entry.pointee.count * groups[g].members.count
+      for member in groups[g].members {
+        move.places.append(place(of: input(Int(member), 0).source))
+        move.places.append(entries[Int(member)].place)
+      }
+    case .sum, .stack, .none:
+      if entries[row.position].node.opcode == .scalar {
+        move.kind = .numbers
+        move.numbers = (0..<inputCount(first)).map { entries[input(first, $0).position].node.slot }
+        return move
+      }
+      if entry.pointee.list == .sum { move.kind = .sumRows }
+      move.places = (0..<inputCount(first)).map { place(of: input(first, $0).source) }
+    }
     return move
   }
 

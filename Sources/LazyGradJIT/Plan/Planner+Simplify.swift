@@ -62,7 +62,7 @@ extension Planner {
     add(node.a)
     add(node.b)
     add(node.c)
-    entries[i].inputCount = UInt8(n)
+    entries[i].inputCount = Int32(n)
   }
 
   /// Two operands with one source and one layout are the same value.

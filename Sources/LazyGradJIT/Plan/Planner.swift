@@ -1,9 +1,10 @@
 // From a graph to a plan. Passes, each a loop over positions in topological order:
 //   1. simplify: equal nodes become one, views and aliases become (source, layout) pairs;
+//      batch: small operations of independent parts that are alike become one (Planner+Batch.swift);
 //   2. group: nodes are put into loops, greedily and without ever making a cycle;
 //   3. place: values that cross loops get memory, by liveness, with in-place reuse;
 //   4. lower: each group becomes a kernel.
-// A plan is a function of the graph alone.
+// A plan is a function of the graph and of what may be batched alone.
 
 /// Plans one graph.
 ///
@@ -12,12 +13,18 @@
 /// running it.
 struct Planner {
   let graph: Graph
-  /// Positions of the graph, then the copies that the planner adds.
-  let entries: UnsafeMutablePointer<Entry>
-  /// Operands, three places per position.
-  let inputs: UnsafeMutablePointer<Input>
+  /// Positions of the graph, then those that the planner adds: batches and copies.
+  private(set) var entries: UnsafeMutablePointer<Entry>
+  /// Operands, three places per position of the graph, then those of added positions.
+  private(set) var inputs: UnsafeMutablePointer<Input>
   private(set) var total: Int
-  private let capacity: Int
+  private var capacity: Int
+  private var inputTotal: Int
+  private var inputCapacity: Int
+  /// The positions to compute, in order; none where that is the order of the graph.
+  var schedule: [Int32] = []
+  /// By position, the terms of a sum of products that is taken as a whole.
+  var productSums: [Int32: [Int32]] = [:]
   var groups: [Group] = []
   /// Who reads a group, as linked lists.
   var edges: [Edge] = []
@@ -46,7 +53,11 @@ struct Planner {
     var rank: Int
     var place = Place(base: -1, byteOffset: 0)
     var kind = ValueKind.full
-    var inputCount: UInt8 = 0
+    /// Where its operands begin, and how many there are.
+    var firstInput: Int32
+    var inputCount: Int32 = 0
+    /// More operands than an operation has: how they become the value.
+    var list = ListKind.none
     /// The value is cheap and its place is put off until its reader's is known: the length of the
     /// chain of such values.
     var putOff: UInt8 = 0
@@ -77,6 +88,16 @@ struct Planner {
     var count: Int
 
     var position: Int { Int(source.position) }
+  }
+
+  enum ListKind: UInt8 {
+    case none
+    /// The operands one after the other.
+    case stack
+    /// Their sum, from the first to the last.
+    case sum
+    /// A row of a batch that must be in memory of its own; neighbours are one kernel.
+    case unstack
   }
 
   enum ValueKind: UInt8 {
@@ -154,36 +175,42 @@ struct Planner {
   /// Longest sum of products in one kernel.
   static let productLimit = 512
 
-  private init(_ graph: Graph) {
+  private init(_ graph: Graph, mayBatch: Bool) {
     self.graph = graph
     total = graph.nodes.count
     // Only these ask for copies, and of at most three values.
-    var limit = 0
+    var copyLimit = 0
     for node in graph.nodes {
       switch node.opcode.info.opClass {
-      case .reduction, .matmul, .move, .view: limit += 3
+      case .reduction, .matmul, .move, .view: copyLimit += 3
       default: break
       }
     }
-    capacity = total + limit
+    // Batches list their operands anew. To move the tables would take long, and room in large ones that isn't
+    // touched takes no memory.
+    capacity = total + copyLimit + (mayBatch ? total / 2 : 0)
+    inputTotal = 3 * total
+    inputCapacity = inputTotal + copyLimit + (mayBatch ? 2 * total : 0)
     entries = .allocate(capacity: max(capacity, 1))
-    inputs = .allocate(capacity: max(3 * capacity, 1))
+    inputs = .allocate(capacity: max(inputCapacity, 1))
     for (i, node) in graph.nodes.enumerated() {
       (entries + i).initialize(
         to: Entry(
           node: node, count: LayoutTable.shared[node.shape].count,
           source: Source(position: Int32(i), layout: node.shape, offset: 0, isLinear: true),
-          rank: 2 * i))
+          rank: 2 * i, firstInput: Int32(3 * i)))
     }
   }
 
-  static func plan(_ graph: Graph) -> Plan {
-    var planner = Planner(graph)
+  static func plan(_ graph: Graph, batching: BatchLimits) -> Plan {
+    var planner = Planner(
+      graph, mayBatch: batching.members > 0 && graph.nodes.count >= batching.operations)
     defer {
       planner.entries.deallocate()
       planner.inputs.deallocate()
     }
     planner.simplify()
+    planner.batch(batching)
     planner.group()
     return planner.lower()
   }
@@ -193,7 +220,12 @@ struct Planner {
 
   /// Operand `k` of a position.
   @inline(__always)
-  func input(_ i: Int, _ k: Int) -> Input { inputs[3 * i + k] }
+  func input(_ i: Int, _ k: Int) -> Input { inputs[Int(entries[i].firstInput) + k] }
+
+  @inline(__always)
+  func setInput(_ i: Int, _ k: Int, _ input: Input) {
+    inputs[Int(entries[i].firstInput) + k] = input
+  }
 
   @inline(__always)
   func inputCount(_ i: Int) -> Int { Int(entries[i].inputCount) }
@@ -201,18 +233,56 @@ struct Planner {
   /// Adds a copy in C order; it is computed right after its source.
   mutating func appendCopy(of source: Source, shape: LayoutID) -> Int {
     precondition(total < capacity)
+    let origin = entries[Int(source.position)]
+    let position = append(
+      GraphNode(.copy, origin.node.type, shape: shape), inputs: 1, rank: origin.rank | 1)
+    setInput(position, 0, Input(source: source, shape: shape, count: entries[position].count))
+    return position
+  }
+
+  /// Adds a position with operands, which are for the caller to set.
+  mutating func append(_ node: GraphNode, inputs count: Int, rank: Int) -> Int {
+    if total == capacity { reserve(entries: max(2 * capacity, 64)) }
     let position = total
     total += 1
-    let origin = entries[Int(source.position)]
     var entry = Entry(
-      node: GraphNode(.copy, origin.node.type, shape: shape), count: layout(shape).count,
-      source: Source(position: Int32(position), layout: shape, offset: 0, isLinear: true),
-      rank: origin.rank | 1)
-    entry.inputCount = 1
+      node: node, count: layout(node.shape).count,
+      source: Source(position: Int32(position), layout: node.shape, offset: 0, isLinear: true),
+      rank: rank, firstInput: 0)
     entry.isLive = true
     (entries + position).initialize(to: entry)
-    inputs[3 * position] = Input(source: source, shape: shape, count: entry.count)
+    makeInputs(position, count)
     return position
+  }
+
+  /// Gives a position room for so many operands.
+  mutating func makeInputs(_ i: Int, _ count: Int) {
+    if inputTotal + count > inputCapacity { reserve(inputs: 2 * inputCapacity + count) }
+    entries[i].firstInput = Int32(inputTotal)
+    entries[i].inputCount = Int32(count)
+    inputTotal += count
+  }
+
+  /// Makes room for the copies that so many positions may ask for: nothing moves from here on.
+  mutating func reserveCopies(of positions: Int) {
+    reserve(entries: total + 3 * positions)
+    reserve(inputs: inputTotal + 3 * positions)
+  }
+
+  private mutating func reserve(entries wanted: Int) {
+    if wanted <= capacity { return }
+    let larger = UnsafeMutablePointer<Entry>.allocate(capacity: wanted)
+    larger.moveInitialize(from: entries, count: total)
+    entries.deallocate()
+    (entries, capacity) = (larger, wanted)
+  }
+
+  private mutating func reserve(inputs wanted: Int) {
+    if wanted <= inputCapacity { return }
+    let larger = UnsafeMutablePointer<Input>.allocate(capacity: wanted)
+    larger.moveInitialize(from: inputs, count: inputTotal)
+    inputs.deallocate()
+    (inputs, inputCapacity) = (larger, wanted)
   }
 
   /// The identity of a layout shown under the dimensions of another.

@@ -20,6 +20,8 @@ public struct TapeLimits: Sendable {
   package var memoPlaces: Int
   /// Bytes of an old value from which on a loop's result is computed in its memory.
   package var replacedBytes: Int
+  /// What small operations plans compute together.
+  package var batching = BatchLimits.usual
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
@@ -58,6 +60,7 @@ public struct TapeLimits: Sendable {
     resetRecords = windowRecords / 2
     memoPlaces = 2
     replacedBytes = 1
+    batching = .all
     checksPasses = true
     viewPlaces = 1
   }
