@@ -88,6 +88,7 @@ else
     {
       for (i = 3; i < NF; i++) {
         key = trimmed($2) SUBSEP set[i]
+        if (sums[key] == "not run") continue
         if (sums[key] != trimmed($i)) {
           print "bits: " trimmed($2) ", " set[i] ": expected " sums[key] ", got " trimmed($i)
           bad = 1
