@@ -179,6 +179,7 @@ extension Tape {
     other.state.pointee.count = 0
     other.state.pointee.earlier.removeAll()
     other.state.pointee.dead = 0
+    other.state.pointee.firstPending = 0
     other.beginWindow()
     beginWindow()
   }
