@@ -270,19 +270,21 @@ struct Planner {
   }
 
   private mutating func reserve(entries wanted: Int) {
-    if wanted <= capacity { return }
-    let larger = UnsafeMutablePointer<Entry>.allocate(capacity: wanted)
-    larger.moveInitialize(from: entries, count: total)
-    entries.deallocate()
-    (entries, capacity) = (larger, wanted)
+    Self.grow(&entries, &capacity, total, to: wanted)
   }
 
   private mutating func reserve(inputs wanted: Int) {
-    if wanted <= inputCapacity { return }
-    let larger = UnsafeMutablePointer<Input>.allocate(capacity: wanted)
-    larger.moveInitialize(from: inputs, count: inputTotal)
-    inputs.deallocate()
-    (inputs, inputCapacity) = (larger, wanted)
+    Self.grow(&inputs, &inputCapacity, inputTotal, to: wanted)
+  }
+
+  private static func grow<T>(
+    _ items: inout UnsafeMutablePointer<T>, _ capacity: inout Int, _ count: Int, to wanted: Int
+  ) {
+    if wanted <= capacity { return }
+    let larger = UnsafeMutablePointer<T>.allocate(capacity: wanted)
+    larger.moveInitialize(from: items, count: count)
+    items.deallocate()
+    (items, capacity) = (larger, wanted)
   }
 
   /// The identity of a layout shown under the dimensions of another.

@@ -69,13 +69,8 @@ struct MatrixVectorGenerator {
     asm.mov(bRow, argument(\.bRow))
     asm.lea(bRows3, Memory(bRow, 0, index: bRow, scale: 2))
     let exit = asm.label()
-    let paths = shape.heights.map { _ in asm.label() }
     asm.mov(counter, argument(\.rows))
-    for (height, path) in zip(shape.heights, paths).dropLast() {
-      asm.cmp(counter, height)
-      asm.jump(.equal, path)
-    }
-    for (height, path) in zip(shape.heights, paths).reversed() {
+    for (height, path) in asm.jump(byRows: counter, shape.heights) {
       asm.bind(path)
       emitTiles(height)
       if height != shape.heights.first { asm.jump(exit) }

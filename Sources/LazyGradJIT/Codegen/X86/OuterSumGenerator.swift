@@ -34,13 +34,6 @@ struct OuterSumShape: Hashable, Sendable {
   var words: [UInt64] {
     [isDouble ? 1 : 0, UInt64(columns)] + heights.map { UInt64($0) }
   }
-
-  /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
-  func tiles(of height: Int) -> [(rows: Int, count: Int)] {
-    let count = (height + tileRows - 1) / tileRows
-    let (low, taller) = height.quotientAndRemainder(dividingBy: count)
-    return [(low + 1, taller), (low, count - taller)].filter { $0.1 > 0 && $0.0 > 0 }
-  }
 }
 
 /// Emits the function of a shape.
@@ -97,14 +90,8 @@ struct OuterSumGenerator {
       asm.vector(.kmovwFromGPR, .x, edgeMask, .register(GPR.rax.rawValue))
     }
     let exit = asm.label()
-    let paths = shape.heights.map { _ in asm.label() }
     asm.mov(counter, argument(\.rows))
-    for (height, path) in zip(shape.heights, paths).dropLast() {
-      asm.cmp(counter, height)
-      asm.jump(.equal, path)
-    }
-    // The last one needs no test: the caller asks for no other height.
-    for (height, path) in zip(shape.heights, paths).reversed() {
+    for (height, path) in asm.jump(byRows: counter, shape.heights) {
       asm.bind(path)
       emitStrips(height)
       if height != shape.heights.first { asm.jump(exit) }
@@ -144,7 +131,7 @@ struct OuterSumGenerator {
   private mutating func emitTiles(_ height: Int, vectors: Int, edge: Int) {
     asm.mov(aOffset, 0)
     asm.mov(cTile, cStrip)
-    for (rows, count) in shape.tiles(of: height) {
+    for (rows, count) in RowTiles.cut(height, atMost: shape.tileRows) {
       asm.mov(counter, count)
       asm.mov(tileCount, counter)
       let loop = asm.here()

@@ -98,13 +98,6 @@ package struct ProductShape: Hashable, Sendable {
 
   /// Whether the code is that of MatrixVectorGenerator, which cuts the summed axis itself.
   package var isMatrixVector: Bool { columns == 1 && left == .rows }
-
-  /// How a number of rows is cut into tiles: as equal as possible, the taller ones first.
-  func tiles(of height: Int) -> [(rows: Int, count: Int)] {
-    let count = (height + tileRows - 1) / tileRows
-    let (low, taller) = height.quotientAndRemainder(dividingBy: count)
-    return [(low + 1, taller), (low, count - taller)].filter { $0.1 > 0 && $0.0 > 0 }
-  }
 }
 
 /// Emits the function of a shape.
@@ -178,14 +171,8 @@ struct ProductGenerator {
     if rest == 0, whole == 0 { rest = 0 }
     if rest > 0, rest == perTile { (whole, rest) = (whole + 1, 0) }
     let exit = asm.label()
-    let paths = shape.heights.map { _ in asm.label() }
     asm.mov(counter, argument(\.rows))
-    for (height, path) in zip(shape.heights, paths).dropLast() {
-      asm.cmp(counter, height)
-      asm.jump(.equal, path)
-    }
-    // The last one needs no test: the caller asks for no other height.
-    for (height, path) in zip(shape.heights, paths).reversed() {
+    for (height, path) in asm.jump(byRows: counter, shape.heights) {
       asm.bind(path)
       emitStrips(height, whole: whole, rest: rest)
       if height != shape.heights.first { asm.jump(exit) }
@@ -229,7 +216,7 @@ struct ProductGenerator {
   private mutating func emitTiles(_ height: Int, vectors: Int, edge: Int) {
     asm.mov(aTile, left)
     asm.mov(cTile, cStrip)
-    let tiles = shape.tiles(of: height)
+    let tiles = RowTiles.cut(height, atMost: shape.tileRows)
     for (k, (rows, count)) in tiles.enumerated() {
       if count > 1 {
         asm.mov(counter, count)
