@@ -96,12 +96,7 @@ extension MoveKernel {
       }
     case .sumRows:
       let sum = work.take(byteCount: width * size)
-      memcpy(sum, from, width * size)
-      places.withUnsafeBufferPointer { places in
-        for place in places.dropFirst() {
-          Self.add(context.address(place), to: sum, type, width)
-        }
-      }
+      sumRows(to: sum, context)
       memcpy(to, sum, width * size)
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)
@@ -110,22 +105,25 @@ extension MoveKernel {
     }
   }
 
-  /// Adds a row to a sum, which passes on its own NaN if both are: the first operand's, as in machine code.
-  private static func add(
-    _ row: UnsafeMutableRawPointer, to sum: UnsafeMutableRawPointer, _ type: ScalarType,
-    _ count: Int
-  ) {
-    func floats<T: BinaryFloatingPoint>(_: T.Type) {
-      let (a, b) = (sum.assumingMemoryBound(to: T.self), row.assumingMemoryBound(to: T.self))
-      for i in 0..<count {
-        let (old, new) = (a[i], a[i] + b[i])
-        a[i] = old == old ? new : old
+  private func sumRows(to sum: UnsafeMutableRawPointer, _ context: RunContext) {
+    places.withUnsafeBufferPointer { places in
+      switch type {
+      case .float32:
+        RowSum.run(Float.self, count: places.count, width: width, to: sum) {
+          context.address(places[$0])
+        }
+      case .float64:
+        RowSum.run(Double.self, count: places.count, width: width, to: sum) {
+          context.address(places[$0])
+        }
+      default:
+        memcpy(sum, context.address(places[0]), width * type.size)
+        for place in places.dropFirst() {
+          Tile.run(
+            .add, type: type, to: type, dst: sum, a: sum, b: context.address(place), c: nil,
+            count: width)
+        }
       }
-    }
-    switch type {
-    case .float32: floats(Float.self)
-    case .float64: floats(Double.self)
-    default: Tile.run(.add, type: type, to: type, dst: sum, a: sum, b: row, c: nil, count: count)
     }
   }
 
