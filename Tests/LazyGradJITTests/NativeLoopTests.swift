@@ -71,6 +71,34 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
     }
   }
 
+  /// Operands that begin anew after some rows: a row of each batch, a column for all of them, channels of images;
+  /// in one loop with others of other groups.
+  @Test func operandsOfGroups() throws {
+    for type in [ScalarType.float32, .float64, .int32, .uint8] {
+      for dims in [[3, 8, 64], [2, 64, 9], [7, 17, 33], [2, 3, 40, 16], [3, 2, 5, 150]] {
+        let ones = [Int](repeating: 1, count: dims.count - 3)
+        let (batch, rows, columns) = (dims[0], dims[dims.count - 2], dims[dims.count - 1])
+        var sketch = LoopSketch()
+        var x = sketch.leaf(dims, type)
+        x = sketch.op(.add, type, x, sketch.leaf(dims.dropLast(2) + [1, columns], type))
+        x = sketch.op(.mul, type, x, sketch.leaf([rows, 1], type))
+        x = sketch.op(.sub, type, x, sketch.leaf([batch] + ones + [1, columns], type))
+        x = sketch.op(.maximum, type, x, sketch.leaf([columns], type))
+        sketch.root(x)
+        try check(sketch, "groups \(type) \(dims)")
+      }
+      for dims in [[2, 3, 16, 32], [1, 5, 7, 100], [4, 9, 11, 13]] {
+        var sketch = LoopSketch()
+        let channels = [1, dims[1], 1, 1]
+        var x = sketch.leaf(dims, type)
+        x = sketch.op(.mul, type, x, sketch.leaf(channels, type))
+        x = sketch.op(.add, type, x, sketch.leaf(channels, type))
+        sketch.root(x)
+        try check(sketch, "channels \(type) \(dims)")
+      }
+    }
+  }
+
   /// A chain long enough that its values do not all find registers, summed by rows, with results.
   @Test func longChains() throws {
     for type in [ScalarType.float32, .float64] {

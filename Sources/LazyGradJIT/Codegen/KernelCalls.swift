@@ -95,10 +95,10 @@ struct KernelCalls {
   }
 
   /// Where the arguments of the loop over some rows are; nil where it needs what the portable kernels do
-  /// before it, or begins inside a row of the code.
+  /// before it, is several calls, or begins inside a row of the code.
   private func arguments(_ native: NativeLoop, _ rows: Range<Int>) -> [Place]? {
     let first = rows.lowerBound * kernel.columns
-    if native.loads.count > 0 || native.terminals.count > 0 { return nil }
+    if native.loads.count > 0 || native.terminals.count > 0 || native.groupLength > 0 { return nil }
     if native.startsInRows, first % native.rowLength != 0 { return nil }
     var places: [Place] = []
     for argument in native.arguments.array {
@@ -106,7 +106,8 @@ struct KernelCalls {
       switch argument.kind {
       case .elements: places.append(place.advanced(by: first * argument.step))
       case .rows: places.append(place.advanced(by: rows.lowerBound * argument.step))
-      case .codeRows: places.append(place.advanced(by: first / native.rowLength * argument.step))
+      case .codeRows:
+        places.append(place.advanced(by: argument.offset(ofRow: first / native.rowLength)))
       case .fixed: places.append(place)
       case .scalar:
         places.append(Place(base: Int32(plan.scalarBase), byteOffset: 8 * argument.number))

@@ -24,7 +24,8 @@ enum LoopCompiler {
       routine: routine, arguments: shape.arguments, registers: shape.placed, loads: shape.loads,
       terminals: shape.terminals, rowLength: shape.rowLength,
       startsInRows: shape.rowLength != LoopShape.flat && !shape.hasWholeRows,
-      isPerBlock: shape.isPerBlock, registerBytes: shape.registerBytes, frameBytes: frameBytes)
+      groupLength: shape.groupLength, isPerBlock: shape.isPerBlock,
+      registerBytes: shape.registerBytes, frameBytes: frameBytes)
   }
 }
 

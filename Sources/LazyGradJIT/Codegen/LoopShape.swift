@@ -30,6 +30,8 @@ struct LoopShape {
   /// Per register: the argument that a result is stored to as well.
   var storeArguments: [Int] = []
   var rowLength = LoopShape.flat
+  /// The elements after which an argument begins anew; calls end there. 0 for none.
+  var groupLength = 0
   var isRowWise = false
   var isPerBlock = false
   var registerBytes = 0
@@ -38,6 +40,8 @@ struct LoopShape {
   static let flat = 1 << 40
   /// Rows shorter than this are gathered instead of walked.
   static let shortestRow = 8
+  /// Groups shorter than this are gathered instead of called one by one.
+  static let shortestGroup = 512
 
   init?(_ kernel: LoopKernel) {
     self.kernel = kernel
@@ -158,16 +162,32 @@ struct LoopShape {
       roles[register] = .uniform(add(.init(kind: .fixed, place: load.place)))
       return
     }
-    guard !hasPanels, axes.count == 2, axes[1].stride == 0 || axes[1].stride == 1,
-      axes[1].length >= Self.shortestRow || axes[1].length == rowLength,
-      rowLength == Self.flat || axes[1].length == rowLength
+    guard !hasPanels, 2...3 ~= axes.count, let row = axes.last, row.stride == 0 || row.stride == 1,
+      row.length >= Self.shortestRow || row.length == rowLength,
+      rowLength == Self.flat || row.length == rowLength
     else { return preload(l) }
-    rowLength = axes[1].length
-    let step = axes[0].stride * load.elementSize
+    let rows = axes[axes.count - 2]
+    let step = rows.stride * load.elementSize
     var argument = NativeLoop.Argument(kind: .codeRows, place: load.place, step: step)
-    if step == 0 { argument.kind = .fixed }
+    if axes.count == 3 {
+      let length = Self.commonDivisor(groupLength, rows.length * row.length)
+      // What goes on over all rows, a sum or a product, has cuts of its own.
+      guard !kernel.hasProduct, kernel.terminals.count == 0, length >= Self.shortestGroup,
+        length % kernel.columns == 0
+      else { return preload(l) }
+      groupLength = length
+      argument.groupRows = rows.length
+      argument.groupStep = axes[0].stride * load.elementSize
+    } else if step == 0 {
+      argument.kind = .fixed
+    }
+    rowLength = row.length
     let number = add(argument, advance: step)
-    roles[register] = axes[1].stride == 0 ? .repeated(number) : .memory(number, .column)
+    roles[register] = row.stride == 0 ? .repeated(number) : .memory(number, .column)
+  }
+
+  private static func commonDivisor(_ a: Int, _ b: Int) -> Int {
+    b == 0 ? a : commonDivisor(b, a % b)
   }
 
   /// The axes of a layout, with those joined that are walked in one go.

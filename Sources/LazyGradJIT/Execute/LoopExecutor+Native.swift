@@ -29,6 +29,9 @@ extension LoopKernel {
     var row = firstRow
     while row < endRow {
       var n = native.isPerBlock ? min(blockRows, endRow &- row) : endRow &- row
+      if native.groupLength > 0 {
+        n = min(n, (native.groupLength &- row &* columns % native.groupLength) / columns)
+      }
       for t in 0..<native.terminals.count where native.terminals[t] == .columns {
         n = min(n, beginRows(t, row, context))
       }
@@ -128,7 +131,7 @@ extension LoopKernel {
     case .elements: table[i] = context.address(place) + first &* argument.pointee.step
     case .rows: table[i] = context.address(place) + row &* argument.pointee.step
     case .codeRows:
-      table[i] = context.address(place) + first / native.rowLength &* argument.pointee.step
+      table[i] = context.address(place) + argument.pointee.offset(ofRow: first / native.rowLength)
     case .fixed: table[i] = context.address(place)
     case .register: table[i] = pointers[argument.pointee.number]
     case .scalar:

@@ -16,7 +16,9 @@ package final class NativeLoop: @unchecked Sendable {
   let rowLength: Int
   /// Whether rows of the loop may be split between calls.
   let startsInRows: Bool
-  /// Whether the work is cut into blocks; else a chunk is one call.
+  /// The elements of which no call has parts of two, because an argument begins anew after them; 0 for any.
+  let groupLength: Int
+  /// Whether the work is cut into blocks; else a chunk is one call, or one for each group.
   let isPerBlock: Bool
   /// Bytes for the registers and for the frame behind them.
   let registerBytes: Int
@@ -37,8 +39,18 @@ package final class NativeLoop: @unchecked Sendable {
     var place = Place(base: 0, byteOffset: 0)
     /// Bytes from one element or row to the next.
     var step = 0
+    /// Of an argument that moves on with the code's rows: after how many it begins anew, and the bytes from one
+    /// beginning to the next.
+    var groupRows = Int.max
+    var groupStep = 0
     /// Of a register, a terminal or a scalar.
     var number = 0
+
+    /// Bytes to the beginning of a row of the code.
+    func offset(ofRow row: Int) -> Int {
+      let (group, rest) = row.quotientAndRemainder(dividingBy: groupRows)
+      return group &* groupStep &+ rest &* step
+    }
   }
 
   struct Placed: Sendable {
@@ -55,7 +67,8 @@ package final class NativeLoop: @unchecked Sendable {
 
   init(
     routine: NativeRoutine, arguments: [Argument], registers: [Placed], loads: [Int],
-    terminals: [TerminalKind], rowLength: Int, startsInRows: Bool, isPerBlock: Bool,
+    terminals: [TerminalKind], rowLength: Int, startsInRows: Bool, groupLength: Int,
+    isPerBlock: Bool,
     registerBytes: Int, frameBytes: Int
   ) {
     self.routine = routine
@@ -65,6 +78,7 @@ package final class NativeLoop: @unchecked Sendable {
     self.terminals = Frozen(terminals)
     self.rowLength = rowLength
     self.startsInRows = startsInRows
+    self.groupLength = groupLength
     self.isPerBlock = isPerBlock
     self.registerBytes = registerBytes
     self.frameBytes = frameBytes
