@@ -15,6 +15,8 @@ struct Instruction: Codable {
     case unary(Unary, Int)
     case binary(Binary, Int, Int)
     case scalar(Binary, Int, Double, scalarFirst: Bool)
+    /// A composite of two operands with a rule of its own.
+    case composite(Int, Int)
     /// Where the first is greater than a number: from the second, else from the third.
     case select(Int, Double, Int, Int)
     case sum(Int, axis: Int?, keepDims: Bool)

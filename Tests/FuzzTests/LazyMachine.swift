@@ -141,6 +141,7 @@ struct LazyMachine {
     case .unary(let f, let x): return f.apply(at(x))
     case .binary(let f, let x, let y): return f.apply(at(x), at(y))
     case .scalar(let f, let x, let c, let first): return f.apply(at(x), c, scalarFirst: first)
+    case .composite(let x, let y): return CompositeOperation.apply(at(x), at(y))
     case .select(let x, let c, let y, let z): return `where`(at(x) .> c, at(y), at(z))
     case .sum(let x, let axis, let keep): return at(x).sum(axis: axis, keepDims: keep)
     case .prod(let x, let axis, let keep): return at(x).prod(axis: axis, keepDims: keep)

@@ -28,6 +28,16 @@ extension ModelMachine {
       if f == .divide, first { markHidden(node) }
       push(
         id, model.map(first ? [constant(c), node] : [node, constant(c)], f.function)!, exact: exact)
+    case .composite(let x, let y):
+      guard let a = held(x), let b = held(y), EagerModel.broadcast(a.dims, b.dims) != nil
+      else { return false }
+      let exact = isExact(x, y) && !isMixed(x, y)
+      let operands = [use(x), use(y)]
+      markConverted(operands)
+      let node = model.map(operands, CompositeOperation.function)!
+      // A part of it is rounded to the second operand's type, in whatever type the result is.
+      if operands[1].precision != .double { node.isRough = true }
+      push(id, node, exact: exact)
     case .select(let x, let c, let y, let z):
       guard let a = held(x), let b = held(y), let d = held(z), isSure(x),
         let inner = EagerModel.broadcast(b.dims, d.dims),

@@ -242,7 +242,7 @@ struct ModelMachine {
           node,
           to: node.precision == program.precision ? program.precision.other : program.precision),
         exact: exact)
-    case .unary, .binary, .scalar, .select, .integers: return elementwise(kind, id)
+    case .unary, .binary, .scalar, .composite, .select, .integers: return elementwise(kind, id)
     case .sum, .prod, .mean, .max, .matmul, .softmax, .concatenate, .takeRows:
       return other(kind, id)
     case .reshaped, .transposed, .sliced, .reversed, .broadcast: return view(kind, id)

@@ -9,6 +9,8 @@ enum Unary: String, CaseIterable, Codable, CustomStringConvertible {
 
   case negative, absolute, square, root, exponential, tanh, sigmoid, sine, relu, logarithm
   case reciprocal, copy
+  /// Operations with a rule of their own, and one that is computed again in the backward pass.
+  case composite, custom, checkpointed
 
   /// Whether a value between operand and result is saved for the gradient that the model doesn't have.
   var savesHidden: Bool { self == .logarithm }
@@ -28,7 +30,34 @@ enum Unary: String, CaseIterable, Codable, CustomStringConvertible {
     case .logarithm: log1p(abs(x))
     case .reciprocal: LazyGrad.reciprocal(LazyGrad.square(x) + 1)
     case .copy: +x
+    case .composite:
+      Tensor.composite(inputs: [x]) { t in
+        t[0] * LazyGrad.tanh(t[0])
+      } gradient: { g, t, _ in
+        let y = LazyGrad.tanh(t[0])
+        return [g * (y + t[0] * (1 - LazyGrad.square(y)))]
+      }
+    case .custom:
+      Tensor.custom(inputs: [x]) { t in
+        Self.elements(t[0]) { $0 / ($0 * $0 + 1) }
+      } backward: { g, t, _ in
+        let outer = g.elements(as: Double.self)
+        var k = 0
+        return [
+          Self.elements(t[0]) { x in
+            defer { k += 1 }
+            let d = x * x + 1
+            return outer[k] * (1 - x * x) / (d * d)
+          }
+        ]
+      }
+    case .checkpointed: checkpoint(x) { t in LazyGrad.sigmoid(t[0]) * t[0] }
     }
+  }
+
+  /// An array of a function's values.
+  private static func elements(_ x: NDArray, _ f: (Double) -> Double) -> NDArray {
+    NDArray(x.elements(as: Double.self).map(f), shape: x.shape, dtype: x.dtype)
   }
 
   var function: ScalarFunction {
@@ -55,6 +84,21 @@ enum Unary: String, CaseIterable, Codable, CustomStringConvertible {
         { Foundation.log1p(Swift.abs($0)) }, { x, _ in sign(x) / (1 + Swift.abs(x)) })
     case .reciprocal: return f({ 1 / ($0 * $0 + 1) }, { x, y in -2 * x * y * y })
     case .copy: return f({ $0 }, { _, _ in 1 })
+    case .composite:
+      return f(
+        { $0 * Foundation.tanh($0) },
+        { x, _ in
+          let y = Foundation.tanh(x)
+          return y + x * (1 - y * y)
+        })
+    case .custom:
+      return f(
+        { $0 / ($0 * $0 + 1) },
+        { x, _ in (1 - x * x) / ((x * x + 1) * (x * x + 1)) })
+    case .checkpointed:
+      func sigmoid(_ x: Double) -> Double { 1 / (1 + Foundation.exp(-x)) }
+      return f(
+        { sigmoid($0) * $0 }, { x, _ in sigmoid(x) + x * sigmoid(x) * (1 - sigmoid(x)) })
     }
   }
 }
@@ -129,5 +173,26 @@ enum Binary: String, CaseIterable, Codable, CustomStringConvertible {
       return ScalarFunction(
         value: { Swift.min($0[0], $0[1]) }, partial: { p, x, _ in x[p] < x[1 - p] ? 1 : 0 })
     }
+  }
+}
+
+/// `x tanh(y)` with a rule of its own, which is summed down to the operands.
+enum CompositeOperation {
+  static func apply(_ x: Tensor, _ y: Tensor) -> Tensor {
+    Tensor.composite(inputs: [x, y]) { t in
+      t[0] * tanh(t[1])
+    } gradient: { g, t, _ in
+      let u = tanh(t[1])
+      return [g * u, g * t[0] * (1 - square(u))]
+    }
+  }
+
+  static var function: ScalarFunction {
+    ScalarFunction(
+      value: { $0[0] * Foundation.tanh($0[1]) },
+      partial: { p, x, _ in
+        let u = Foundation.tanh(x[1])
+        return p == 0 ? u : x[0] * (1 - u * u)
+      })
   }
 }

@@ -134,8 +134,12 @@ private struct SampleLines {
 
   private mutating func unary() {
     guard let x = pick() else { return }
-    let smooth: [Unary] = [.negative, .root, .tanh, .sigmoid, .sine, .reciprocal, .copy]
-    let f = values[x].isFine ? random.pick(Unary.allCases) : random.pick(smooth)
+    let smooth: [Unary] = [
+      .negative, .root, .tanh, .sigmoid, .sine, .reciprocal, .copy, .composite, .checkpointed,
+    ]
+    // A program's own code on host arrays has no form for a batch.
+    let all = Unary.allCases.filter { $0 != .custom }
+    let f = random.pick(values[x].isFine ? all : smooth)
     put(f.apply(at(x)), fine: values[x].isFine, "\(f) %\(x)")
   }
 

@@ -80,7 +80,7 @@ import Testing
         if case .ask = line.kind, answers[line.id] == 0 { locked += 1 }
       }
     }
-    #expect(seen.count == 41, "\(seen.sorted())")
+    #expect(seen.count == 42, "\(seen.sorted())")
     #expect(refused > 50 && locked > 50 && unguarded > 500 && untracked > 500)
   }
 

@@ -55,7 +55,7 @@ struct TensorProgramGenerator {
       add(random.chance(0.4) ? leaf(other: true) : pick().map { .otherType($0) })
       return
     }
-    switch random.weighted([3, 10, 10, 7, 3, 7, 3, 3, 14, 2, 9, 8, 3, 6, 6, 5, 8, 4, 2]) {
+    switch random.weighted([3, 10, 10, 7, 3, 7, 3, 3, 14, 2, 9, 8, 3, 6, 6, 5, 8, 4, 3, 2]) {
     case 0: add(leaf())
     case 1: add(pick().map { .unary(random.pick(Unary.allCases), $0) })
     case 2: add(pair { .binary($2, $0, $1) })
@@ -78,6 +78,7 @@ struct TensorProgramGenerator {
     case 15: add(pick().map { .read($0) })
     case 16: add(gradient())
     case 17: add(pick().map { .integers($0, random.pick(IntegerType.allCases)) })
+    case 18: add(pair { x, y, _ in .composite(x, y) })
     default:
       let x = pick()
       add(

@@ -134,6 +134,30 @@ import Testing
     }
   }
 
+  /// A tape whose records have moved to another one goes on as a new one, also when it fills windows.
+  @Test func aTapeThatWasJoinedFillsWindowsAgain() {
+    Self.onNewThread {
+      Tape.withLimits(TapeLimits(windowRecords: 10)) {
+        let first = Tensor([1.0, 2])
+        // Full windows are computed; what is held of them stays on the tape.
+        let held = (0..<40).map { first * Double($0) }
+        let sent = Sent(value: held)
+        let sum = Self.onNewThread {
+          (Tensor([1.0, 1]) * 2 + sent.value[39]).elements(as: Double.self)
+        }
+        #expect(sum == [41, 80])
+        let second = Tensor([3.0, 4])
+        let again = (0..<40).map { second * Double($0) }
+        for (k, x) in again.enumerated() {
+          #expect(x.elements(as: Double.self) == [3 * Double(k), 4 * Double(k)])
+        }
+        again.reduce(held[39].sum()) { $0 + $1.sum() }.backward()
+        #expect(first.grad!.elements(as: Double.self) == [39, 39])
+        #expect(second.grad!.elements(as: Double.self) == [780, 780])
+      }
+    }
+  }
+
   @Test func aGradientStaysWithItsTensorWhenTapesJoin() {
     for _ in 0..<20 {
       let (x, keep) = Self.onNewThread { () -> Sent<(Tensor, Tensor)> in
