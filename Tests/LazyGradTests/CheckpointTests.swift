@@ -2,6 +2,8 @@
 // CheckpointMemoryTests, in processes of their own.
 
 import LazyGrad
+import LazyGradJIT
+import TestSupport
 import Testing
 
 @Suite("Checkpoint")
@@ -73,6 +75,32 @@ struct CheckpointTests {
     let product = hessianVectorProduct(at: x, along: w) { checkpoint($0, w, body: f).sum() }
     let plain = hessianVectorProduct(at: x, along: w) { f([$0, w]).sum() }
     for (a, b) in zip(elements(product), elements(plain)) { #expect(abs(a - b) < 1e-13) }
+  }
+
+  /// Each part's rule differentiates that part, and none of those before it.
+  @Test("Derivatives of second order through many parts")
+  func secondOrderOfMany() {
+    func curvature(parts: Int, isPlain: Bool) -> (value: [Double], records: Int) {
+      let (x, w) = (Tensor([0.3, -0.2]), Tensor([0.7, 0.4]))
+      func part(_ t: [Tensor]) -> Tensor { tanh(t[0] * t[1]) + t[0] * 0.5 }
+      var y = x
+      for _ in 0..<parts { y = isPlain ? part([y, w]) : checkpoint(y, w, body: part) }
+      let before = Tape.recordsOfThisThread
+      let slope = gradient(of: y.sum(), withRespectTo: x, createGraph: true)
+      let second = gradients(of: square(slope).sum(), withRespectTo: [x, w])
+      let records = Tape.recordsOfThisThread - before
+      return (second.flatMap { elements($0) }, records)
+    }
+    for parts in [1, 2, 5, 12] {
+      let (found, wanted) = (
+        curvature(parts: parts, isPlain: false), curvature(parts: parts, isPlain: true)
+      )
+      for (a, b) in zip(found.value, wanted.value) {
+        #expect(abs(a - b) <= 1e-12 * max(1, abs(b)), "\(parts) parts")
+      }
+    }
+    let (few, many) = (curvature(parts: 6, isPlain: false), curvature(parts: 24, isPlain: false))
+    #expect(many.records < 6 * few.records, "\(few.records) records, then \(many.records)")
   }
 
   @Test("Values are those of the call, whatever becomes of the tensors")

@@ -80,7 +80,7 @@ extension RecordedPassTests {
         loss.backward()
         let again = Tensor([1.0, 2])
         let same = ((again * factor + 1) * (again * (factor + 1)) * 0.5 + again / factor).sum()
-        #expect(values(x.grad) == values(gradients(of: same, withRespectTo: [again])[0]))
+        #expect(values(x.grad) == values(derived(of: same, withRespectTo: [again])[0]))
       }
     }
   }
@@ -105,7 +105,7 @@ extension RecordedPassTests {
         let x = Tensor(values)
         loss(x, reads: true).backward()
         let same = Tensor(values)
-        let wanted = gradients(of: loss(same, reads: false), withRespectTo: [same])
+        let wanted = derived(of: loss(same, reads: false), withRespectTo: [same])
         #expect(self.values(x.grad) == self.values(wanted[0]))
       }
       expectCopies(since: before)
@@ -331,7 +331,7 @@ extension RecordedPassTests {
         let found = (leaves + held).map { values($0.grad) }
         let others = inputs()
         let (sameHead, sameHeld) = program(others, reads: false)
-        let wanted = gradients(of: sameHead, withRespectTo: others + sameHeld)
+        let wanted = derived(of: sameHead, withRespectTo: others + sameHeld)
         for (k, (found, wanted)) in zip(found, wanted).enumerated() {
           let wanted = values(wanted)
           #expect(

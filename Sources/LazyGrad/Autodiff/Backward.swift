@@ -235,18 +235,10 @@ enum Differentiation {
       // A head that has no record yet gets one.
       let adjoints = tape.makePassState(upTo: tape.count + UInt32(heads.count))
       defer { tape.recycle(adjoints) }
-      let walk = GraphWalk(
+      var walk = GraphWalk(
         pass: BackwardPass(
           tape: tape, createsGraph: createsGraph, state: mode.state, adjoints: adjoints),
         retainsGraph: retainsGraph, check: PassCheck(tape, heads))
-      if case .replace = collect, !retainsGraph, heads.count == 1, seeds[0] == nil {
-        var results: [Tensor] = []
-        try tape.recordPass(of: heads[0].slot) { () throws(InvalidBackprop) in
-          try walk.record(heads, seeds, collect, &results)
-        }
-        walk.check?.verify()
-        return results
-      }
       let results = try walk.run(heads, seeds, collect)
       if case .only = collect { return results }
       walk.check?.verify()

@@ -10,6 +10,8 @@ struct BackwardPass {
   let createsGraph: Bool
   let state: Node.State
   let adjoints: PassState
+  /// No gradient is wanted of records before this one: all that are asked for come later.
+  var floor: UInt32 = 0
 
   // MARK: The forward graph
 
@@ -24,7 +26,7 @@ struct BackwardPass {
 
   /// Whether an operand's gradient is wanted.
   @inline(__always)
-  func wants(_ n: UInt32) -> Bool { tape[n].traits.contains(.variable) }
+  func wants(_ n: UInt32) -> Bool { n >= floor && tape[n].traits.contains(.variable) }
 
   /// The value of a forward node as an operand of a recorded one.
   @inline(__always)

@@ -49,7 +49,9 @@ struct BatchWalk {
     facts.initialize(repeating: [], count: Int(end - start))
     batched = .allocate(capacity: Int(end - start))
     batched.initialize(repeating: Tape.none, count: Int(end - start))
-    for case let id? in samples.lazy.map(\.node) { facts[Int(id - start)] = [.depends, .isSample] }
+    for sample in samples {
+      if let id = sample.node { facts[Int(id - start)] = [.depends, .isSample] }
+    }
     for id in start..<end where facts[Int(id - start)] == [] {
       let node = tape.nodes + Int(id)
       if node.pointee.a != 0 {
@@ -92,21 +94,21 @@ struct BatchWalk {
   /// Records the results of the batch; nil for those that depend on no sample.
   ///
   /// - Parameters:
-  ///   - batches: The handles of the batches, in the order of the samples.
+  ///   - batches: The records of the batches, in the order of the samples.
   ///   - mode: How a batch that is itself a result is recorded.
   mutating func run(
-    _ results: [SlotRef], of samples: [SlotRef], _ batches: [SlotRef], _ mode: RecordMode
+    _ results: [SlotRef], of samples: [SlotRef], _ batches: [UInt32], _ mode: RecordMode
   ) throws(Batching.Refusal) -> [SlotRef?] {
     let heads = results.map { slot in slot.node.flatMap { dependsOnSample($0) ? $0 : nil } }
     for case let head? in heads {
       facts[Int(head - start)].formUnion([.isNeeded, .isReached, .isResult])
     }
     for id in (start..<end).reversed() where isRecorded(id) { needOperands(id) }
-    for (sample, slot) in zip(samples, batches) {
-      if let id = sample.node { batched[Int(id - start)] = tape.operand(slot) }
+    for (sample, batch) in zip(samples, batches) {
+      if let id = sample.node { batched[Int(id - start)] = batch }
     }
     for id in start..<end where isRecorded(id) { batched[Int(id - start)] = try record(id) }
-    let slots: [SlotRef?] = heads.map { head in
+    return heads.map { head in
       guard let head else { return nil }
       var id = batched[Int(head - start)]
       if tape[id].opcode == .leaf || tape[id].slot != nil || id < end {
@@ -118,9 +120,6 @@ struct BatchWalk {
       }
       return tape.makeSlot(id)
     }
-    // A view that only another view was made of, and the like, would keep what it shows.
-    for id in (end..<tape.count).reversed() { tape.freeUnread(id) }
-    return slots
   }
 
   /// Whether a record is recorded for the batch.

@@ -70,9 +70,11 @@ private enum Checkpoint {
       // What depends on a sample of `vmap` has no value to keep.
       return Tape.needsSamples(value.slot) ? value : value.eval()
     } gradient: { gradient, operands, _ in
-      // With autodiff on the pass is to be differentiated, and the operands lead to what they are computed from.
+      // With autodiff on the pass is to be differentiated, and its points lead to what the operands are computed
+      // from. They are new: the pass over this part ends at them, not where the oldest operand comes from, on whose
+      // way there may be other parts, each of which would go all the way as well.
       let isHigherOrder = Scope.isTracking
-      let points = isHigherOrder ? operands : operands.map(\.independent)
+      let points = operands.map { isHigherOrder ? +$0 : $0.independent }
       return Scope.with({ $0.isTracking = true }) {
         let value = body(points.map(\.tracked))
         if usesVariables, let refusal = refusal(value, points) {

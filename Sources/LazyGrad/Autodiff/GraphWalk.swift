@@ -4,31 +4,72 @@ internal import LazyGradJIT
 
 /// The walk itself. Ids descend, so every reader of a node has been seen before the node.
 struct GraphWalk {
-  let pass: BackwardPass
+  private(set) var pass: BackwardPass
   let retainsGraph: Bool
   /// For tests.
   var check: PassCheck?
   var tape: Tape { pass.tape }
 
-  func run(
+  /// The nodes that gather what is asked for by name.
+  private var asked: [UInt32] = []
+
+  init(pass: BackwardPass, retainsGraph: Bool, check: PassCheck? = nil) {
+    self.pass = pass
+    self.retainsGraph = retainsGraph
+    self.check = check
+  }
+
+  /// Records the gradients of a differentiation; none where there is nothing to differentiate.
+  mutating func run(
     _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
   ) throws(InvalidBackprop) -> [Tensor] {
-    if heads.allSatisfy(\.isConstant), retainsGraph { return zeros(collect) }
+    if heads.allSatisfy(\.isConstant), retainsGraph {
+      guard case .only(let variables) = collect else { return [] }
+      return variables.map { Tensor(unchecked: zeros($0)) }
+    }
+    if case .only(let variables) = collect {
+      asked = variables.map(gatherer)
+      // What those were computed from is nobody's business. A pass that clears goes everywhere.
+      if retainsGraph { pass.floor = asked.min() ?? .max }
+    }
+    if heads.count == 1, seeds[0] == nil, let question = question(collect) {
+      return try tape.recordPass(of: heads[0].slot, question) { () throws(InvalidBackprop) in
+        try record(heads, seeds, collect)
+      }.map { Tensor(unchecked: $0.unsafelyUnwrapped) }
+    }
     let start = tape.count
-    var results: [Tensor] = []
-    let remains = try record(heads, seeds, collect, &results)
-    tape.finishPass(remains, since: start)
-    tape.forceLate(remains.late)
-    return results
+    let outcome = try record(heads, seeds, collect)
+    tape.finishPass(outcome.remains, since: start)
+    tape.forceLate(outcome.remains.late)
+    return outcome.results.map { Tensor(unchecked: $0.unsafelyUnwrapped) }
   }
+
+  /// What a pass of one head is recognised by; nil for one that is not remembered.
+  private func question(_ collect: Differentiation.Collect) -> PassQuestion? {
+    var question = PassQuestion()
+    switch collect {
+    case .replace: return retainsGraph ? nil : question
+    case .accumulate: return nil
+    case .only:
+      // A question takes as much memory as the records that it is about.
+      if asked.count > Self.mostAsked { return nil }
+      let start = tape.state.pointee.windowStart
+      if !retainsGraph || asked.contains(where: { $0 < start }) { return nil }
+      question.words.reserveCapacity(asked.count + 1)
+      question.words.append(UInt64(pass.state.rawValue) << 1 | (pass.createsGraph ? 1 : 0))
+      for node in asked { question.words.append(UInt64(tape.count &- node)) }
+      return question
+    }
+  }
+
+  private static var mostAsked: Int { 4096 }
 
   /// Records the gradients of a differentiation that there is something to do for.
   ///
-  /// - Returns: What is to be let go when they are recorded.
-  func record(
-    _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect,
-    _ results: inout [Tensor]
-  ) throws(InvalidBackprop) -> PassRemains {
+  /// - Returns: Handles for what was asked for by name, and what is to be let go when they are recorded.
+  private func record(
+    _ heads: [Tensor], _ seeds: [Tensor?], _ collect: Differentiation.Collect
+  ) throws(InvalidBackprop) -> PassOutcome {
     var ids: [UInt32] = []
     for head in heads where !head.isConstant || retainsGraph == false {
       ids.append(tape.nodeOrLeaf(head.slot))
@@ -48,11 +89,9 @@ struct GraphWalk {
       if seed == nil { ones = g }
       pass.add(id, g)
     }
-    var collected: [UInt32: UInt32] = [:]
-    if case .only(let variables) = collect {
-      for variable in variables { collected[gatherer(variable)] = Tape.none }
-    }
+    var asked = AskedGradients(self.asked)
     var remains = PassRemains()
+    var results: [SlotRef?] = []
     var constants: [UInt32] = []
     var parents: [UInt32] = []
     var runsPieces = true
@@ -67,10 +106,7 @@ struct GraphWalk {
           unread = g
           if !replaces {
             if case .only = collect {
-              if collected[id] != nil {
-                collected[id] = g
-                tape.retainNode(g)
-              }
+              if asked.take(g, for: id) { tape.retainNode(g) }
             } else {
               attach(id, g, accumulate: true, &remains)
             }
@@ -100,14 +136,14 @@ struct GraphWalk {
     // Not when they are met: what reads them, too, may still be on its way to them.
     for id in parents { remains.cleared += markCleared(below: id, viewsOnly: true) }
     if case .only(let variables) = collect {
-      check?.verify(collected)
-      results = variables.map { variable in
-        guard let g = collected[gatherer(variable)], g != Tape.none else { return zeros(variable) }
-        return Tensor(unchecked: tape.makeSlot(handle(g, of: variable.slot)))
+      check?.verify(asked)
+      results = zip(variables, asked.nodes).map { variable, node in
+        guard let g = asked.gradient(of: node) else { return zeros(variable) }
+        return tape.makeSlot(handle(g, of: variable.slot))
       }
-      for g in collected.values where g != Tape.none { tape.letGo(g) }
+      for entry in asked.entries where entry.gradient != Tape.none { tape.letGo(entry.gradient) }
     }
-    return remains
+    return PassOutcome(remains, results: results)
   }
 
   /// The node that gathers a tensor's gradient.
@@ -223,16 +259,10 @@ struct GraphWalk {
     if isLate { remains.late.append(gradient) }
   }
 
-  private func zeros(_ collect: Differentiation.Collect) -> [Tensor] {
-    guard case .only(let variables) = collect else { return [] }
-    return variables.map(zeros)
-  }
-
-  private func zeros(_ tensor: Tensor) -> Tensor {
+  private func zeros(_ tensor: Tensor) -> SlotRef {
     let zero = tape.append(.scalar, tensor.slot.pointee.type, shape: LayoutTable.scalar)
-    return Tensor(
-      unchecked: tape.makeSlot(
-        tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero)))
+    return tape.makeSlot(
+      tape.append(.copy, tensor.slot.pointee.type, shape: tensor.shapeID, a: zero))
   }
 
   // MARK: Clearing and checking

@@ -67,9 +67,9 @@ struct PassCheck {
   }
 
   /// Stops the program if a variable has no gradient although it was reached.
-  func verify(_ collected: [UInt32: UInt32]) {
-    let missing = collected.filter { reached[$0.key] != nil && $0.value == Tape.none }
-    report(missing.map(\.key), of: collected.count, in: "gradients")
+  func verify(_ asked: AskedGradients) {
+    let missing = asked.entries.filter { reached[$0.node] != nil && $0.gradient == Tape.none }
+    report(missing.map(\.node), of: asked.entries.count, in: "gradients")
   }
 
   private func report(_ missing: [UInt32], of count: Int, in operation: String) {

@@ -262,10 +262,32 @@ private struct SampleRun {
     let (batchSlots, resultSlots) = (given.map { $0.slot }, results.map { $0.slot })
     let tape = Tape.hold(all: samples + batchSlots + resultSlots)
     return try tape.withSettled { () throws(Batching.Refusal) in
-      var walk = BatchWalk(tape, size: size, samples: samples)
-      defer { walk.destroy() }
-      return try walk.run(resultSlots, of: samples, batchSlots, mode)
+      let operands = batchSlots.map { tape.operand($0) }
+      let end = tape.count
+      let slots = try tape.recordWalk(question(operands, resultSlots, tape, mode)) {
+        () throws(Batching.Refusal) in
+        var walk = BatchWalk(tape, size: size, samples: samples)
+        defer { walk.destroy() }
+        return try walk.run(resultSlots, of: samples, operands, mode)
+      }
+      // A view that only another view was made of, and the like, would keep what it shows.
+      for id in (end..<tape.count).reversed() { tape.freeUnread(id) }
+      return slots
     }
+  }
+
+  /// What the records for a batch depend on beside the records of a sample.
+  private func question(
+    _ operands: [UInt32], _ results: [SlotRef], _ tape: Tape, _ mode: RecordMode
+  ) -> PassQuestion {
+    var question = PassQuestion()
+    question.readsPayloads = true
+    question.words = [UInt64(size), UInt64(mode.state.rawValue), UInt64(operands.count)]
+    for id in operands { question.words.append(UInt64(tape.count &- id)) }
+    for slot in samples + results {
+      question.words.append(slot.node.map { UInt64(tape.count &- $0) } ?? 0)
+    }
+    return question
   }
 
   /// What is wrong where the program still holds something of a sample; the results' handles are gone.

@@ -1,4 +1,4 @@
-// What a backward pass did to the records that it went over, found out by looking at them before it
+// What a pass over the graph did to the records that it went over, found out by looking at them before it
 // and after it.
 
 /// Looks at the records before a pass and after it, and says what the pass did. Nothing is told by the
@@ -11,6 +11,7 @@ struct PassObserver: ~Copyable {
   private let owners: Int
   private let copiedNumbers: Int
   private let readsPending: Bool
+  private let pendingBytes: Int
   private let before: UnsafeMutablePointer<Node>
 
   /// nil where the pass would depend on more than these records, or do more than write new ones.
@@ -38,6 +39,7 @@ struct PassObserver: ~Copyable {
     owners = state.pointee.owners.count
     copiedNumbers = state.pointee.copiedNumbers.count
     readsPending = state.pointee.readsPending
+    pendingBytes = state.pointee.pendingBytes
     before = Tape.makeArena(scope.count)
     before.initialize(from: tape.nodes + Int(scope.first), count: scope.count)
   }
@@ -45,21 +47,27 @@ struct PassObserver: ~Copyable {
   deinit { UnsafeMutableRawPointer(before).deallocate() }
 
   /// What the pass did; nil where it was more than can be done again. Its remains are still there.
-  func pass(_ remains: PassRemains) -> RecordedPass? {
+  func pass(_ outcome: PassOutcome, of question: PassQuestion) -> RecordedPass? {
     let state = tape.state
     guard state.pointee.windowStart == windowStart,
       state.pointee.readsPending == readsPending, var changes = changes(),
       let added = added(&changes),
-      let numbers = numbers(), let remains = relative(remains),
+      let numbers = numbers(), let remains = relative(outcome.remains),
+      let results = relative(outcome.results),
       state.pointee.owners.count == owners + added.imports.count
     else { return nil }
-    let payloads = (0..<scope.count).filter { before[$0].isPayloadDifferentiated }
+    let payloads = (0..<scope.count)
+      .filter {
+        before[$0].isPayloadDifferentiated || question.readsPayloads && before[$0].isPayloadOwn
+      }
       .map { (id: UInt32($0), value: before[$0].payloadBits) }
     return RecordedPass(
       head: scope.head, windowStart: windowStart &- scope.first, hash: hash,
       before: (0..<scope.count).map { (before + $0).facts(from: scope.first) },
       payloads: payloads, changes: changes, added: added.words, imports: added.imports,
-      numbers: numbers, hashAfter: state.pointee.hash, gradients: gradients(), remains: remains)
+      numbers: numbers, hashAfter: state.pointee.hash, gradients: gradients(), remains: remains,
+      question: question, results: results, clears: state.pointee.hasCleared,
+      moreBytes: state.pointee.pendingBytes - pendingBytes)
   }
 
   private func changes() -> [RecordedPass.Change]? {
@@ -139,6 +147,20 @@ struct PassObserver: ~Copyable {
     }
   }
 
+  private func relative(_ results: [SlotRef?]) -> [UInt32]? {
+    var ids: [UInt32] = []
+    for slot in results {
+      guard let slot else {
+        ids.append(Tape.none)
+        continue
+      }
+      // Of the records before, none gets a handle again.
+      guard let id = slot.node, id >= scope.first &+ UInt32(scope.count) else { return nil }
+      ids.append(id &- scope.first)
+    }
+    return ids
+  }
+
   private func relative(_ remains: PassRemains) -> PassRemains? {
     if remains.cleared.contains(where: { $0 < scope.first }) { return nil }
     var result = PassRemains()
@@ -154,4 +176,7 @@ extension Node {
   fileprivate var isPayloadDifferentiated: Bool {
     Node.isPayloadStatic(opcode, traits) || (opcode == .view && traits.contains(.variable))
   }
+
+  /// Whether the payload belongs to the operation: it is no number, and not where a value lies.
+  fileprivate var isPayloadOwn: Bool { opcode != .scalar && opcode != .leaf && storage == nil }
 }

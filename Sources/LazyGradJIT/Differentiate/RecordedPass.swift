@@ -1,11 +1,12 @@
-// Backward passes that are recorded as they were the last time. What a pass writes depends only on the
-// windows that it differentiates, and a training loop differentiates equal windows again and again: from
-// the third time on the records are copied, not derived. This file holds what is remembered of a pass and
-// where; Tape+Pass looks it up and copies it, PassObserver finds out what a pass did.
+// Passes over the graph that are recorded as they were the last time: backward passes, and those that record
+// for a batch what was recorded for a sample. What a pass writes depends only on the windows that it goes
+// over, and a training loop goes over equal windows again and again: from the third time on the records are
+// copied, not derived. This file holds what is remembered of a pass and where; Tape+Pass looks it up and
+// copies it, PassObserver finds out what a pass did.
 
 import Synchronization
 
-/// What the default backward pass did to the records before it: enough to do it again without walking
+/// What a pass did to the records before it: enough to do it again without walking
 /// the graph. All ids are relative to the first of those records:
 ///
 ///      first         head          windowStart           count
@@ -50,10 +51,14 @@ final class RecordedPass: Sendable {
   let hashAfter: UInt64
   let gradients: [Gradient]
   let remains: PassRemains
+  /// What was asked for beside the head, and what was given for it: `Tape.none` for nothing.
+  let question: PassQuestion
+  let results: [UInt32]
+  /// Whether graphs have been cleared, and the bytes by which what is pending has grown.
+  let clears: Bool
+  let moreBytes: Int
 
   static var wordsPerNode: Int { MemoryLayout<Node>.stride / MemoryLayout<UInt64>.stride }
-  /// Shorter windows are differentiated sooner than looked up.
-  static var fewestRecords: Int { 8 }
   /// Most passes with one key: windows that differ only in what the key leaves out, such as which row of
   /// a variable they read, are compared one after the other.
   static var mostWithOneKey: Int { 8 }
@@ -61,14 +66,14 @@ final class RecordedPass: Sendable {
   static var mostWindows: Int { 8 }
 
   var addedCount: Int { added.count / RecordedPass.wordsPerNode }
-  /// Records remembered in all.
-  var recordCount: Int { before.count + addedCount }
+  /// Records remembered in all; words of a question count as some.
+  var recordCount: Int { before.count + addedCount + question.words.count / 8 }
 
   init(
     head: UInt32, windowStart: UInt32, hash: UInt64, before: [SIMD4<UInt64>],
     payloads: [(id: UInt32, value: UInt64)], changes: [Change], added: [UInt64],
     imports: [Source], numbers: [Source], hashAfter: UInt64, gradients: [Gradient],
-    remains: PassRemains
+    remains: PassRemains, question: PassQuestion, results: [UInt32], clears: Bool, moreBytes: Int
   ) {
     self.head = head
     self.windowStart = windowStart
@@ -82,7 +87,23 @@ final class RecordedPass: Sendable {
     self.hashAfter = hashAfter
     self.gradients = gradients
     self.remains = remains
+    self.question = question
+    self.results = results
+    self.clears = clears
+    self.moreBytes = moreBytes
   }
+}
+
+/// What a pass is asked for, as far as the records before it don't say that.
+package struct PassQuestion: Sendable, Equatable {
+  /// Whatever tells one from another; of records their distance from the newest. Empty for the default
+  /// backward pass.
+  package var words: [UInt64] = []
+  /// Whether the pass asks every record for its payload: where a view begins, what an operation has beside its
+  /// operands.
+  package var readsPayloads = false
+
+  package init() {}
 }
 
 /// What is left to let go once a backward pass is recorded.

@@ -1,41 +1,74 @@
-// Recording a backward pass: by a walk over the graph, or by copying the last equal one.
+// Recording what a pass over the graph records: by a walk, or by copying the last equal one.
+
+/// What a pass gives.
+package struct PassOutcome {
+  package var remains: PassRemains
+  /// New handles, nil for nothing.
+  package var results: [SlotRef?]
+
+  package init(_ remains: PassRemains = PassRemains(), results: [SlotRef?] = []) {
+    self.remains = remains
+    self.results = results
+  }
+}
 
 extension Tape {
-  /// Records the backward pass of a handle's value, with ones for a seed, new gradients and a cleared
-  /// graph: by `walk`, or as it was recorded before where nothing that a walk looks at is different.
-  /// Either way what remains is let go.
+  /// Records the backward pass of a handle's value, with ones for a seed: by `walk`, or as it was recorded before
+  /// where nothing that a walk looks at is different. Either way what remains is let go.
   ///
   /// The caller holds the lock.
+  ///
+  /// - Parameter question: What is asked for beside that; empty: new gradients for all handles, and a cleared
+  ///   graph.
+  /// - Returns: The handles that `walk` gives, or new ones in their place.
   /// - Complexity: about 3 ns for each record that is copied.
   package func recordPass<Failure>(
-    of slot: SlotRef, _ walk: () throws(Failure) -> PassRemains
-  ) throws(Failure) {
+    of slot: SlotRef, _ question: PassQuestion = PassQuestion(),
+    _ walk: () throws(Failure) -> PassOutcome
+  ) throws(Failure) -> [SlotRef?] {
     let start = state.pointee.count
-    guard let scope = PassScope(self, slot) else {
-      return finishPass(try walk(), since: start)
-    }
-    let key = scope.key(self)
-    guard let candidates = PassCache.shared.candidates(key) else {
-      return finishPass(try walk(), since: start)
-    }
-    if let pass = candidates.first(where: { matches($0, scope) }),
+    let scope = slot.pointee.isVariable ? slot.node.flatMap { PassScope(self, head: $0) } : nil
+    let (outcome, first) = try recorded(scope, question, walk)
+    finishPass(outcome.remains, from: first, since: start)
+    return outcome.results
+  }
+
+  /// Records what depends on nothing but the records of the window and on a question: by `walk`, or by copying.
+  ///
+  /// The caller holds the lock.
+  package func recordWalk<Failure>(
+    _ question: PassQuestion, _ walk: () throws(Failure) -> [SlotRef?]
+  ) throws(Failure) -> [SlotRef?] {
+    let scope = PassScope(self, head: state.pointee.count &- 1)
+    return try recorded(scope, question) { () throws(Failure) in
+      PassOutcome(results: try walk())
+    }.outcome.results
+  }
+
+  /// - Returns: What has been recorded, and the record from which on ids in its remains count.
+  private func recorded<Failure>(
+    _ scope: PassScope?, _ question: PassQuestion, _ walk: () throws(Failure) -> PassOutcome
+  ) throws(Failure) -> (outcome: PassOutcome, first: UInt32) {
+    guard let scope else { return (try walk(), 0) }
+    let key = scope.key(self, question)
+    guard let candidates = PassCache.shared.candidates(key) else { return (try walk(), 0) }
+    if let pass = candidates.first(where: { matches($0, scope, question) }),
       scope.count + pass.addedCount <= state.pointee.limits.windowRecords
     {
       state.pointee.counters.passesCopied += 1
       replay(pass, from: scope.first)
-      return finishPass(pass.remains, from: scope.first, since: start)
+      let results = pass.results.map { $0 == Tape.none ? nil : makeSlot(scope.first &+ $0) }
+      return (PassOutcome(pass.remains, results: results), scope.first)
     }
     let isFull = candidates.count >= RecordedPass.mostWithOneKey
-    guard !isFull, let observer = PassObserver(self, scope) else {
-      return finishPass(try walk(), since: start)
-    }
-    let remains = try walk()
-    if let pass = observer.pass(remains) {
+    guard !isFull, let observer = PassObserver(self, scope) else { return (try walk(), 0) }
+    let outcome = try walk()
+    if let pass = observer.pass(outcome, of: question) {
       PassCache.shared.remember(pass, key: key)
     } else {
       PassCache.shared.refuse(key: key)
     }
-    finishPass(remains, since: start)
+    return (outcome, 0)
   }
 
   /// How many passes were copied on this tape.
@@ -51,9 +84,11 @@ extension Tape {
   }
 
   /// Compares the records themselves: a hash alone would be a wrong gradient waiting.
-  private func matches(_ pass: RecordedPass, _ scope: PassScope) -> Bool {
+  private func matches(
+    _ pass: RecordedPass, _ scope: PassScope, _ question: PassQuestion
+  ) -> Bool {
     let first = nodes + Int(scope.first)
-    guard pass.head == scope.head, pass.hash == state.pointee.hash,
+    guard pass.head == scope.head, pass.hash == state.pointee.hash, pass.question == question,
       pass.windowStart == state.pointee.windowStart &- scope.first,
       pass.before.count == scope.count,
       // Passes under the guard and without it differ in every record.
@@ -78,7 +113,8 @@ extension Tape {
     }
     state.pointee.count = start &+ added
     state.pointee.hash = pass.hashAfter
-    state.pointee.hasCleared = true
+    state.pointee.pendingBytes &+= pass.moreBytes
+    if pass.clears { state.pointee.hasCleared = true }
     pass.changes.withUnsafeBufferPointer { changes in
       for change in changes {
         let node = nodes + Int(first &+ change.id)
@@ -121,8 +157,8 @@ struct PassScope {
   private let earlierWindows: Int
 
   /// nil where a pass is not worth remembering, or looks at too much.
-  init?(_ tape: Tape, _ slot: SlotRef) {
-    guard slot.pointee.isVariable, let head = slot.node, !tape.isWindowFull else { return nil }
+  init?(_ tape: Tape, head: UInt32) {
+    if tape.isWindowFull { return nil }
     let state = tape.state
     var first = state.pointee.windowStart
     var lowest = min(head, state.pointee.lowestImport)
@@ -135,9 +171,8 @@ struct PassScope {
       lowest = min(lowest, window.lowestImport)
     }
     let count = Int(state.pointee.count &- first)
-    if count < RecordedPass.fewestRecords || count > state.pointee.limits.windowRecords {
-      return nil
-    }
+    let limits = state.pointee.limits
+    if count < limits.passRecords || count > limits.windowRecords { return nil }
     self.first = first
     self.count = count
     self.head = head &- first
@@ -145,12 +180,13 @@ struct PassScope {
   }
 
   /// What a pass over these records is found by.
-  func key(_ tape: Tape) -> UInt64 {
+  func key(_ tape: Tape, _ question: PassQuestion) -> UInt64 {
     let earlier = tape.state.pointee.earlier
     var hash = tape.state.pointee.hash
     for i in (earlier.count - earlierWindows)..<earlier.count {
       hash = TapeHash.mix(hash ^ earlier[i].hash)
     }
+    for word in question.words { hash = TapeHash.mix(hash ^ word) }
     return TapeHash.mix(hash ^ UInt64(head) << 32 ^ UInt64(count))
   }
 }

@@ -20,6 +20,9 @@ public struct TapeLimits: Sendable {
   package var memoPlaces: Int
   /// Bytes of an old value from which on a loop's result is computed in its memory.
   package var replacedBytes: Int
+  /// Records from which on a pass over the graph is remembered, to be copied when it comes again: shorter ones
+  /// are walked sooner than looked up.
+  package var passRecords = 8
   /// What small operations plans compute together.
   package var batching = BatchLimits.usual
   /// Whether every backward pass is verified, which takes longer than the pass.
@@ -60,6 +63,7 @@ public struct TapeLimits: Sendable {
     resetRecords = windowRecords / 2
     memoPlaces = 2
     replacedBytes = 1
+    passRecords = 1
     batching = .all
     checksPasses = true
     viewPlaces = 1
