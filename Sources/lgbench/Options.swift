@@ -20,7 +20,7 @@ enum Command: String, CaseIterable {
   }
 }
 
-/// Tracking and guarding, as a user would choose them.
+/// Tracking, guarding and compiling, as a user would choose them.
 enum Mode: String, CaseIterable {
   /// Autodiff and the memory guard on: the default.
   case guarded = "guard"
@@ -28,6 +28,8 @@ enum Mode: String, CaseIterable {
   case unguarded
   /// Inside `noAutodiff`: forward only.
   case untracked = "noautodiff"
+  /// As the default, recorded once: a compiled function.
+  case compiled
 }
 
 /// What one measured pass computes.
@@ -280,7 +282,7 @@ private enum Option: String, CaseIterable {
     case .ranks: "train on all ranks of a launcher: a batch for each, or one that they divide"
     case .simulate:
       "model the times of this number of ranks by what is measured between those there are"
-    case .modes: "some of guard,unguarded,noautodiff (default: all)"
+    case .modes: "some of guard,unguarded,noautodiff,compiled (default: all)"
     case .pass: "some of train,forward (default: both)"
     case .text: "UTF-8 text to learn (default: a guide to LazyGrad, built in)"
     case .steps: "training steps (default: up to 3000, as many as the time allows)"

@@ -60,6 +60,7 @@ struct RNNModel {
   private let gates: [Gate]
   private let outputWeights: Tensor
   private let outputBias: Tensor
+  private let labelNumbers: [Int]
   private let labels: NDArray
 
   var parameters: [Tensor] {
@@ -88,9 +89,46 @@ struct RNNModel {
     }
     outputWeights = parameter([hidden, preset.classes]) { $0 / hiddenRoot }
     outputBias = parameter([preset.classes]) { $0 * 0.1 }
-    labels = NDArray(random.integers(below: preset.classes, count: batch), shape: [batch])
+    labelNumbers = random.integers(below: preset.classes, count: batch)
+    labels = NDArray(labelNumbers, shape: [batch])
     let zeros = NDArray([Float](repeating: 0, count: batch * hidden), shape: [batch, hidden])
     state = RecurrentState(cell, startingAt: Tensor(zeros, constant: true))
+  }
+
+  /// The model of tensors in the order of `arguments`.
+  private init(_ cell: Cell, _ tensors: [Tensor], labels labelNumbers: [Int]) {
+    let rest = tensors[(3 * cell.gateCount)...]
+    self.cell = cell
+    self.labelNumbers = labelNumbers
+    labels = NDArray(labelNumbers)
+    gates = (0..<cell.gateCount).map {
+      Gate(
+        inputWeights: tensors[3 * $0], hiddenWeights: tensors[3 * $0 + 1], bias: tensors[3 * $0 + 2]
+      )
+    }
+    outputWeights = rest[rest.startIndex]
+    outputBias = rest[rest.startIndex + 1]
+    state = RecurrentState(cell, startingAt: rest[rest.startIndex + 2])
+    let whole = rest[rest.startIndex + 3]
+    inputs = (0..<whole.shape[0]).map { whole[$0] }
+  }
+
+  /// What a compiled pass is given: everything but the labels, which it reads; the inputs of all steps in one.
+  var arguments: [Tensor] {
+    let whole = noAutodiff { stack(inputs) }
+    return parameters + [state.hidden, whole.detached(constant: true)]
+  }
+
+  /// A pass as a compiled function: the loss and, in training, every gradient.
+  func compiledPass(_ pass: Pass) -> CompiledFunction {
+    let (cell, labels) = (cell, labelNumbers)
+    return compiled { tensors in
+      let model = RNNModel(cell, tensors, labels: labels)
+      if pass == .forward { return [noAutodiff { model.recordLoss() }] }
+      let loss = model.recordLoss()
+      loss.backward()
+      return [loss] + model.parameters.map(\.gradient)
+    }
   }
 
   /// Records one forward pass.
@@ -124,7 +162,7 @@ struct RNNModel {
 
   /// Evaluates the loss and every gradient in one go.
   func evaluate(_ loss: Tensor) {
-    eval([loss] + parameters.map { $0.grad! })
+    eval([loss] + gradients)
   }
 
   /// One training pass.
@@ -144,13 +182,13 @@ struct RNNModel {
     return loss
   }
 
+  var gradients: [Tensor] { parameters.map { $0.grad! } }
+
   /// The Euclidean norm of all gradients, summed in double precision.
-  var gradientNorm: Double {
+  static func norm(_ gradients: [Tensor]) -> Double {
     var sum = 0.0
-    for parameter in parameters {
-      for element in parameter.grad!.elements(as: Float.self) {
-        sum += Double(element) * Double(element)
-      }
+    for gradient in gradients {
+      for element in gradient.elements(as: Float.self) { sum += Double(element) * Double(element) }
     }
     return sum.squareRoot()
   }
@@ -203,6 +241,9 @@ struct RNNBenchmark {
         + RNNPreset.all.map {
           "(\($0.steps), \($0.batch), \($0.inputs), \($0.hidden), \($0.classes))"
         }.joined(separator: ", "))
+    report.line(
+      "compiled: as a compiled function of the parameters and of the inputs of all steps in one tensor"
+    )
     report.line("first, second: calls right after the plan cache was emptied")
     report.line("hits, misses of the plan cache, kernels run, blocks of memory taken: per pass")
   }
@@ -212,30 +253,43 @@ struct RNNBenchmark {
   ) throws(BenchError) -> [[String]] {
     let model = RNNModel(preset, cell: options.cell)
     let expected = preset.expected[options.cell]!
-    let work: () -> Void =
-      pass == .train ? { model.trainingPass() } : { model.forwardPass() }
+    let (compiled, arguments) = (model.compiledPass(pass), model.arguments)
+    func work(_ mode: Mode) -> () -> Void {
+      if mode == .compiled { return { _ = compiled(arguments) } }
+      return pass == .train ? { model.trainingPass() } : { model.forwardPass() }
+    }
     var rows: [ResultRow] = []
     for mode in modes {
       var row = ResultRow("W1", preset.name)
       row.pass = pass.rawValue
       row.mode = mode.rawValue
       row.cell = options.cell.rawValue
-      var loss = 0.0
-      mode.run { loss = (pass == .train ? model.trainingPass() : model.forwardPass()).item() }
+      var results: [Tensor] = []
+      mode.run {
+        if mode == .compiled {
+          results = compiled(arguments)
+        } else {
+          results = [pass == .train ? model.trainingPass() : model.forwardPass()]
+          if pass == .train { results += model.gradients }
+        }
+      }
+      let loss = results[0].item()
       row.loss = loss
       try check(loss, expected.loss, "loss", row)
       if pass == .train {
-        let norm = model.gradientNorm
+        let norm = RNNModel.norm(Array(results[1...]))
         row.extra.append(("gradient_norm", .number(norm)))
         try check(norm, expected.gradientNorm, "gradient norm", row)
       }
+      let work = work(mode)
       mode.run { (row.firstNanoseconds, row.secondNanoseconds) = firstCalls(work) }
       mode.run { row.counters = PassCounters(work) }
       rows.append(row)
     }
     let samples = sampleInterleaved(
       modes.map { mode in
-        Variant { count in mode.run { for _ in 0..<count { work() } } }
+        let work = work(mode)
+        return Variant { count in mode.run { for _ in 0..<count { work() } } }
       }, seconds: seconds)
 
     func ratio(_ index: Int, to mode: Mode) -> Double? {

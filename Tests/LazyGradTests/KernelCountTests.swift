@@ -37,6 +37,22 @@ import Testing
       } == 1)
   }
 
+  @Test func whatIsReadAsItIsTakesNoKernel() {
+    for reduce: @Sendable (Tensor) -> Tensor in [{ $0.sum(axis: 0) }, { +$0 }] {
+      #expect(kernels { [tanh(reduce(exp(Self.rows(64).reshaped(1, 64, 64))) + 1)] } == 1)
+    }
+    // A bias of a batch of one: its gradient is that of what it is added to.
+    #expect(
+      kernels {
+        let (h, w) = (Tensor.ones([1, 16]).eval(), Tensor.ones([16, 16]).eval())
+        let b = Tensor.ones([16]).eval()
+        tanh(matmul(tanh(matmul(h, w) + b), w) + b).sum().backward()
+        return [b.gradient]
+      } <= 5)
+    let zeros = (Tensor([[-0.0, 0]]) * 1).sum(axis: 0) * 1
+    #expect(zeros.elements(as: Double.self).map(\.sign) == [.minus, .plus])
+  }
+
   @Test func lossesAreOneRunOverTheScores() {
     // One over the rows, and one for the mean.
     #expect(

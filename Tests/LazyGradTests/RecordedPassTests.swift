@@ -17,9 +17,15 @@ import Testing
     #expect(Tape.current.passesCopied > before + more)
   }
 
+  /// Plans and passes only: what compiled functions of other tests have recorded stays.
+  static func forgetPlans() {
+    PlanCache.shared.removeAll()
+    PassCache.shared.removeAll()
+  }
+
   /// Runs `body` alone on a thread's tape, so that each round records the same window.
   func rounds(_ n: Int, _ body: (Int) -> Void) {
-    LazyGradEngine.clearPlanCache()
+    Self.forgetPlans()
     for round in 0..<n { body(round) }
   }
 
@@ -299,7 +305,7 @@ import Testing
 
   @Test func theCacheStaysBounded() {
     ConcurrencyTests.onNewThread {
-      LazyGradEngine.clearPlanCache()
+      Self.forgetPlans()
       for length in 0..<300 {
         for _ in 0..<3 {
           var y = Tensor([1.0])
@@ -351,7 +357,7 @@ import Testing
 
   @Test func copiesAgreeWithWhatIsDerived() {
     ConcurrencyTests.onNewThread {
-      LazyGradEngine.clearPlanCache()
+      Self.forgetPlans()
       let before = Tape.current.passesCopied
       for seed in UInt64(1)...300 {
         for round in UInt64(0)..<4 {

@@ -11,6 +11,8 @@ public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
   case clearedTarget
   /// What is to be differentiated is computed from gradients that can't be differentiated themselves.
   case plainGradient
+  /// Gradients would have to go on through a compiled function.
+  case compiledFunction
 
   /// What happened and what to do about it.
   public var description: String {
@@ -24,6 +26,9 @@ public enum InvalidBackprop: Error, Equatable, CustomStringConvertible {
     case .plainGradient:
       "expected a target that depends on variables, got one that is computed from gradients which "
         + "don't know what they depend on; make them with createGraph: true"
+    case .compiledFunction:
+      "backward: gradients don't go through a compiled function, which has no graph, and a result of one "
+        + "depends on variables; take them inside the function, or make the result there in noAutodiff"
     }
   }
 }
@@ -129,8 +134,8 @@ extension Tensor {
     case .unreached where Differentiation.hasRun.load(ordering: .relaxed):
       return
         "no backward pass has reached the tensor: what was differentiated does not depend on it,"
-        + " or only through noAutodiff or a cleared graph, or is a constant; or the tensor was made"
-        + " inside noAutodiff and evaluated"
+        + " or only through noAutodiff or a cleared graph, or is a constant; or it was inside a compiled"
+        + " function; or the tensor was made inside noAutodiff and evaluated"
     case .untracked, .unreached: return "no backward pass has been run yet"
     }
   }

@@ -75,7 +75,11 @@ struct GraphWalk {
       ids.append(tape.nodeOrLeaf(head.slot))
     }
     // A constant has no gradients, so none can get lost.
-    if tape.state.pointee.hasCleared { try check(ids.filter { pass.wants($0) }) }
+    if tape.state.pointee.hasCleared {
+      var ends: Set<UInt32> = []
+      if case .only(let variables) = collect { ends = Set(variables.map(gatherer)) }
+      try check(ids.filter { pass.wants($0) }, ends)
+    }
 
     var ones = Tape.none
     for (head, seed) in zip(heads, seeds) {
@@ -301,8 +305,8 @@ struct GraphWalk {
     return released
   }
 
-  /// Looks for cleared parts before anything changes.
-  private func check(_ heads: [UInt32]) throws(InvalidBackprop) {
+  /// Looks for cleared parts before anything changes, and for results of compiled functions that are not `ends`.
+  private func check(_ heads: [UInt32], _ ends: Set<UInt32>) throws(InvalidBackprop) {
     // Like the walk: ids descend, and it ends when everything that was reached has been seen.
     guard var id = heads.max() else { return }
     let marks = tape.makePassState(upTo: id)
@@ -311,13 +315,17 @@ struct GraphWalk {
       if marks[operand] == 0 { tape.setAdjoint(marks, operand, PassState.passedOn) }
     }
     func check(_ operand: UInt32) throws(InvalidBackprop) {
-      if operand == id || !pass.wants(operand) { return }
+      if operand == id || !pass.wants(operand) || ends.contains(operand) { return }
       if tape.isCutOff(operand, from: id) {
+        if tape[operand].traits.contains(.cutOff) { throw .compiledFunction }
         throw .clearedGraph(operation: tape.operationName(id))
       }
       reach(operand)
     }
-    for head in heads { reach(head) }
+    for head in heads {
+      if tape[head].traits.contains(.cutOff), !ends.contains(head) { throw .compiledFunction }
+      reach(head)
+    }
     while id >= marks.fields.pointee.lowest {
       let mark = tape.takeAdjoint(marks, id)
       if mark != 0 {

@@ -94,4 +94,7 @@ public func turnMemoryGuardingOff() { Scope.isGuardOn = false }
 public func turnMemoryGuardingOn() { Scope.isGuardOn = true }
 
 /// Whether an operation recorded here and now would lock the arrays that it reads.
-public var isMemoryGuardActive: Bool { Scope.mode.state.contains(.guarded) }
+public var isMemoryGuardActive: Bool {
+  Tape.noteInBody(.askedForGuard)
+  return Scope.mode.state.contains(.guarded)
+}

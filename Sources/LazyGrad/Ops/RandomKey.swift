@@ -45,7 +45,8 @@ public struct RandomKey: Sendable, Hashable, Codable {
   /// The next key of the default stream, which threads share: where several draw at a time, which gets
   /// which key is left open.
   public static func next() -> RandomKey {
-    defaultStream.withLock { stream in
+    Tape.noteInBody(.drew)
+    return defaultStream.withLock { stream in
       defer { stream.drawn += 1 }
       return stream.key.folded(in: stream.drawn)
     }

@@ -10,6 +10,8 @@ public struct EngineCounters: Sendable {
   public var planHits: Int
   /// Times that a plan had to be made.
   public var planMisses: Int
+  /// Calls of compiled functions that recorded nothing.
+  public var replays: Int
   /// Kernels that have run.
   public var kernelsRun: Int
   /// Blocks of memory taken for arrays.
@@ -39,7 +41,7 @@ public enum LazyGradEngine {
     let code = CodeMemory.shared.counters
     return EngineCounters(
       nodesRecorded: c.nodesRecorded, planHits: c.planHits, planMisses: c.planMisses,
-      kernelsRun: c.kernelsRun, allocations: StoragePool.shared.blocksTaken,
+      replays: c.replays, kernelsRun: c.kernelsRun, allocations: StoragePool.shared.blocksTaken,
       bytesRead: c.bytesRead, bytesWritten: c.bytesWritten,
       planOverheadNanoseconds: c.overheadNanoseconds, kernelNanoseconds: c.kernelNanoseconds,
       codeBytes: code.liveBytes, nativeKernelsCompiled: code.installedBlocks,
@@ -123,10 +125,11 @@ public enum LazyGradEngine {
   /// Bytes kept for reuse.
   public static var bytesCached: Int { StoragePool.shared.bytesCached }
 
-  /// Forgets all plans, and how backward passes were recorded.
+  /// Forgets all plans, how backward passes were recorded, and what compiled functions have recorded.
   public static func clearPlanCache() {
     PlanCache.shared.removeAll()
     PassCache.shared.removeAll()
+    Engine.forgetReplays()
   }
 
   /// The environment variables that LazyGrad reads, and what they do.

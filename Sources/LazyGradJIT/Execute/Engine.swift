@@ -33,6 +33,9 @@ extension Engine {
     set { measuring.store(newValue, ordering: .relaxed) }
   }
 
+  /// Whether somebody wants to know how long kernels take.
+  static var isTimed: Bool { measuresOverhead || Settings.debugLevel > 0 }
+
   static func nanoseconds() -> Int {
     var time = timespec()
     clock_gettime(CLOCK_MONOTONIC, &time)
@@ -48,6 +51,7 @@ extension Engine {
       sum.planHits += c.planHits
       sum.planMisses += c.planMisses
       sum.passesCopied += c.passesCopied
+      sum.replays += c.replays
       sum.kernelsRun += c.kernelsRun
       sum.bytesRead += c.bytesRead
       sum.bytesWritten += c.bytesWritten

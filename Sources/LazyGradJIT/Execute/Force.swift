@@ -17,6 +17,7 @@ package enum Engine {
   /// more is never in memory.
   /// - Throws: `StorageError`; the graph is then as before, so it can be tried again.
   package static func force(_ slots: [SlotRef]) throws(StorageError) {
+    Tape.noteInBody(.read)
     LayoutTable.sweepIfDue()
     // Tape by tape: the lock of one is taken once for all handles that it has.
     var rest = slots
@@ -42,6 +43,7 @@ package enum Engine {
   /// Computes everything that is held and pending on a handle's tape: what keeps a program that
   /// never reads from growing without bound.
   package static func forceHeld(with slot: SlotRef) throws(StorageError) {
+    Tape.noteInBody(.read)
     LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
     try tape.withSettled { () throws(StorageError) in try tape.forceHeld() }
@@ -50,6 +52,7 @@ package enum Engine {
   /// Computes the value of one handle.
   @inline(__always)
   package static func force(_ slot: SlotRef) throws(StorageError) {
+    Tape.noteInBody(.read)
     LayoutTable.sweepIfDue()
     let tape = Tape.hold(slot)
     guard let node = slot.node, !tape.isGiven(node) else { return tape.unlock() }
@@ -60,6 +63,7 @@ package enum Engine {
 extension Tape {
   /// Forces nodes of this tape. The lock is held on entry and on return, not while kernels run.
   func force(_ ids: [UInt32]) throws(StorageError) {
+    Tape.noteInBody(.read)
     if state.pointee.sampleRuns > 0, needSamples(ids) { throw .unknownSample }
     try measured { kernelTime throws(StorageError) in
       try compute(ids, &kernelTime)
@@ -209,7 +213,7 @@ extension Tape {
     }
     state.pointee.inFlight += 1
     if !isAlone { unlock() }
-    let isTimed = Engine.measuresOverhead || Settings.debugLevel > 0
+    let isTimed = Engine.isTimed
     let before = isTimed ? Engine.nanoseconds() : 0
     PlanRunner.run(plan, binding)
     if isTimed { kernelTime += Engine.nanoseconds() - before }

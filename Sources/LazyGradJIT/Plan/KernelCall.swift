@@ -84,8 +84,8 @@ package struct ProductCall {
   let a: Place
   let b: Place
   let c: Place
-  /// The addresses in it mean nothing.
-  let arguments: ProductArguments
+  /// The addresses in it mean nothing. Nobody writes it: a variable has an address to copy it from.
+  var arguments: ProductArguments
 }
 
 /// One call of a loop's machine code, for all of its elements.

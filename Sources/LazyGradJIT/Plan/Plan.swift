@@ -13,7 +13,7 @@ package struct Place: Equatable, Sendable {
 /// A finished plan.
 package final class Plan: @unchecked Sendable {
   package let kernels: [LoopKernel]
-  package let moves: [MoveKernel]
+  package let moves: Frozen<MoveKernel>
   /// Loops, and between them kernels that move data instead of computing it; in execution order.
   package let steps: Frozen<Step>
   /// The calls that some steps are, one step's after the other's.
@@ -89,7 +89,7 @@ package final class Plan: @unchecked Sendable {
     leafCount: Int, updates: [Update], lastReads: [Int32], cost: Cost, stepCosts: [Cost]
   ) {
     self.kernels = kernels
-    self.moves = moves
+    self.moves = Frozen(moves)
     self.steps = Frozen(steps)
     self.arenaBytes = arenaBytes
     self.outputs = outputs
@@ -104,6 +104,7 @@ package final class Plan: @unchecked Sendable {
   }
 
   deinit {
+    moves.destroy()
     steps.destroy()
     updates.destroy()
     lastReads.destroy()
@@ -139,8 +140,8 @@ package final class Plan: @unchecked Sendable {
 
   /// Takes in what the kernels of moves work in.
   func takeInMoves(_ workBytes: (MoveKernel) -> Int) {
-    if moves.isEmpty { return }
-    moveBytes = moves.reduce(0) { max($0, workBytes($1)) }
+    if moves.count == 0 { return }
+    moveBytes = moves.array.reduce(0) { max($0, workBytes($1)) }
     arenaBytes = ArenaAllocator.rounded(arenaBytes) + moveBytes
   }
 
@@ -484,7 +485,8 @@ package struct MoveKernel: @unchecked Sendable {
 }
 
 /// Elements at a fixed address, owned by the object that made it. Walking an `Array` in a class
-/// costs a retain and a release each time; kernels of sixteen elements would feel it.
+/// costs a retain and a release each time, and copies elements that are large; kernels of sixteen elements would
+/// feel it.
 package struct Frozen<Element>: @unchecked Sendable {
   package let base: UnsafeMutablePointer<Element>
   package let count: Int

@@ -21,7 +21,7 @@ extension Planner {
         entries[i].source = entries[Int(node.b)].source
         continue
       case .view:
-        entries[i].source = viewSource(node, i)
+        entries[i].source = viewSource(node, as: node.attribute, i)
         if Int(entries[i].source.position) == i { setInputs(i) }
         continue
       default: break
@@ -30,6 +30,13 @@ extension Planner {
         // A filled array is its number wherever it is read.
         entries[i].source = scalarSource(entries[Int(node.a)].source.position, shape: node.shape)
         continue
+      }
+      if isWhatItReads(node) {
+        let source = viewSource(node, as: node.shape, i)
+        if Int(source.position) != i {
+          entries[i].source = source
+          continue
+        }
       }
       setInputs(i)
       let same = known.first(
@@ -80,11 +87,29 @@ extension Planner {
     return Source(position: scalar, layout: zeros, offset: 0, isLinear: false)
   }
 
-  private func viewSource(_ view: GraphNode, _ i: Int) -> Source {
+  /// Whether the value of a node is that of its first operand in other dimensions, to the bit: what a copy
+  /// reads, and the sum of rows of which there is one, as that of a bias's gradient in a batch of one. Sums
+  /// of columns begin with -0, so kept they have the same bits; those of a row begin with 0. Roots have memory
+  /// of their own.
+  private func isWhatItReads(_ node: GraphNode) -> Bool {
+    if node.isRoot { return false }
+    switch node.opcode {
+    case .copy: break
+    case .sum: if !node.type.isFloating || layout(node.attribute).dims[2] < 2 { return false }
+    default: return false
+    }
+    let operand = entries[Int(node.a)]
+    return operand.node.type == node.type && operand.count == layout(node.shape).count
+      && operand.count > 0
+  }
+
+  /// Where a node has its value that is that of its first operand under a layout; its own position where it has to
+  /// be brought together first.
+  private func viewSource(_ view: GraphNode, as attribute: LayoutID, _ i: Int) -> Source {
     let under = entries[Int(view.a)].source
     let origin = entries[Int(under.position)]
     if origin.node.opcode == .scalar { return scalarSource(under.position, shape: view.shape) }
-    let wanted = layout(view.attribute)
+    let wanted = layout(attribute)
     // A view lies over the contiguous memory of its operand; an operand that has none is copied
     // when groups are made (`groupView`).
     let isLeafInOrder =
@@ -98,7 +123,7 @@ extension Planner {
     let isLinear =
       under.isLinear && wanted.isContiguous && view.offset == 0 && wanted.count == origin.count
     return Source(
-      position: under.position, layout: view.attribute, offset: view.offset, isLinear: isLinear)
+      position: under.position, layout: attribute, offset: view.offset, isLinear: isLinear)
   }
 }
 

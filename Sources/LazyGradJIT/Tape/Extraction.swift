@@ -26,7 +26,9 @@ extension Tape {
   ///
   /// Roots are what must be in memory afterwards: what was asked for, what the user holds, what an
   /// operation outside reads, and what derivative rules declare that they read.
-  func extract(_ ids: [UInt32]) -> Extraction {
+  ///
+  /// - Parameter rootsAreAsked: Only what was asked for is a root: for a run that leaves the tape as it is.
+  func extract(_ ids: [UInt32], rootsAreAsked: Bool = false) -> Extraction {
     let top = Int(ids.max()!)
     // Per node: how many times the cut reads it, and the two flags above.
     state.pointee.marks.reserve(top + 1)
@@ -39,7 +41,7 @@ extension Tape {
     var result = Extraction(graph: Graph(cut: [], leafCount: 0, scalarCount: 0))
     let bottom = markCone(top, marks, &outstanding, &result)
     result.cone.reverse()
-    emit(bottom, top, marks, &result)
+    emit(bottom, top, marks, rootsAreAsked: rootsAreAsked, &result)
     (marks + bottom).update(repeating: 0, count: top - bottom + 1)
     return result
   }
@@ -145,7 +147,8 @@ extension Tape {
 
   /// Writes the graph's nodes, oldest first.
   private func emit(
-    _ bottom: Int, _ top: Int, _ marks: UnsafeMutablePointer<UInt32>, _ result: inout Extraction
+    _ bottom: Int, _ top: Int, _ marks: UnsafeMutablePointer<UInt32>, rootsAreAsked: Bool,
+    _ result: inout Extraction
   ) {
     let span = top - bottom + 1
     let local = UnsafeMutablePointer<Int32>.allocate(capacity: span)
@@ -206,7 +209,9 @@ extension Tape {
       // A number is in its record: whoever reads it later finds it there.
       let isWanted =
         node.opcode != .scalar
-        && (marks[id] & (Tape.requested | Tape.saved) != 0 || node.slot != nil || node.uses > reads)
+        && (marks[id] & Tape.requested != 0
+          || !rootsAreAsked
+            && (marks[id] & Tape.saved != 0 || node.slot != nil || node.uses > reads))
       if isWanted {
         if node.opcode == .view {
           markRoot(Int(entry.a), &out)

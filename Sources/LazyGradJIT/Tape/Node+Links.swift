@@ -98,10 +98,11 @@ extension Tape {
     }
   }
 
-  /// Whether going from a reader to a node leads into a cleared graph. A leaf that stands for a node
+  /// Whether going from a reader to a node leads into a cleared graph, or to where there is none. A leaf that stands for a node
   /// of an earlier window leads on to that; whether that way is open is seen there.
   package func isCutOff(_ id: UInt32, from reader: UInt32) -> Bool {
     let node = nodes[Int(id)]
+    if node.traits.contains(.cutOff) { return true }
     return node.state.contains(.cleared)
       && (node.opcode == .leaf ? node.imported == nil : reader < node.clearedEnd)
   }

@@ -62,6 +62,8 @@ public struct Node {
     @inlinable public static var standIn: Traits { Traits(rawValue: 8) }
     /// It stands for a sample, whose value nobody knows.
     @inlinable public static var sample: Traits { Traits(rawValue: 16) }
+    /// A result of a compiled function that depends on variables: no way leads back to them.
+    @inlinable public static var cutOff: Traits { Traits(rawValue: 32) }
     /// What a result has if one of its operands has it.
     @inlinable public static var inherited: Traits { Traits(rawValue: 5) }
 

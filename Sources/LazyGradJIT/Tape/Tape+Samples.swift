@@ -5,21 +5,14 @@ extension Tape {
   /// Begins to record a function of one sample. Until that has ended nothing is run for want of space: what
   /// depends on a sample has no value.
   package func beginSamples() {
-    if state.pointee.sampleRuns == 0 {
-      state.pointee.limitsBeforeSamples = state.pointee.limits
-      state.pointee.limits.windowRecords = .max
-      state.pointee.limits.windowBytes = .max
-      state.pointee.limits.lateRecords = .max
-    }
+    liftLimits()
     state.pointee.sampleRuns += 1
   }
 
   /// Ends it.
   package func endSamples() {
     state.pointee.sampleRuns -= 1
-    if state.pointee.sampleRuns == 0 {
-      state.pointee.limits = state.pointee.limitsBeforeSamples
-    }
+    restoreLimits()
   }
 
   /// Goes on with what was begun on a tape whose records come onto this one.

@@ -105,9 +105,13 @@ public struct TapeState: ~Copyable {
   let views = ViewCache()
   let memos = ShapeMemos()
   package var counters = TapeCounters()
-  /// How many functions of one sample are being recorded, one inside the other, and the limits before.
+  /// How many functions of one sample are being recorded, one inside the other.
   var sampleRuns = 0
-  var limitsBeforeSamples = TapeLimits()
+  /// What has been noted of the body of a compiled function, while the tape's thread records one.
+  var body: BodyNotes?
+  /// For how many of these at a time nothing is run for want of space, and the limits before.
+  var liftedLimits = 0
+  var limitsBefore = TapeLimits()
 
   init() {
     precondition(MemoryLayout<Node>.stride == 64, "LazyGrad: a node record must take 64 bytes")
@@ -133,6 +137,8 @@ package struct TapeCounters: Sendable {
   package var windowHits = 0
   package var planMisses = 0
   package var passesCopied = 0
+  /// Calls of compiled functions that recorded nothing.
+  package var replays = 0
   package var kernelsRun = 0
   package var bytesRead = 0
   package var bytesWritten = 0

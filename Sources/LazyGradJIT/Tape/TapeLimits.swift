@@ -71,6 +71,23 @@ public struct TapeLimits: Sendable {
 }
 
 extension Tape {
+  /// Runs nothing for want of space until that has been ended as often as begun.
+  func liftLimits() {
+    if state.pointee.liftedLimits == 0 {
+      state.pointee.limitsBefore = state.pointee.limits
+      state.pointee.limits.windowRecords = .max
+      state.pointee.limits.windowBytes = .max
+      state.pointee.limits.lateRecords = .max
+    }
+    state.pointee.liftedLimits += 1
+  }
+
+  /// Ends it.
+  func restoreLimits() {
+    state.pointee.liftedLimits -= 1
+    if state.pointee.liftedLimits == 0 { state.pointee.limits = state.pointee.limitsBefore }
+  }
+
   /// Whether a program that never reads has recorded so much that it must be run now.
   @inlinable
   public var isWindowFull: Bool {
