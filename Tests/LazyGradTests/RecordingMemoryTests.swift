@@ -106,8 +106,8 @@ struct RecordingMemoryTests {
   /// counted what the tapes keep, which they can't take from meanwhile.
   private static func allocations(_ entry: Entry) -> Int {
     var counts: [Int] = []
-    // Some tests do that for seconds.
-    let end = ContinuousClock.now + .seconds(120)
+    // Some tests do that for minutes.
+    let end = ContinuousClock.now + .seconds(400)
     while counts.count < 8, ContinuousClock.now < end {
       let generation = LayoutTable.generation
       let undisturbed = StoragePool.shared.undisturbed

@@ -76,9 +76,7 @@ struct GraphWalk {
     }
     // A constant has no gradients, so none can get lost.
     if tape.state.pointee.hasCleared {
-      var ends: Set<UInt32> = []
-      if case .only(let variables) = collect { ends = Set(variables.map(gatherer)) }
-      try check(ids.filter { pass.wants($0) }, ends)
+      try check(ids.filter { isVariable($0) }, Set(asked))
     }
 
     var ones = Tape.none
@@ -305,6 +303,9 @@ struct GraphWalk {
     return released
   }
 
+  /// Whether gradients flow to a record, also if none of those is wanted.
+  private func isVariable(_ id: UInt32) -> Bool { tape[id].traits.contains(.variable) }
+
   /// Looks for cleared parts before anything changes, and for results of compiled functions that are not `ends`.
   private func check(_ heads: [UInt32], _ ends: Set<UInt32>) throws(InvalidBackprop) {
     // Like the walk: ids descend, and it ends when everything that was reached has been seen.
@@ -315,7 +316,7 @@ struct GraphWalk {
       if marks[operand] == 0 { tape.setAdjoint(marks, operand, PassState.passedOn) }
     }
     func check(_ operand: UInt32) throws(InvalidBackprop) {
-      if operand == id || !pass.wants(operand) || ends.contains(operand) { return }
+      if operand == id || !isVariable(operand) || ends.contains(operand) { return }
       if tape.isCutOff(operand, from: id) {
         if tape[operand].traits.contains(.cutOff) { throw .compiledFunction }
         throw .clearedGraph(operation: tape.operationName(id))
