@@ -54,6 +54,24 @@ struct CompiledFunctionTests {
     #expect(Tape.current.brokenInvariant() == nil)
   }
 
+  /// A tape on which nobody holds anything any more starts again when the next handle goes; not in a body.
+  @Test("On a tape that is about to start again the body is called twice as well")
+  func onALongTape() {
+    ConcurrencyTests.onNewThread {
+      let step = compiled { t in
+        _ = t[0] * 3
+        return [tanh(t[0]) * 2 + 1]
+      }
+      for k in 0..<6 {
+        let y = Tensor([Double(k), 1])
+        for _ in 0..<300 { _ = y + Double(k) }
+        #expect(elements(step(y)[0]) == elements(tanh(y) * 2 + 1))
+      }
+      #expect(step.calls.pair == [2, 4])
+      #expect(step.obstacle == nil)
+    }
+  }
+
   @Test("A replay records nothing, and leaves finished tensors")
   func nothingIsRecorded() {
     Tape.renew()

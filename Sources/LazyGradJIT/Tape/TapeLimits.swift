@@ -78,6 +78,9 @@ extension Tape {
       state.pointee.limits.windowRecords = .max
       state.pointee.limits.windowBytes = .max
       state.pointee.limits.lateRecords = .max
+      // Nor are records moved, by which what has been recorded since is told from what was there.
+      state.pointee.limits.resetRecords = .max
+      state.pointee.limits.compactedRecords = .max
     }
     state.pointee.liftedLimits += 1
   }
