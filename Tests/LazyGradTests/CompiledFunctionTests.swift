@@ -64,7 +64,11 @@ struct CompiledFunctionTests {
       }
       for k in 0..<6 {
         let y = Tensor([Double(k), 1])
-        for _ in 0..<300 { _ = y + Double(k) }
+        var many = (0..<300).map { y + Double($0) }
+        eval(many)
+        many = (0..<300).map { y * Double($0) }
+        many = []
+        #expect(many.isEmpty)
         #expect(elements(step(y)[0]) == elements(tanh(y) * 2 + 1))
       }
       #expect(step.calls.pair == [2, 4])
