@@ -34,6 +34,7 @@ struct CompiledFunctionTests {
 
   @Test("The body is called twice, and its work is done every time")
   func replays() {
+    Tape.renew()
     let calls = Count()
     let step = compiled { t in
       calls.next()
