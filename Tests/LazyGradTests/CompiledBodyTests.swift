@@ -16,13 +16,6 @@ private final class Smuggled: @unchecked Sendable {
 struct CompiledBodyTests {
   private func elements(_ x: Tensor) -> [Double] { x.elements(as: Double.self) }
 
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   // MARK: Recorded every time
 
   @Test("A body that asks for a value may branch on it")

@@ -1,6 +1,7 @@
 // Compiled functions: the values of the functions themselves, recorded no more often than needed. What a body may
 // do besides recording is in CompiledBodyTests.
 
+import Foundation
 import LazyGrad
 import LazyGradJIT
 import Synchronization
@@ -22,13 +23,6 @@ extension CompiledFunction.Calls {
 @Suite("Compiled functions")
 struct CompiledFunctionTests {
   private func elements(_ x: Tensor) -> [Double] { x.elements(as: Double.self) }
-
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
 
   // MARK: Replaying
 
@@ -75,6 +69,30 @@ struct CompiledFunctionTests {
       #expect(step.calls.pair == [2, 4])
       #expect(step.obstacle == nil)
     }
+  }
+
+  /// Tapes become one where tensors of both are combined, and what is pending on one may be run.
+  @Test("What another thread does with the calling thread's tensors does not disturb a recording")
+  func besideOthers() {
+    Tape.renew()
+    for isJoined in [true, false] {
+      let pending = ConcurrencyTests.Sent(value: exp(Tensor([1.0, 2])))
+      let step = compiled { t in
+        let y = t[0] * 2
+        let seen = ConcurrencyTests.onNewThread {
+          let x = isJoined ? Tensor([3.0, 4]) * 2 + pending.value * 0 : pending.value + 1
+          return x.elements(as: Double.self)
+        }
+        #expect(seen[0] == (isJoined ? 6 : M_E + 1))
+        return [y + 1]
+      }
+      for k in 0..<6 {
+        #expect(elements(step(Tensor([Double(k), 1]))[0]) == [2 * Double(k) + 1, 3])
+      }
+      #expect(step.calls.pair == [2, 4])
+      #expect(step.obstacle == nil)
+    }
+    #expect(Tape.current.brokenInvariant() == nil)
   }
 
   @Test("A replay records nothing, and leaves finished tensors")

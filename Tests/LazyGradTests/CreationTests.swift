@@ -4,13 +4,6 @@ import LazyGrad
 import Testing
 
 @Suite struct CreationTests {
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   @Test("Without a type it is float64, everywhere")
   func defaults() {
     let tensors = [

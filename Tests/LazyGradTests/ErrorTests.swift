@@ -7,13 +7,6 @@ import Testing
 struct ErrorTests {
   private struct Other: Error {}
 
-  private func message(_ body: () -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   private let m = Tensor([[1.0, 2, 3], [4, 5, 6]])
 
   // MARK: Messages

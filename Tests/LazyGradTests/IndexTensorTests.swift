@@ -4,13 +4,6 @@ import LazyGrad
 import Testing
 
 @Suite struct IndexTensorTests {
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   private let x = Tensor([[1.0, -2, 3], [-4, 5, 6]])
 
   @Test("Masks that are computed")

@@ -5,13 +5,6 @@ import LazyGradJIT
 import Testing
 
 @Suite struct MissingGradientTests {
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   @Test("A gradient that is there is the one of grad")
   func present() {
     let w = Tensor([1.0, 2])

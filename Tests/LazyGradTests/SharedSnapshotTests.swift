@@ -4,13 +4,6 @@ import LazyGrad
 import Testing
 
 @Suite struct SharedSnapshotTests {
-  private func message(_ body: () throws -> Void) -> String {
-    do {
-      try catchingTensorErrors(body)
-      return "no error"
-    } catch { return "\(error)" }
-  }
-
   private func address(_ x: Tensor) -> UnsafeRawPointer? {
     x.array.withUnsafeElements(as: Double.self) { UnsafeRawPointer($0.baseAddress) }
   }

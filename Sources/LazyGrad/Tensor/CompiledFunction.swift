@@ -252,12 +252,13 @@ public final class CompiledFunction: Sendable {
 
   /// Records the body for tensors that stand for the arguments.
   private func recording(_ bound: UnsafeBufferPointer<BoundArgument>) -> Recording {
+    let isTracking = Scope.isTracking
+    let tape = BodyTape()
+    defer { tape.leave() }
     let standIns = bound.map { $0.standIn() }
     let inputs = standIns.map { Tensor($0.slot) }
-    let isTracking = Scope.isTracking
-    let start = Tape.beginBody()
     let results = body(inputs)
-    let noted = Tape.endBody()
+    let noted = tape.endBody()
     func failed(_ poison: Tensor) -> Recording { .failed(results.map { _ in poison }) }
     if let poison = results.first(where: { $0.kind == .poisoned }) { return failed(poison) }
     let changed = standIns.indices.first {
@@ -273,7 +274,7 @@ public final class CompiledFunction: Sendable {
     do throws(StorageError) {
       let replay = try Tape.cutOut(
         results.map(\.slot), arguments: zip(standIns, bound).map { ($0.storage, $1.offset) },
-        since: start, isTracking: isTracking)
+        of: tape, isTracking: isTracking)
       let captures = replay.hasOlderRecords ? Obstacle.captures : nil
       return .made(replay, noted.map { Obstacle($0) } ?? captures)
     } catch {

@@ -13,18 +13,18 @@ extension Tape {
   ///   - results: What the body has returned.
   ///   - arguments: The memory of what stood for the arguments, which nothing else has, and where in it they
   ///     begin.
-  ///   - start: How many records there were on the calling thread's tape before the body.
+  ///   - body: Where the body has been recorded.
   ///   - isTracking: Whether results are what gradients would flow back from.
   package static func cutOut(
-    _ results: [SlotRef], arguments: [(storage: Storage, offset: Int)], since start: UInt32,
+    _ results: [SlotRef], arguments: [(storage: Storage, offset: Int)], of body: BodyTape,
     isTracking: Bool
   ) throws(StorageError) -> Replay {
     LayoutTable.sweepIfDue()
-    let tape = results.isEmpty ? current : hold(all: results)
+    let tape = results.isEmpty ? body.tape : hold(all: results)
     if results.isEmpty { tape.lock() }
     return try tape.withSettled { () throws(StorageError) in
-      // Where the body has brought others' tensors in, records have moved.
-      let first = tape == current ? start : .max
+      // Where others' tensors have been brought in, records have moved.
+      let first = tape == body.tape && !body.isJoined ? body.start : .max
       return try tape.cutOut(results, arguments, first: first, isTracking: isTracking)
     }
   }

@@ -11,32 +11,56 @@ package enum BodyObstacle: Sendable, Equatable {
   case askedForGuard
 }
 
-extension Tape {
-  /// Begins to record a body on the calling thread's tape. Until it has ended nothing is run for want of space:
-  /// what is to be cut out in one piece would be cut in two.
-  ///
-  /// - Returns: How many records there are.
-  package static func beginBody() -> UInt32 {
-    let tape = current
-    return tape.locked {
-      tape.liftLimits()
-      tape.state.pointee.body = BodyNotes()
-      return tape.count
-    }
+/// A tape on which a body is recorded, and nothing else: what other threads do with the calling thread's tensors
+/// neither moves nor runs records of it.
+package struct BodyTape {
+  let tape: Tape
+  /// What the thread records on otherwise.
+  private let outer: Tape
+  private let limits: TapeLimits
+  /// How many records there were, left by somebody who holds something there.
+  let start: UInt32
+  private let joins: Int
+
+  /// Begins to record a body. Until it has ended nothing is run for want of space: what is to be cut out in one
+  /// piece would be cut in two.
+  package init() {
+    let outer = Tape.current
+    let outerLimits = outer.locked { outer.state.pointee.limits }
+    self.outer = outer
+    tape = Tape.takeEmpty()
+    tape.lock()
+    limits = tape.state.pointee.limits
+    tape.state.pointee.limits = outerLimits
+    tape.liftLimits()
+    tape.state.pointee.body = BodyNotes()
+    start = tape.count
+    joins = tape.state.pointee.joins
+    tape.unlock()
+    tape.becomeCurrent()
   }
 
-  /// Ends it.
+  /// Ends it; the records stay.
   ///
-  /// - Returns: The first thing that it has done besides recording.
-  package static func endBody() -> BodyObstacle? {
-    let tape = current
+  /// - Returns: The first thing that the body has done besides recording.
+  package func endBody() -> BodyObstacle? {
+    outer.becomeCurrent()
     return tape.locked {
       tape.restoreLimits()
+      tape.state.pointee.limits = limits
       defer { tape.state.pointee.body = nil }
       return tape.state.pointee.body?.obstacle
     }
   }
 
+  /// Whether tensors from elsewhere have been brought here, or what is here to those.
+  var isJoined: Bool { tape.state.pointee.joins != joins }
+
+  /// Gives the tape up, with what is still held on it.
+  package func leave() { tape.leaveToTheNext() }
+}
+
+extension Tape {
   /// Whether the calling thread is recording a body.
   package static var isInBody: Bool { current.state.pointee.body != nil }
 

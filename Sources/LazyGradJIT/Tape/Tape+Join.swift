@@ -104,7 +104,7 @@ extension Tape {
       b.adopt(x)
     } else if isPair || b.state.pointee.heldNodes == 0, b.isFree(y) {
       a.adopt(y)
-    } else if a.state.pointee.inFlight == 0 {
+    } else if a.state.pointee.inFlight == 0, a.count <= b.count || b.state.pointee.inFlight != 0 {
       b.absorb(a)
     } else if b.state.pointee.inFlight == 0 {
       a.absorb(b)
@@ -118,6 +118,8 @@ extension Tape {
       }
       return false
     }
+    a.state.pointee.joins += 1
+    b.state.pointee.joins += 1
     return true
   }
 

@@ -109,6 +109,8 @@ public struct TapeState: ~Copyable {
   var sampleRuns = 0
   /// What has been noted of the body of a compiled function, while the tape's thread records one.
   var body: BodyNotes?
+  /// How often something of another tape was brought here, or something of this one to another.
+  var joins = 0
   /// For how many of these at a time nothing is run for want of space, and the limits before.
   var liftedLimits = 0
   var limitsBefore = TapeLimits()
@@ -184,7 +186,8 @@ extension Tape {
     return key
   }()
 
-  private func leaveToTheNext() {
+  /// Ends the calling thread's use of it.
+  func leaveToTheNext() {
     settleAlone()
     disown()
     Tape.registry.withLock { $0.idle.append(self) }
@@ -193,12 +196,19 @@ extension Tape {
   /// Gives the calling thread a tape on which nobody holds anything: for tests that look at its records.
   package static func renew() {
     let old = current
+    takeEmpty().becomeCurrent()
+    old.leaveToTheNext()
+  }
+
+  /// A tape on which nobody holds anything, for the calling thread.
+  static func takeEmpty() -> Tape {
     var idle = registry.withLock { registry in
       defer { registry.idle = [] }
       return registry.idle
     }
-    // No other thread records on an idle tape, but what lies there may be read or let go of.
-    let free = idle.firstIndex { tape in
+    // No other thread records on an idle tape, but what lies there may be read or let go of. The one that was
+    // left last may still be in the cache.
+    let free = idle.lastIndex { tape in
       tape.lock()
       return tape.withSettled {
         tape.state.pointee.live == 0 && tape.state.pointee.heldNodes == 0
@@ -209,9 +219,11 @@ extension Tape {
       registry.idle += idle
       if free == nil { registry.all.append(tape) }
     }
-    pthread_setspecific(key, tape.state)
-    old.leaveToTheNext()
+    return tape
   }
+
+  /// Makes it what the calling thread records on.
+  func becomeCurrent() { pthread_setspecific(Tape.key, state) }
 
   /// The calling thread's tape.
   package static var current: Tape {
@@ -230,7 +242,7 @@ extension Tape {
       registry.all.append(tape)
       return tape
     }
-    pthread_setspecific(key, tape.state)
+    tape.becomeCurrent()
     return tape
   }
 
