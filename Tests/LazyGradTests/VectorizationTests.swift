@@ -134,6 +134,27 @@ struct VectorizationTests {
     #expect(gradient(of: result.sum(), withRespectTo: x).elements.allSatisfy { $0 == 0 })
   }
 
+  /// Windows that differ in where a view of memory begins are recorded in the same words.
+  @Test("Parts of samples are those of the batch that was given, wherever that lies")
+  func batchesInMemory() {
+    let x = Tensor((0..<6).map(Double.init), shape: [6]).expandedDims(at: 1)
+    let table = +(x * 100 + Tensor((0..<20).map(Double.init), constant: true)).reshaped([6, 4, 5])
+    eval(table)
+    let middle = vmap { (s: Tensor) in
+      let part = s[1..<3]
+      return exp(log(part * 2 + 1)) - square(part) + square(part) + part.sum() - part.sum()
+    }
+    for constant in [true, false] {
+      let rows = table.detached(constant: constant).eval()
+      for k in 0..<12 {
+        let y = middle(rows[k % 6])
+        let expected = (rows[k % 6][0..., 1..<3] * 2 + 1).elements(as: Double.self)
+        let values = y.elements(as: Double.self)
+        #expect(zip(values, expected).allSatisfy { abs($0 - $1) < 1e-9 }, "batch \(k)")
+      }
+    }
+  }
+
   @Test("Calls nest")
   func nested() {
     let (x, y) = (values([5, 3]), values([2, 3], 3))

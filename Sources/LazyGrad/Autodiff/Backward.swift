@@ -184,7 +184,7 @@ extension Tensor {
 public func gradients(
   of target: Tensor, withRespectTo variables: [Tensor], createGraph: Bool = false
 ) -> [Tensor] {
-  if let poison = ([target] + variables).first(where: { $0.kind == .poisoned }) {
+  if let poison = poisoned(target) ?? variables.first(where: { $0.kind == .poisoned }) {
     return variables.map { _ in poison }
   }
   do throws(InvalidBackprop) {
@@ -219,6 +219,11 @@ enum Differentiation {
     case replace
     case accumulate
     case only([Tensor])
+
+    /// What gradients are asked for by name.
+    var variables: [Tensor] {
+      if case .only(let variables) = self { variables } else { [] }
+    }
   }
 
   @discardableResult
@@ -226,9 +231,12 @@ enum Differentiation {
     _ heads: [Tensor], seeds: [Tensor?], retainsGraph: Bool, createsGraph: Bool, collect: Collect
   ) throws(InvalidBackprop) -> [Tensor] {
     // Everything that takes part comes onto one tape before that is locked.
-    var all = heads + seeds.compactMap { $0 }
-    if case .only(let variables) = collect { all += variables }
-    let tape = Tape.hold(all: all.map(\.slot))
+    var all: [SlotRef] = []
+    all.reserveCapacity(2 * heads.count + collect.variables.count)
+    for head in heads { all.append(head.slot) }
+    for case let seed? in seeds { all.append(seed.slot) }
+    for variable in collect.variables { all.append(variable.slot) }
+    let tape = Tape.hold(all: all)
     return try tape.withSettled { () throws(InvalidBackprop) in
       if case .only = collect {
         for head in heads {

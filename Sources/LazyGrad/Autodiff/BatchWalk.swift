@@ -45,10 +45,12 @@ struct BatchWalk {
     self.size = size
     end = tape.count
     start = samples.reduce(end) { min($0, $1.node ?? $0) }
-    facts = .allocate(capacity: Int(end - start))
-    facts.initialize(repeating: [], count: Int(end - start))
-    batched = .allocate(capacity: Int(end - start))
-    batched.initialize(repeating: Tape.none, count: Int(end - start))
+    // In one piece, facts behind.
+    let count = Int(end - start)
+    batched = .allocate(capacity: count + (count + 3) / 4)
+    batched.initialize(repeating: Tape.none, count: count)
+    facts = UnsafeMutableRawPointer(batched + count).bindMemory(to: Fact.self, capacity: count)
+    facts.initialize(repeating: [], count: count)
     for sample in samples {
       if let id = sample.node { facts[Int(id - start)] = [.depends, .isSample] }
     }
@@ -68,10 +70,7 @@ struct BatchWalk {
   }
 
   /// Ends the walk.
-  func destroy() {
-    facts.deallocate()
-    batched.deallocate()
-  }
+  func destroy() { batched.deallocate() }
 
   /// Whether a record depends on a sample.
   func dependsOnSample(_ id: UInt32) -> Bool {

@@ -89,8 +89,7 @@ public func vmap(
 ) -> ([Tensor]) -> [Tensor] {
   { operands in
     Batching.run(
-      operands, inAxes ?? operands.map { _ in 0 }, outAxes: { outAxes ?? $0.map { _ in 0 } },
-      failures: outAxes?.count ?? 1, function)
+      operands, inAxes, outAxes: outAxes, failures: outAxes?.count ?? 1, function)
   }
 }
 
@@ -105,17 +104,17 @@ enum Batching {
   static func one(
     _ operands: [Tensor], _ axes: [Int?], _ outAxis: Int, _ function: ([Tensor]) -> Tensor
   ) -> Tensor {
-    run(operands, axes, outAxes: { $0.map { _ in outAxis } }, failures: 1) { [function($0)] }[0]
+    run(operands, axes, outAxes: [outAxis], failures: 1) { [function($0)] }[0]
   }
 
   /// Runs a function of a sample for a batch.
   ///
   /// - Parameters:
-  ///   - axes: For each operand the axis of the batch, or nil.
-  ///   - outAxes: For the results where they have it.
+  ///   - axes: For each operand the axis of the batch, or nil; nil: the first of each.
+  ///   - outAxes: For the results where they have it; nil: all in front.
   ///   - failures: How many results there are where there is none.
   static func run(
-    _ operands: [Tensor], _ axes: [Int?], outAxes: ([Tensor]) -> [Int], failures: Int,
+    _ operands: [Tensor], _ axes: [Int?]?, outAxes: [Int]?, failures: Int,
     _ function: ([Tensor]) -> [Tensor]
   ) -> [Tensor] {
     func refused(_ message: String) -> [Tensor] {
@@ -124,76 +123,78 @@ enum Batching {
     if let poison = operands.first(where: { $0.poison != nil }) {
       return [Tensor](repeating: poison, count: failures)
     }
-    if axes.count != operands.count {
+    if let axes, axes.count != operands.count {
       return refused("expected an axis for each of \(operands.count) operands, got \(axes.count)")
     }
-    var places: [Int?] = []
+    // For operands that have a batch that operand, the batch in front, as the rules have it.
+    var batches: [Tensor?] = []
+    batches.reserveCapacity(operands.count)
     var size: Int?
-    for (operand, axis) in zip(operands, axes) {
-      guard let axis else {
-        places.append(nil)
+    for (k, operand) in operands.enumerated() {
+      let asked = if let axes { axes[k] } else { Optional(0) }
+      guard let axis = asked else {
+        batches.append(nil)
         continue
       }
       guard let place = position(of: axis, rank: operand.rank) else {
         return refused("axis \(axis) is out of range for shape \(operand.shape)")
       }
-      let length = operand.shape[place]
+      let length = operand.layout.dims[place]
       if let size, size != length {
         return refused(
           "expected batches of one length, got \(size) and \(length): shapes "
             + "\(operands.map(\.shape))")
       }
       size = length
-      places.append(place)
+      batches.append(place == 0 ? operand : operand.movingAxis(place, to: 0))
     }
     guard let size else { return refused("expected an operand with a batch, got none") }
 
-    // The batch in front, as the rules have it.
-    let batches = zip(operands, places).map { operand, place in
-      place.map { $0 == 0 ? operand : operand.movingAxis($0, to: 0) }
-    }
     var run = SampleRun(batches, size: size)
     var results = function(run.takeInputs(operands))
     if let poison = results.first(where: { $0.poison != nil }) {
       run.end()
       return results.map { _ in poison }
     }
-    let targets = outAxes(results)
     let outcome: [SlotRef?]
     do throws(Refusal) {
-      if targets.count != results.count {
-        throw Refusal(
-          message: "expected an axis for each of \(results.count) results, got \(targets.count)")
-      }
-      for (result, axis) in zip(results, targets)
-      where position(of: axis, rank: result.rank + 1) == nil {
-        throw Refusal(
-          message: "axis \(axis) is out of range for a batch of results of shape \(result.shape)")
-      }
+      if let outAxes { try check(outAxes, of: results) }
       outcome = try run.batched(results)
     } catch {
       run.end()
       let poison = fail("vmap", error.message, operands)
       return results.map { _ in poison }
     }
-    let whole = zip(results, outcome).map { result, slot -> Tensor? in
-      slot == nil ? result : nil
-    }
+    // What depends on no sample. Nothing else of the function's may be held from here on.
+    let whole =
+      outcome.contains { $0 == nil } ? zip(results, outcome).map { $1 == nil ? $0 : nil } : []
     results = []
     let escaped = run.escaped()
     run.end()
-    let tensors = zip(whole, outcome).map { result, slot -> Tensor in
-      if let slot { return Tensor(slot) }
-      let result = result.unsafelyUnwrapped
-      return result.repeated(size)
+    let tensors = outcome.enumerated().map { k, slot in
+      slot.map { Tensor($0) } ?? whole[k].unsafelyUnwrapped.repeated(size)
     }
     if let escaped {
       let poison = fail("vmap", escaped, operands)
       return tensors.map { _ in poison }
     }
-    return zip(tensors, targets).map { tensor, axis in
+    guard let outAxes else { return tensors }
+    return zip(tensors, outAxes).map { tensor, axis in
       let place = position(of: axis, rank: tensor.rank) ?? 0
       return place == 0 ? tensor : tensor.movingAxis(0, to: place)
+    }
+  }
+
+  /// Finds out whether results of a sample can have the batch at some axes.
+  private static func check(_ outAxes: [Int], of results: [Tensor]) throws(Refusal) {
+    if outAxes.count != results.count {
+      throw Refusal(
+        message: "expected an axis for each of \(results.count) results, got \(outAxes.count)")
+    }
+    for (result, axis) in zip(results, outAxes)
+    where position(of: axis, rank: result.rank + 1) == nil {
+      throw Refusal(
+        message: "axis \(axis) is out of range for a batch of results of shape \(result.shape)")
     }
   }
 }
@@ -212,24 +213,28 @@ extension Tensor {
 
 /// One recording of a function of a sample.
 private struct SampleRun {
-  /// For each operand that has a batch that operand, the batch in front.
+  /// For each operand that has a batch that operand, the batch in front, and the handles of those.
   private let batches: [Tensor?]
+  private let batchSlots: [SlotRef]
   private let size: Int
   /// Nobody else's handles of what stands for the samples: the function may give its own another value.
   private var samples: [SlotRef] = []
-  private var inputs: [Tensor?] = []
+  /// Those that it is given, one for each operand that has a batch.
+  private var inputs: [SlotRef?] = []
   private var isOpen = true
 
   init(_ batches: [Tensor?], size: Int) {
     self.batches = batches
     self.size = size
+    batchSlots = batches.compactMap { $0?.slot }
     for case let batch? in batches { batch.use() }
-    let tape = Tape.hold(all: batches.compactMap { $0?.slot })
+    let tape = Tape.hold(all: batchSlots)
     tape.beginSamples()
-    var slots: [SlotRef?] = []
+    samples.reserveCapacity(batches.count)
+    inputs.reserveCapacity(batches.count)
     for batch in batches {
       guard let batch else {
-        slots.append(nil)
+        inputs.append(nil)
         continue
       }
       let shape = tape.layout(ViewKey(.sample), of: batch.slot.pointee.shape) {
@@ -240,27 +245,30 @@ private struct SampleRun {
       var traits = Node.Traits.none
       if batch.slot.pointee.isVariable { traits.formUnion(.variable) }
       if batch.slot.isGradient { traits.formUnion(.gradient) }
-      slots.append(
+      inputs.append(
         tape.makeSlot(
           tape.append(
             .copy, batch.slot.pointee.type, shape: shape, a: sample, traits: traits)))
     }
     tape.unlock()
-    inputs = slots.map { $0.map { Tensor($0) } }
   }
 
   /// What the function is given; afterwards nobody here holds it.
   mutating func takeInputs(_ operands: [Tensor]) -> [Tensor] {
     defer { inputs = [] }
-    return zip(inputs, operands).map { $0 ?? $1 }
+    return zip(inputs, operands).map { input, operand in input.map { Tensor($0) } ?? operand }
   }
 
   /// Handles for the results of the batch; nil for results that don't depend on a sample.
   func batched(_ results: [Tensor]) throws(Batching.Refusal) -> [SlotRef?] {
-    let given = batches.compactMap { $0 }
     let mode = Scope.mode
-    let (batchSlots, resultSlots) = (given.map { $0.slot }, results.map { $0.slot })
-    let tape = Tape.hold(all: samples + batchSlots + resultSlots)
+    let resultSlots = results.map { $0.slot }
+    var all: [SlotRef] = []
+    all.reserveCapacity(2 * samples.count + results.count)
+    all += samples
+    all += batchSlots
+    all += resultSlots
+    let tape = Tape.hold(all: all)
     return try tape.withSettled { () throws(Batching.Refusal) in
       let operands = batchSlots.map { tape.operand($0) }
       let end = tape.count
@@ -282,11 +290,16 @@ private struct SampleRun {
   ) -> PassQuestion {
     var question = PassQuestion()
     question.readsPayloads = true
-    question.words = [UInt64(size), UInt64(mode.state.rawValue), UInt64(operands.count)]
+    question.words.reserveCapacity(3 + 2 * operands.count + results.count)
+    question.words.append(UInt64(size))
+    question.words.append(UInt64(mode.state.rawValue))
+    question.words.append(UInt64(operands.count))
     for id in operands { question.words.append(UInt64(tape.count &- id)) }
-    for slot in samples + results {
+    func append(_ slot: SlotRef) {
       question.words.append(slot.node.map { UInt64(tape.count &- $0) } ?? 0)
     }
+    samples.forEach(append)
+    results.forEach(append)
     return question
   }
 
