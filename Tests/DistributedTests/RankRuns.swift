@@ -52,8 +52,13 @@ struct InstalledLauncher {
     var command = [path]
     if isOpenMPI { command += ["--oversubscribe"] + (getuid() == 0 ? ["--allow-run-as-root"] : []) }
     command += ["-n", "\(ranks)", Self.program] + scenario
-    // Ranks share the cores with everything else that is tested.
-    let usual = ["LAZYGRAD_THREADS": "1", "SWIFT_BACKTRACE": "enable=no"]
+    // Ranks share the cores with everything else that is tested. A launcher may look for its own programs in the
+    // path.
+    let folder = URL(filePath: path).deletingLastPathComponent().path
+    let usual = [
+      "LAZYGRAD_THREADS": "1", "SWIFT_BACKTRACE": "enable=no",
+      "PATH": "\(folder):\(ProcessInfo.processInfo.environment["PATH"] ?? "")",
+    ]
     return RankRun(command: command, usual.merging(environment) { $1 }, limit: limit)
   }
 }
