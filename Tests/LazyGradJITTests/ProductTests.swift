@@ -53,12 +53,12 @@ import Testing
     ).turned
     let block = code(shape)
     var arguments = ProductArguments(
-      a: a.pointer, b: b.pointer, c: c.pointer, rows: m, depth: k, aRow: aRow * size,
-      aColumn: aColumn * size, bRow: n * size, cRow: n * size,
-      bStrip: shape.tileVectors * shape.lanes * size, accumulates: accumulates)
+      rows: m, depth: k, aRow: aRow * size, aColumn: aColumn * size, bRow: n * size,
+      cRow: n * size, bStrip: shape.tileVectors * shape.lanes * size, accumulates: accumulates)
     arguments.streams = streams && !accumulates ? 1 : 0
     withExtendedLifetime(block) {
-      unsafeBitCast(block.entry, to: ProductArguments.Function.self)(&arguments)
+      unsafeBitCast(block.entry, to: ProductArguments.Function.self)(
+        &arguments, b.pointer, c.pointer, a.pointer)
     }
     for i in 0..<m {
       for j in 0..<n {
@@ -263,10 +263,10 @@ import Testing
         right.withUnsafeBytes { b in
           result.withUnsafeMutableBytes { c in
             var arguments = ProductArguments(
-              a: a.baseAddress!, b: b.baseAddress!, c: c.baseAddress!, rows: m, depth: k,
-              aRow: k * 4, aColumn: 4, bRow: n * 4, cRow: n * 4,
+              rows: m, depth: k, aRow: k * 4, aColumn: 4, bRow: n * 4, cRow: n * 4,
               bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
-            unsafeBitCast(block.entry, to: ProductArguments.Function.self)(&arguments)
+            unsafeBitCast(block.entry, to: ProductArguments.Function.self)(
+              &arguments, b.baseAddress!, c.baseAddress!, a.baseAddress!)
           }
         }
       }
@@ -329,15 +329,16 @@ import Testing
   }
 
   /// A function called with known values in the registers that a callee must keep, which stores
-  /// whether they are still there.
-  @Test(arguments: native) func savedRegistersAreKept(_ instructionSet: InstructionSet) {
+  /// whether they are still there. A single row takes fewer of them.
+  @Test(arguments: native, [13, 1])
+  func savedRegistersAreKept(_ instructionSet: InstructionSet, height: Int) {
     let shape = ProductShape(
-      instructionSet: instructionSet, isDouble: false, left: .rows, columns: 33, heights: [13])
+      instructionSet: instructionSet, isDouble: false, left: .rows, columns: 33, heights: [height])
     let block = Self.code(shape)
     let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
     var asm = Assembler()
     for register in saved { asm.push(register) }
-    asm.push(.rsi)
+    asm.push(.r8)
     for (i, register) in saved.enumerated() { asm.mov(register, 0x5151_0000 + i) }
     asm.mov(.rax, Int(bitPattern: block.entry))
     asm.call(.rax)
@@ -354,25 +355,28 @@ import Testing
     for register in saved.reversed() { asm.pop(register) }
     asm.ret()
     let canary = Self.memory.install(asm.finish())!
-    let a = [Float](repeating: 1, count: 13 * 7)
+    let a = [Float](repeating: 1, count: height * 7)
     let b = [Float](repeating: 2, count: 7 * 33)
-    var c = [Float](repeating: 0, count: 13 * 33)
+    var c = [Float](repeating: 0, count: height * 33)
     var changed: Int = -1
     a.withUnsafeBytes { a in
       b.withUnsafeBytes { b in
         c.withUnsafeMutableBytes { c in
           var arguments = ProductArguments(
-            a: a.baseAddress!, b: b.baseAddress!, c: c.baseAddress!, rows: 13, depth: 7,
-            aRow: 28, aColumn: 4, bRow: 132, cRow: 132,
+            rows: height, depth: 7, aRow: 28, aColumn: 4, bRow: 132, cRow: 132,
             bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
           typealias Entry =
-            @convention(c) (UnsafeRawPointer, UnsafeMutableRawPointer) -> Void
-          unsafeBitCast(canary.entry, to: Entry.self)(&arguments, &changed)
+            @convention(c) (
+              UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, UnsafeRawPointer,
+              UnsafeMutableRawPointer
+            ) -> Void
+          unsafeBitCast(canary.entry, to: Entry.self)(
+            &arguments, b.baseAddress!, c.baseAddress!, a.baseAddress!, &changed)
         }
       }
     }
     #expect(changed == 0)
-    #expect(c == [Float](repeating: 14, count: 13 * 33))
+    #expect(c == [Float](repeating: 14, count: height * 33))
     withExtendedLifetime((block, canary)) {}
   }
 }

@@ -208,14 +208,18 @@ public final class CompiledFunction: Sendable {
   private static func bind(
     _ arguments: [Tensor], _ bound: UnsafeMutableBufferPointer<BoundArgument>, _ mode: RecordMode
   ) -> Bool {
-    for (k, argument) in arguments.enumerated() {
-      guard argument.kind != .poisoned, let value = Engine.bind(argument.slot, mode) else {
-        for value in bound[..<k] { value.storage.release() }
-        return false
+    arguments.withUnsafeBufferPointer { arguments in
+      let unretained = Tensor.unretained(arguments)
+      for k in 0..<unretained.count {
+        let (slot, kind) = unretained[k]._withUnsafeGuaranteedRef { ($0.slot, $0.kind) }
+        guard kind != .poisoned, let value = Engine.bind(slot, mode) else {
+          for value in bound[..<k] { value.storage.release() }
+          return false
+        }
+        bound.initializeElement(at: k, to: value)
       }
-      bound.initializeElement(at: k, to: value)
+      return true
     }
-    return true
   }
 
   /// Computes arguments, if they can be: not what is poisoned or depends on a sample. Where there is no memory

@@ -75,7 +75,7 @@ extension Tensor {
   }
 
   /// The tensors without references of their own: to retain and release one takes as long as to record it.
-  private static func unretained(
+  static func unretained(
     _ tensors: TensorList
   ) -> UnsafeBufferPointer<Unmanaged<Tensor>> {
     UnsafeRawBufferPointer(tensors).assumingMemoryBound(to: Unmanaged<Tensor>.self)

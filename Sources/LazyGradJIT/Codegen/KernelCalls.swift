@@ -57,7 +57,6 @@ struct KernelCalls {
       rows.count == kernel.rows || product.m == kernel.rows
     else { return nil }
     let size = product.type.size
-    let nowhere = UnsafeMutableRawPointer(mutating: native.entry)
     let rowBytes = product.n * size
     let start = product.start.map {
       CopyCall(
@@ -80,13 +79,12 @@ struct KernelCalls {
           let depth = min(term.k - done, native.depth)
           calls.append(
             ProductCall(
-              entry: native.entry, a: a.advanced(by: done * term.aColumn * size),
-              b: b.advanced(by: done * term.bRow * size), c: c,
               arguments: ProductArguments(
-                a: nowhere, b: nowhere, c: nowhere, rows: height, depth: depth,
-                aRow: term.aRow * size, aColumn: term.aColumn * size, bRow: term.bRow * size,
-                cRow: rowBytes, bStrip: native.strip * size,
-                accumulates: start != nil || t > 0 || done > 0)))
+                rows: height, depth: depth, aRow: term.aRow * size, aColumn: term.aColumn * size,
+                bRow: term.bRow * size, cRow: rowBytes, bStrip: native.strip * size,
+                accumulates: start != nil || t > 0 || done > 0),
+              entry: native.entry, a: a.advanced(by: done * term.aColumn * size),
+              b: b.advanced(by: done * term.bRow * size), c: c))
           done += depth
         } while done < term.k
       }

@@ -96,7 +96,7 @@ struct PassObserver: ~Copyable {
     _ changes: inout [RecordedPass.Change]
   ) -> (words: [UInt64], imports: [RecordedPass.Source])? {
     var imports: [RecordedPass.Source] = []
-    var records: [Node] = []
+    var words: [UInt64] = []
     for id in (scope.first &+ UInt32(scope.count))..<tape.count {
       var node = tape[id]
       if node.state.contains(.dead) { return nil }
@@ -115,11 +115,12 @@ struct PassObserver: ~Copyable {
             id: id &- scope.first, moreUses: 0, names: node.names(from: scope.first),
             state: node.state))
       }
-      node.remembered = nil
-      node.slot = nil
-      records.append(node)
+      withUnsafeBytes(of: node) {
+        for k in 0..<4 { words.append($0.load(fromByteOffset: 8 * k, as: UInt64.self)) }
+      }
+      words.append(UInt64(node.uses))
     }
-    return (records.withUnsafeBytes { [UInt64]($0.bindMemory(to: UInt64.self)) }, imports)
+    return (words, imports)
   }
 
   private func numbers() -> [RecordedPass.Source]? {

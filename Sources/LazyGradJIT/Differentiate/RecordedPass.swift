@@ -34,6 +34,9 @@ final class RecordedPass: Sendable {
     var gradient: UInt32
   }
 
+  private static let lastNumber = Atomic<Int>(0)
+  /// No other pass has it.
+  let number = RecordedPass.lastNumber.add(1, ordering: .relaxed).newValue
   /// The head, where the current window began, and its running hash then.
   let head: UInt32
   let windowStart: UInt32
@@ -42,7 +45,8 @@ final class RecordedPass: Sendable {
   let before: [SIMD4<UInt64>]
   let payloads: [(id: UInt32, value: UInt64)]
   let changes: [Change]
-  /// The records that the pass wrote, whole.
+  /// The records that the pass wrote: of each its first words, and how often it is used. Nothing else is in one
+  /// that has no value and no handle yet, and to copy what is empty takes as long.
   let added: [UInt64]
   /// Leaf records among them, each with the node of an earlier window whose value it stands for, and
   /// numbers, each with the one of an earlier window that it repeats.
@@ -58,7 +62,7 @@ final class RecordedPass: Sendable {
   let clears: Bool
   let moreBytes: Int
 
-  static var wordsPerNode: Int { MemoryLayout<Node>.stride / MemoryLayout<UInt64>.stride }
+  static var wordsPerNode: Int { 5 }
   /// Most passes with one key: windows that differ only in what the key leaves out, such as which row of
   /// a variable they read, are compared one after the other.
   static var mostWithOneKey: Int { 8 }

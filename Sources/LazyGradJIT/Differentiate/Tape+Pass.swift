@@ -57,6 +57,11 @@ extension Tape {
     {
       state.pointee.counters.passesCopied += 1
       replay(pass, from: scope.first)
+      // What is let go of a cleared graph depends on who reads it, which has not been compared.
+      if pass.windowStart == 0, pass.remains.cleared.isEmpty {
+        state.pointee.copied = CopiedRecords(
+          pass: pass.number, count: state.pointee.count &- scope.first)
+      }
       let results = pass.results.map { $0 == Tape.none ? nil : makeSlot(scope.first &+ $0) }
       return (PassOutcome(pass.remains, results: results), scope.first)
     }
@@ -95,10 +100,16 @@ extension Tape {
       (first + Int(scope.head)).facts(from: scope.first) == pass.before[Int(scope.head)],
       pass.payloads.allSatisfy({ first[Int($0.id)].payloadBits == $0.value })
     else { return false }
-    var difference = SIMD4<UInt64>()
-    pass.before.withUnsafeBufferPointer { before in
-      for i in 0..<scope.count { difference |= (first + i).facts(from: scope.first) ^ before[i] }
+    @inline(__always)
+    func compared(from start: UInt32) -> SIMD4<UInt64> {
+      pass.before.withUnsafeBufferPointer { before in
+        var difference = SIMD4<UInt64>()
+        for i in 0..<scope.count { difference |= (first + i).facts(from: start) ^ before[i] }
+        return difference
+      }
     }
+    // In an arena that has just started again, names are what they are seen from the start.
+    let difference = scope.first == 0 ? compared(from: 0) : compared(from: scope.first)
     return difference == SIMD4()
       && pass.imports.allSatisfy { isGiven(scope.first &+ $0.source) }
   }
@@ -107,9 +118,13 @@ extension Tape {
     let start = state.pointee.count
     let added = UInt32(pass.addedCount)
     while state.pointee.capacity &- start < added { grow() }
-    pass.added.withUnsafeBytes { records in
-      UnsafeMutableRawPointer(nodes + Int(start)).copyMemory(
-        from: records.baseAddress!, byteCount: records.count)
+    pass.added.withUnsafeBufferPointer { words in
+      let copies = nodes + Int(start)
+      for i in 0..<Int(added) {
+        let k = i &* RecordedPass.wordsPerNode
+        (copies + i).write(words[k], words[k &+ 1], words[k &+ 2], words[k &+ 3])
+        copies[i].uses = UInt32(truncatingIfNeeded: words[k &+ 4])
+      }
     }
     state.pointee.count = start &+ added
     state.pointee.hash = pass.hashAfter

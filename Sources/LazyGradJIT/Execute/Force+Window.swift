@@ -42,9 +42,10 @@ extension Tape {
     }
     for id in known.dead where !first[Int(id)].state.contains(.dead) { return false }
     var difference = SIMD4<UInt64>()
-    var held = 0
+    let same = sameRecords(as: known)
+    var held = same > 0 ? known.held.count : 0
     known.words.withUnsafeBufferPointer { words in
-      var i = 0
+      var i = same
       while i < n {
         // Few are held: those that are not are passed over by fours.
         if i &+ 4 <= n, (first + i).areUnheld {
@@ -53,12 +54,35 @@ extension Tape {
           continue
         }
         difference |= (first + i).words ^ words[i]
-        if first[i].slot != nil, first[i].opcode != .leaf { held &+= 1 }
+        if same == 0, first[i].slot != nil, first[i].opcode != .leaf { held &+= 1 }
         i &+= 1
       }
     }
     if difference & Node.windowMask != SIMD4() || held != known.held.count { return false }
-    return known.payloads.allSatisfy { first[Int($0.id)].payloadBits == $0.value }
+    guard known.payloads.allSatisfy({ first[Int($0.id)].payloadBits == $0.value }) else {
+      return false
+    }
+    if same > 0 {
+      state.pointee.counters.copiedWindowHits += 1
+    } else if state.pointee.copied.pass != 0 {
+      known.copiedPass.store(state.pointee.copied.pass, ordering: .relaxed)
+    }
+    return true
+  }
+
+  /// How many records at the beginning of the window are those of a known one without a look at them, where
+  /// nothing is held but what is held there; 0 where they have to be looked at. What is held and dead in the
+  /// known window is so in this one.
+  ///
+  /// A pass that is copied and the records that it goes over have just been compared, word by word. Handles and
+  /// what has died since are counted: as many as in the known window are the same ones.
+  private func sameRecords(as known: WindowPlan) -> Int {
+    let copied = state.pointee.copied
+    guard copied.pass != 0, known.copiedPass.load(ordering: .relaxed) == copied.pass,
+      state.pointee.dead &- state.pointee.deadBefore == known.dead.count,
+      state.pointee.windowStart == 0, state.pointee.heldNodes == known.held.count
+    else { return 0 }
+    return Int(copied.count)
   }
 
   /// Lets an equal window be recognised.
@@ -85,8 +109,8 @@ extension Tape {
     }
     PlanCache.shared.remember(
       WindowPlan(
-        nodes: work, words: words, payloads: payloads, held: held, dead: dead,
-        requested: ids.map { $0 &- start }),
+        nodes: work, words: words, copiedPass: state.pointee.copied.pass, payloads: payloads,
+        held: held, dead: dead, requested: ids.map { $0 &- start }),
       key: key)
   }
 }

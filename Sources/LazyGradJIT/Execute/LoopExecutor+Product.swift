@@ -72,7 +72,7 @@ extension LoopKernel {
     let native = nativeProduct.unsafelyUnwrapped.main
     let function = unsafeBitCast(native.entry, to: ProductArguments.Function.self)
     var arguments = ProductArguments(
-      a: c, b: c, c: c, rows: n, depth: 0, aRow: 0, aColumn: 0, bRow: 0, cRow: product.n &* size,
+      rows: n, depth: 0, aRow: 0, aColumn: 0, bRow: 0, cRow: product.n &* size,
       bStrip: native.strip &* size, accumulates: product.start != nil)
     if native.isOuterSum {
       let table = (context.scratch + layout.segments).assumingMemoryBound(to: UnsafeRawPointer.self)
@@ -81,29 +81,28 @@ extension LoopKernel {
         table[2 &* t] = UnsafeRawPointer(context.address(term.pointee.a) + firstRow &* size)
         table[2 &* t &+ 1] = UnsafeRawPointer(context.address(term.pointee.b))
       }
-      arguments.a = UnsafeRawPointer(table)
       arguments.depth = terms.count
-      function(&arguments)
+      // The table has the places of both operands.
+      function(&arguments, c, c, table)
       return
     }
     arguments.streams = native.streams && Int(bitPattern: c) & 63 == 0 ? 1 : 0
     for t in 0..<terms.count {
       let term = (terms.base + t).pointee
-      let (a, b) = operands(term, batch: batch, context)
-      arguments.a = UnsafeRawPointer(a + firstRow &* term.aRow &* size)
-      arguments.b = UnsafeRawPointer(b)
+      var (a, b) = operands(term, batch: batch, context)
+      a += firstRow &* term.aRow &* size
       arguments.aRow = term.aRow &* size
       arguments.aColumn = term.aColumn &* size
       arguments.bRow = term.bRow &* size
       var left = term.k
       while true {
         arguments.depth = min(left, native.depth)
-        function(&arguments)
+        function(&arguments, b, c, a)
         arguments.accumulates = 1
         left &-= arguments.depth
         if left == 0 { break }
-        arguments.a += arguments.depth &* arguments.aColumn
-        arguments.b += arguments.depth &* arguments.bRow
+        a += arguments.depth &* arguments.aColumn
+        b += arguments.depth &* arguments.bRow
       }
     }
   }
@@ -186,11 +185,11 @@ extension LoopKernel {
       for row in stride(from: 0, to: block.rows, by: step) {
         let place = row &* term.aRow &+ start &* term.aColumn
         var arguments = ProductArguments(
-          a: block.a + place &* size, b: UnsafeRawPointer(packed),
-          c: block.c + row &* block.cRow, rows: min(block.rows &- row, step), depth: depth,
-          aRow: term.aRow &* size, aColumn: term.aColumn &* size, bRow: strip, cRow: block.cRow,
-          bStrip: strip &* depth, accumulates: accumulates || start > 0)
-        multiply(&arguments)
+          rows: min(block.rows &- row, step), depth: depth, aRow: term.aRow &* size,
+          aColumn: term.aColumn &* size, bRow: strip, cRow: block.cRow, bStrip: strip &* depth,
+          accumulates: accumulates || start > 0)
+        multiply(
+          &arguments, packed, block.c + row &* block.cRow, block.a + place &* size)
       }
     }
   }

@@ -161,11 +161,12 @@ extension LoopKernel {
         let depth = min(block.depth &- done, native.depth)
         let place = row &* term.aRow &+ done &* term.aColumn
         var arguments = ProductArguments(
-          a: block.a + place &* size, b: block.b + done &* term.bRow &* size,
-          c: block.c + row &* block.cRow, rows: piece, depth: depth, aRow: term.aRow &* size,
-          aColumn: term.aColumn &* size, bRow: term.bRow &* size, cRow: block.cRow,
-          bStrip: native.strip &* size, accumulates: accumulates || done > 0)
-        function(&arguments)
+          rows: piece, depth: depth, aRow: term.aRow &* size, aColumn: term.aColumn &* size,
+          bRow: term.bRow &* size, cRow: block.cRow, bStrip: native.strip &* size,
+          accumulates: accumulates || done > 0)
+        function(
+          &arguments, block.b + done &* term.bRow &* size, block.c + row &* block.cRow,
+          block.a + place &* size)
         done &+= depth
       }
       row &+= piece

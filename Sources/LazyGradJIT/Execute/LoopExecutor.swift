@@ -42,8 +42,8 @@ extension LoopKernel {
       runPanels(chunk: chunk, context)
       return
     }
-    if let nativeLoop {
-      run(nativeLoop, chunk: chunk, context)
+    if let uncountedLoop {
+      uncountedLoop._withUnsafeGuaranteedRef { run($0, chunk: chunk, context) }
       return
     }
     let firstRow = chunk &* chunkRows

@@ -10,13 +10,24 @@
 
 extension MoveKernel {
   /// - Parameter work: Memory of `workBytes`.
-  func run(_ context: RunContext, _ work: WorkMemory) {
+  @inline(__always)
+  static func run(_ move: UnsafePointer<MoveKernel>, _ context: RunContext, _ work: WorkMemory) {
+    if move.pointee.kind != .copy { return move.pointee.run(context, work) }
+    // Where it is: as a value it would hold references to its lists, and to take and to give up these takes
+    // longer than to copy a matrix of 16 x 16.
+    read(
+      move.pointee.aLayout, move.pointee.type.size, context.address(move.pointee.a),
+      context.address(move.pointee.destination))
+  }
+
+  @inline(never)
+  private func run(_ context: RunContext, _ work: WorkMemory) {
     var work = work
     let size = type.size
     let to = context.address(destination)
     let from = kind == .numbers ? to : context.address(a)
     switch kind {
-    case .copy: read(aLayout, size, from, to)
+    case .copy: Self.read(aLayout, size, from, to)
     case .gatherRows:
       let indices = contiguous(bLayout!, 8, context.address(b), &work)
       let isValid = Strided.gatherRows(
@@ -130,14 +141,14 @@ extension MoveKernel {
   /// Brings operand a into the destination, unless it is there: by the plan, or because this run has
   /// given the result its operand's memory.
   private func start(_ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer) {
-    if !isInPlace, from != to { read(aLayout, size, from, to) }
+    if !isInPlace, from != to { Self.read(aLayout, size, from, to) }
   }
 
-  private func read(
+  private static func read(
     _ layout: Unmanaged<Layout>, _ size: Int, _ from: UnsafeMutableRawPointer,
     _ to: UnsafeMutableRawPointer
   ) {
-    layout._withUnsafeGuaranteedRef { Self.copy(size, from, $0, to) }
+    layout._withUnsafeGuaranteedRef { copy(size, from, $0, to) }
   }
 
   private static func copy(

@@ -96,7 +96,8 @@ package enum PlanRunner {
         }
       case .calls(_, let first, let count):
         for call in first..<(first &+ count) { plan.calls[call].run(context) }
-      case .move(let index): plan.moves[index].run(context, plan.moveWork(context))
+      case .move(let index):
+        MoveKernel.run(plan.moves.base + index, context, plan.moveWork(context))
       }
     }
   }
@@ -135,7 +136,8 @@ package enum PlanRunner {
             }, then: nil)
         case .move(let index):
           shared.counters[i].share(
-            1, { _ in plan.moves[index].run(context, plan.moveWork(context)) }, then: nil)
+            1, { _ in MoveKernel.run(plan.moves.base + index, context, plan.moveWork(context)) },
+            then: nil)
         }
       }
     }

@@ -284,10 +284,10 @@ extension Strided {
   /// block, so that neither side touches a cache line for one element only.
   ///
   /// - Parameter tiles: turns as much of a matrix as it can and says how much that was; machine code
-  ///   where there is some.
+  ///   where there is some. No optional: that would be an object for every copy.
   package static func copy(
     elementSize: Int, from base: UnsafeRawPointer, layout: Layout, to dst: UnsafeMutableRawPointer,
-    tiles: TransposeTiles? = nil
+    tiles: TransposeTiles = { _, _, _, _, _, _ in (height: 0, width: 0) }
   ) {
     if layout.count == 0 { return }
     if layout.isContiguous {
@@ -295,7 +295,7 @@ extension Strided {
       return
     }
     switch elementSize {
-    case 2 where transposedCopy(UInt16.self, base, layout, dst, nil): return
+    case 2 where transposedCopy(UInt16.self, base, layout, dst, tiles): return
     case 4 where transposedCopy(UInt32.self, base, layout, dst, tiles): return
     case 8 where transposedCopy(UInt64.self, base, layout, dst, tiles): return
     default: break
@@ -309,7 +309,7 @@ extension Strided {
   /// - Returns: false, with nothing copied, for other layouts and for small ones.
   private static func transposedCopy<T: FixedWidthInteger>(
     _: T.Type, _ base: UnsafeRawPointer, _ layout: Layout, _ dst: UnsafeMutableRawPointer,
-    _ tiles: TransposeTiles?
+    _ tiles: TransposeTiles
   ) -> Bool {
     let last = layout.rank - 1
     if last < 1 { return false }
@@ -330,8 +330,7 @@ extension Strided {
       var from = 0
       var to = 0
       while true {
-        let done =
-          tiles?(source + from, step, target + to, rowStep, height, width) ?? (height: 0, width: 0)
+        let done = tiles(source + from, step, target + to, rowStep, height, width)
         // What is left: the columns beside what is done, then the rows below.
         transpose(
           source + from + done.width * step, step, target + to + done.width, rowStep, done.height,

@@ -1,11 +1,11 @@
 // How machine code is called that plans keep ready for small kernels, and how a matrix product's is. Here
 // because plans keep the calls; the code is made in Codegen and called in Execute.
 
-/// What an emitted product is called with. Distances are in bytes.
+/// What an emitted product is called with beside its operands. Distances are in bytes.
+///
+/// Nothing of it changes from one run of a plan to the next, so that a call which is kept ready needs no copy of
+/// it: the addresses come in registers.
 package struct ProductArguments {
-  package var a: UnsafeRawPointer
-  package var b: UnsafeRawPointer
-  package var c: UnsafeMutableRawPointer
   /// Rows of C, one of the shape's heights.
   package var rows: Int
   /// The length of the summed axis.
@@ -22,12 +22,9 @@ package struct ProductArguments {
   package var streams = 0
 
   package init(
-    a: UnsafeRawPointer, b: UnsafeRawPointer, c: UnsafeMutableRawPointer, rows: Int, depth: Int,
-    aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int, accumulates: Bool
+    rows: Int, depth: Int, aRow: Int, aColumn: Int, bRow: Int, cRow: Int, bStrip: Int,
+    accumulates: Bool
   ) {
-    self.a = a
-    self.b = b
-    self.c = c
     self.rows = rows
     self.depth = depth
     self.aRow = aRow
@@ -38,7 +35,10 @@ package struct ProductArguments {
     self.accumulates = accumulates ? 1 : 0
   }
 
-  package typealias Function = @convention(c) (UnsafeRawPointer) -> Void
+  /// The arguments, B, C and A: in this order B and C are where the code wants them.
+  package typealias Function =
+    @convention(c) (UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, UnsafeRawPointer)
+    -> Void
 
   /// Rows of A that are worked on with one packed strip of B: with 256 of the summed axis and 128
   /// packed columns they fill a quarter of a second-level cache.
@@ -79,13 +79,12 @@ package enum KernelCall: @unchecked Sendable {
 
 /// One call of a product's machine code.
 package struct ProductCall {
+  let arguments: ProductArguments
   /// The code; the kernel keeps it.
   let entry: UnsafeRawPointer
   let a: Place
   let b: Place
   let c: Place
-  /// The addresses in it mean nothing. Nobody writes it: a variable has an address to copy it from.
-  var arguments: ProductArguments
 }
 
 /// One call of a loop's machine code, for all of its elements.

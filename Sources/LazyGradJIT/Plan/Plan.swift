@@ -17,7 +17,7 @@ package final class Plan: @unchecked Sendable {
   /// Loops, and between them kernels that move data instead of computing it; in execution order.
   package let steps: Frozen<Step>
   /// The calls that some steps are, one step's after the other's.
-  private(set) var calls = Frozen<KernelCall>([])
+  @exclusivity(unchecked) private(set) var calls = Frozen<KernelCall>([])
   /// Bytes of scratch memory that live as long as a run: values, then what `moves` work in.
   private(set) package var arenaBytes: Int
   /// Bytes at the end of the arena that one of `moves` at a time works in.
@@ -206,7 +206,11 @@ package final class LoopKernel: @unchecked Sendable {
   @exclusivity(unchecked) package var fusesMultiplyAdds = false
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
-  @exclusivity(unchecked) package var nativeLoop: NativeLoop?
+  @exclusivity(unchecked) package var nativeLoop: NativeLoop? {
+    didSet { uncountedLoop = nativeLoop.map { Unmanaged.passUnretained($0) } }
+  }
+  /// The same for who runs it: to count a reference and give it up takes as long as a part of a small loop.
+  @exclusivity(unchecked) private(set) var uncountedLoop: Unmanaged<NativeLoop>?
   @exclusivity(unchecked) package var nativeProduct: NativeProduct?
   /// Keeps the code of `nativeProduct`.
   package var productCode: [AnyObject] = []

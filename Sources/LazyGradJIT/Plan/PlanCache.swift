@@ -171,6 +171,9 @@ final class WindowPlan: Sendable {
   let nodes: PlanNodes
   /// The signature words of every node.
   let words: [SIMD4<UInt64>]
+  /// The pass that was copied to the last window that was found equal, 0 for none: then records that the same
+  /// pass was copied to need not be compared (`CopiedRecords`).
+  let copiedPass: Atomic<Int>
   /// The payloads that are part of the signature.
   let payloads: [(id: UInt32, value: UInt64)]
   let held: [UInt32]
@@ -179,11 +182,12 @@ final class WindowPlan: Sendable {
   let requested: [UInt32]
 
   init(
-    nodes: PlanNodes, words: [SIMD4<UInt64>], payloads: [(id: UInt32, value: UInt64)],
-    held: [UInt32], dead: [UInt32], requested: [UInt32]
+    nodes: PlanNodes, words: [SIMD4<UInt64>], copiedPass: Int,
+    payloads: [(id: UInt32, value: UInt64)], held: [UInt32], dead: [UInt32], requested: [UInt32]
   ) {
     self.nodes = nodes
     self.words = words
+    self.copiedPass = Atomic(copiedPass)
     self.payloads = payloads
     self.held = held
     self.dead = dead

@@ -126,6 +126,7 @@ extension Tape {
   private var identity: UInt { UInt(bitPattern: state) }
 
   /// Counts one more live leaf record over a storage.
+  @inline(__always)
   func countReader(_ storage: Unmanaged<Storage>) {
     storage._withUnsafeGuaranteedRef { storage in
       if storage.home.load(ordering: .relaxed) == 0 {

@@ -79,6 +79,7 @@ extension Tape {
     node.pointee.state = facts
     if node.pointee.opcode != .leaf { node.pointee.clearedEnd = state.pointee.count }
     state.pointee.hasCleared = true
+    noteEdit()
   }
 
   /// Marks the views that are gone between one whose graph is cleared and its parent: other views may
@@ -144,6 +145,7 @@ extension Tape {
       // was not kept is computed from them again.
       let isElsewhere = nodes[Int(id)].opcode == .view || !isGiven(id)
       if isElsewhere, nodes[Int(id)].uses != 0 { continue }
+      noteEdit()
       dropOperands(id)
       if nodes[Int(id)].uses == 0, nodes[Int(id)].slot == nil { state.pointee.work.append(id) }
     }
@@ -211,6 +213,7 @@ extension Tape {
 
   /// Turns the record of a value that has moved into its handle into the leaf record for it.
   private func becomeLeaf(_ id: UInt32, _ slot: SlotRef) {
+    noteEdit()
     dropOperands(id)
     if nodes[Int(id)].storage != nil { dropValue(id) }
     nodes[Int(id)].becomeLeaf(of: slot)

@@ -27,6 +27,7 @@ extension Tape {
     if let node {
       // The node moves from one handle to the other: the counts of held nodes stay.
       tape[node].slot = slot
+      tape.noteEdit()
       if slot.pointee.isVariable {
         tape[node].traits.formUnion(.variable)
       } else {
@@ -136,6 +137,7 @@ extension Tape {
     shared.pointee.isVariable = traits.contains(.variable)
     shared.isGradient = traits.contains(.gradient)
     if let node = shared.node {
+      tape.noteEdit()
       tape[node].traits.remove(.inherited)
       tape[node].traits.formUnion(traits)
     }

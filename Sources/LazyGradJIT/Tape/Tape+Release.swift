@@ -328,7 +328,13 @@ extension Tape {
     state.pointee.pendingBytes = 0
     state.pointee.copiedNumbers.removeAll()
     state.pointee.lowestImport = .max
+    state.pointee.copied = .none
+    state.pointee.deadBefore = state.pointee.dead
   }
+
+  /// A record that was there changes in something that windows are compared by, and does not die.
+  @usableFromInline
+  func noteEdit() { state.pointee.copied.pass = 0 }
 
   /// After a force: a new window, in an arena without the dead where that pays.
   func finishWindow() {

@@ -89,6 +89,7 @@ extension Tape {
     let tape = hold(slot)
     defer { tape.unlock() }
     if tape.state.pointee.inFlight != 0 { return }
+    tape.noteEdit()
     while tape.count > tape.state.pointee.windowStart, tape[tape.count - 1].state.contains(.dead) {
       tape.state.pointee.count -= 1
       tape.state.pointee.dead -= 1

@@ -77,6 +77,10 @@ public struct TapeState: ~Copyable {
   var live: Int { Int(count) - dead }
   /// Plans of this tape that are running with the lock released.
   package var inFlight = 0
+  /// How much of the window is known by the pass that was copied to it.
+  var copied = CopiedRecords.none
+  /// The dead records when the window began.
+  var deadBefore = 0
   /// Backward passes that have let others use the tape and go on later. What they have gathered is read by
   /// them, which the words of a window don't say.
   var suspendedPasses = 0
@@ -130,6 +134,18 @@ struct EarlierWindow {
   let lowestImport: UInt32
 }
 
+/// The records of a window up to the last one that a copied pass has written, by the number of that pass.
+///
+/// They have been compared with those that the pass was recorded over, or are copies. So where the same pass was
+/// copied to two windows, every word of these records is the same but for what has died since; whoever changes a
+/// record that is there in another way says so (`noteEdit`).
+struct CopiedRecords {
+  /// 0: there are none.
+  var pass: Int
+  var count: UInt32
+  static var none: CopiedRecords { CopiedRecords(pass: 0, count: 0) }
+}
+
 /// What one tape has done, for the process's counters.
 package struct TapeCounters: Sendable {
   /// Of a tape: without those that are still in its arena, which `count` counts.
@@ -137,6 +153,8 @@ package struct TapeCounters: Sendable {
   package var planHits = 0
   /// Of these, those whose window was known as a whole.
   package var windowHits = 0
+  /// Of these, those that were known by the pass that was copied to them.
+  package var copiedWindowHits = 0
   package var planMisses = 0
   package var passesCopied = 0
   /// Calls of compiled functions that recorded nothing.

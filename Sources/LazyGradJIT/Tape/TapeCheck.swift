@@ -14,6 +14,9 @@ extension Tape {
         return
           "window \(state.pointee.windowStart), count \(count), capacity \(state.pointee.capacity)"
       }
+      if state.pointee.copied.count > count - state.pointee.windowStart {
+        return "\(state.pointee.copied.count) copied records in a window of fewer"
+      }
       return brokenRecord() ?? brokenCount() ?? brokenHandle() ?? brokenOwner() ?? brokenRest()
     }
   }

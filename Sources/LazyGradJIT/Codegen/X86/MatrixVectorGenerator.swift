@@ -24,6 +24,7 @@ struct MatrixVectorGenerator {
 
   private let arguments = GPR.rdi
   private let cTile = GPR.rdx
+  /// Where A is when the function is called.
   private let counter = GPR.rcx
   private let aTile = GPR.rax
   private let aRow = GPR.r8
@@ -33,10 +34,11 @@ struct MatrixVectorGenerator {
   /// Rows 0, 3, 6, 9, 12 and 15 of the tile.
   private let cursors: [GPR] = [.r12, .r13, .r14, .rbp, .r15, .rbx]
   private let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
-  // On the stack: tiles to go, the rest of the summed axis, whether C holds something.
+  // On the stack: tiles to go, the rest of the summed axis, whether C holds something, where B begins.
   private let tileCount = Memory(.rsp, 0)
   private let left = Memory(.rsp, 8)
   private let accumulates = Memory(.rsp, 16)
+  private let b = Memory(.rsp, 24)
   /// Registers of B's elements, and from where on the sums are.
   private let right: UInt8 = 8
   private let sums: UInt8 = 12
@@ -62,9 +64,9 @@ struct MatrixVectorGenerator {
 
   private mutating func emit() {
     for register in saved { asm.push(register) }
-    asm.sub(.rsp, 24)
-    asm.mov(aTile, argument(\.a))
-    asm.mov(cTile, argument(\.c))
+    asm.sub(.rsp, 32)
+    asm.mov(b, .rsi)
+    asm.mov(aTile, counter)
     asm.mov(aRow, argument(\.aRow))
     asm.mov(bRow, argument(\.bRow))
     asm.lea(bRows3, Memory(bRow, 0, index: bRow, scale: 2))
@@ -77,7 +79,7 @@ struct MatrixVectorGenerator {
     }
     asm.bind(exit)
     asm.vzeroupper()
-    asm.add(.rsp, 24)
+    asm.add(.rsp, 32)
     for register in saved.reversed() { asm.pop(register) }
     asm.ret()
   }
@@ -116,7 +118,7 @@ struct MatrixVectorGenerator {
       asm.lea(cursor, Memory(before, 0, index: aRow, scale: 2))
       asm.add(cursor, aRow)
     }
-    asm.mov(bCursor, argument(\.b))
+    asm.mov(bCursor, b)
     asm.mov(counter, argument(\.accumulates))
     asm.mov(accumulates, counter)
     asm.mov(counter, argument(\.depth))

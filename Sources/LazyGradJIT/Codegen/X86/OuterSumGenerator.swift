@@ -13,7 +13,7 @@
 // for no sum: added to it, everything stays what it is.)
 
 /// What the function can do: plain data, the key under which the code is found. It takes `ProductArguments`, in
-/// which `a` is the table and `depth` the number of terms.
+/// which `depth` is the number of terms, and the table in the place of A; nothing is read of B.
 struct OuterSumShape: Hashable, Sendable {
   var instructionSet: InstructionSet
   var isDouble: Bool
@@ -57,6 +57,7 @@ struct OuterSumGenerator {
   private let saved: [GPR] = [.r12, .r13]
   private let stripCount = Memory(.rsp, 0)
   private let tileCount = Memory(.rsp, 8)
+  private let table = Memory(.rsp, 16)
   private let edgeMask: UInt8 = 1
   private let edgeLanes: UInt8 = 15
 
@@ -81,9 +82,9 @@ struct OuterSumGenerator {
 
   private mutating func emit() {
     for register in saved { asm.push(register) }
-    asm.sub(.rsp, 16)
+    asm.sub(.rsp, 24)
+    asm.mov(table, counter)
     asm.mov(cRow, argument(\.cRow))
-    asm.mov(cStrip, argument(\.c))
     let edge = shape.columns % shape.lanes
     if edge != 0, width == .z {
       asm.mov(.rax, 1 << edge - 1)
@@ -98,7 +99,7 @@ struct OuterSumGenerator {
     }
     asm.bind(exit)
     asm.vzeroupper()
-    asm.add(.rsp, 16)
+    asm.add(.rsp, 24)
     for register in saved.reversed() { asm.pop(register) }
     asm.ret()
   }
@@ -185,7 +186,7 @@ struct OuterSumGenerator {
       }
     }
     asm.bind(begin)
-    asm.mov(cursor, argument(\.a))
+    asm.mov(cursor, table)
     asm.mov(counter, argument(\.depth))
     asm.test(counter, counter)
     asm.jump(.equal, done)

@@ -112,6 +112,7 @@ struct ProductGenerator {
   private let arguments = GPR.rdi
   private let bStrip = GPR.rsi
   private let cStrip = GPR.rdx
+  /// Where A is when the function is called.
   private let counter = GPR.rcx
   private let aTile = GPR.rax
   private let aRow = GPR.r8
@@ -121,10 +122,11 @@ struct ProductGenerator {
   private let bCursor = GPR.rbx
   private let aCursors: [GPR] = [.r12, .r13, .r14, .rbp]
   private let cTile = GPR.r15
-  private let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
-  /// Counters of strips and tiles on the stack.
+  private let saved: [GPR]
+  /// On the stack: counters of strips and tiles, and where A begins.
   private let stripCount = Memory(.rsp, 0)
   private let tileCount = Memory(.rsp, 8)
+  private let left = Memory(.rsp, 16)
   /// The lanes of the last register of a row: a mask register, or lanes of ones in the last vector
   /// register.
   private let edgeMask: UInt8 = 1
@@ -136,8 +138,6 @@ struct ProductGenerator {
   private func argument(_ path: PartialKeyPath<ProductArguments>) -> Memory {
     Memory(arguments, Self.offset(path))
   }
-  private var left: Memory { argument(shape.isTransposed ? \.b : \.a) }
-  private var right: Memory { argument(shape.isTransposed ? \.a : \.b) }
 
   static func code(for shape: ProductShape) -> [UInt8] {
     var generator = ProductGenerator(shape)
@@ -149,17 +149,23 @@ struct ProductGenerator {
     self.shape = shape
     width = shape.width
     elementSize = shape.elementSize
+    // A single row takes one cursor: to save and restore the others would take as long as to multiply it by a
+    // matrix of few rows.
+    let cursors = shape.heights.last == 1 && !shape.prefetches ? 1 : aCursors.count
+    saved = [bCursor, cTile] + aCursors.prefix(cursors)
   }
 
   private mutating func emit() {
     for register in saved { asm.push(register) }
-    asm.sub(.rsp, 16)
+    asm.sub(.rsp, 24)
+    // What is asked for the transposed product gets the operands the other way round.
+    let (a, b) = shape.isTransposed ? (bStrip, counter) : (counter, bStrip)
+    asm.mov(left, a)
+    if b != bStrip { asm.mov(bStrip, b) }
     asm.mov(aRow, argument(\.aRow))
     asm.mov(aColumn, argument(shape.isTransposed ? \.bRow : \.aColumn))
     asm.mov(bRow, argument(shape.isTransposed ? \.aColumn : \.bRow))
     asm.mov(cRow, argument(\.cRow))
-    asm.mov(bStrip, right)
-    asm.mov(cStrip, argument(\.c))
     let perTile = shape.tileVectors * shape.lanes
     let edge = shape.columns % shape.lanes
     if edge != 0, width == .z {
@@ -180,7 +186,7 @@ struct ProductGenerator {
     asm.bind(exit)
     if shape.streams { asm.sfence() }
     asm.vzeroupper()
-    asm.add(.rsp, 16)
+    asm.add(.rsp, 24)
     for register in saved.reversed() { asm.pop(register) }
     asm.ret()
   }

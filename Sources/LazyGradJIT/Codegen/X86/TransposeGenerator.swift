@@ -218,10 +218,10 @@ extension TransposeGenerator {
   }
 }
 
-/// The process's transpositions, made once.
-package struct TransposeCode: Sendable {
-  private let plain: CodeBlock
-  private let streaming: CodeBlock
+/// The process's transpositions, made once. They stay, so nobody who calls one counts a reference to it.
+package struct TransposeCode: @unchecked Sendable {
+  private let plain: UnsafeRawPointer
+  private let streaming: UnsafeRawPointer
   /// The bytes of a source row in a tile.
   private let tileBytes: Int
   /// What a result must be aligned to for `streaming`.
@@ -234,8 +234,8 @@ package struct TransposeCode: Sendable {
     guard let plain = block(streams: false), let streaming = block(streams: true) else {
       return nil
     }
-    self.plain = plain
-    self.streaming = streaming
+    self.plain = Unmanaged.passRetained(plain).takeUnretainedValue().entry
+    self.streaming = Unmanaged.passRetained(streaming).takeUnretainedValue().entry
     tileBytes = TransposeGenerator.tileBytes(set)
     alignment = set == .avx512 ? 64 : 32
   }
@@ -275,7 +275,7 @@ package struct TransposeCode: Sendable {
     let isAligned = (Int(bitPattern: to) | rowStep * elementSize) & (alignment - 1) == 0
     let isLarge = height * width * elementSize >= Self.streamingBytes
     let code = isAligned && isLarge ? streaming : plain
-    let function = unsafeBitCast(code.entry, to: TransposeArguments.Function.self)
+    let function = unsafeBitCast(code, to: TransposeArguments.Function.self)
     let block = 64
     func turn(_ i: Int, _ j: Int) {
       var arguments = TransposeArguments(
