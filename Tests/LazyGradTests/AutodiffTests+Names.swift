@@ -28,4 +28,32 @@ extension AutodiffTests {
     #expect(abs(all[0].elements(as: Double.self)[0] / (4 * m[0] * m[0] / 0.5) - 1) < 1e-12)
     #expect(all[1].elements(as: Double.self) == [m[0] * m[0], m[1] * m[1]])
   }
+
+  @Test("With respect to itself the gradient is one, whatever passes have come by before")
+  func ofItself() {
+    let kinds: [() -> Tensor] = [
+      { Tensor([1.0, 2]) }, { Tensor.full([2], -1.5) }, { (Tensor([1.0, 2]) * 2).detached() },
+    ]
+    let passes: [(Tensor) -> Void] = [
+      { _ in }, { $0.backward() }, { $0.backward(retainGraph: true) },
+      {
+        $0.backward()
+        $0.nullGradient()
+      },
+      { ($0 * 2).sum().backward() }, { $0.backward(accumulate: true) }, { $0.clearGraph() },
+    ]
+    for kind in kinds {
+      for pass in passes {
+        let x = kind()
+        for createsGraph in [false, true] {
+          pass(x)
+          for _ in 0..<2 {
+            let slopes = gradients(of: x, withRespectTo: [x, x], createGraph: createsGraph)
+            for slope in slopes { #expect(slope.elements(as: Double.self) == [1, 1]) }
+          }
+        }
+      }
+    }
+    #expect(Tape.current.brokenInvariant() == nil)
+  }
 }

@@ -28,6 +28,8 @@ struct GraphWalk {
       return variables.map { Tensor(unchecked: zeros($0)) }
     }
     if case .only(let variables) = collect {
+      // Before it is looked for: a value in memory whose record was cleared is taken up again by this use.
+      for head in heads where !head.isConstant { _ = tape.nodeOrLeaf(head.slot) }
       asked = variables.map(gatherer)
       // What those were computed from is nobody's business. A pass that clears goes everywhere.
       if retainsGraph { pass.floor = asked.min() ?? .max }
