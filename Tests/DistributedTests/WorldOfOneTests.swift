@@ -53,6 +53,31 @@ struct WorldOfOneTests {
     }
   }
 
+  /// Those of a program that are like the last ones are not looked at again.
+  @Test("Sums of tensors in other shapes and types, in turns, more than are remembered")
+  func sumsInTurns() throws {
+    try run { world in
+      let values = (0..<12).map(Double.init)
+      for round in 0..<3 {
+        for rows in 1...Communicator.mostSums + 2 {
+          for type in [DType.float32, .float64] {
+            let x = Tensor(values, shape: [12]).cast(to: type)[0..<(2 * rows)] + Double(round)
+            for tensors in [[x.reshaped([rows, 2]), x[0]], [x.reshaped([2, rows]), x[1]], [x]] {
+              let sums = try world.sum(tensors)
+              let means = try world.mean(tensors, order: .library)
+              for (tensor, results) in zip(tensors, zip(sums, means)) {
+                for result in [results.0, results.1] {
+                  #expect(result.shape == tensor.shape && result.dtype == type)
+                  #expect(result.snapshot == tensor.snapshot)
+                }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
   @Test("What is summed can be differentiated as before, and the sum is a constant")
   func gradients() throws {
     try run { world in

@@ -11,6 +11,14 @@ extension NDArray {
       poison: poison)
   }
 
+  /// A part of a row of elements, in C order under another shape.
+  func part(from start: Int, as shape: Layout) -> NDArray {
+    NDArray(
+      storage: storage, layout: shape.shapeID, offset: offset + start, dtype: dtype,
+      base: base ?? self,
+      isNativelyWriteable: isNativelyWriteable, poison: poison)
+  }
+
   /// The elements in C order under another shape.
   ///
   /// A view where strides can express it, otherwise a copy. The shapes must have equal numbers of

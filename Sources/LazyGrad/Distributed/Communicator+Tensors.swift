@@ -1,6 +1,14 @@
 // What ranks do with tensors together: sums, means, copies of one rank's, comparison. Uses TensorPacking and
 // RankSum.
 
+/// What is known about a sum of tensors: to write it down takes longer than to add up small ones.
+struct KnownSum {
+  let operation: String
+  let order: SummationOrder
+  let packing: TensorPacking
+  let form: CollectiveForm
+}
+
 extension Communicator {
   // MARK: Sums and means
 
@@ -79,16 +87,7 @@ extension Communicator {
             + "\(tensor.shape)")
       }
     }
-    let packing = TensorPacking(tensors) { type in
-      switch type {
-      case .float16, .bfloat16: .float32
-      case .uint8: .int32
-      default: type
-      }
-    }
-    let suffix = order == .library ? " in the library's order" : ""
-    let form = CollectiveForm(
-      "\(operation) of \(packing.summary)\(suffix)", detail: packing.detail)
+    let (packing, form) = prepared(operation, order, tensors)
     try link?.propose(form, (weight ?? 1).bitPattern)
     let arrays = try Self.values(of: tensors)
     let weights = try link?.agree().map(Double.init(bitPattern:)) ?? [weight ?? 1]
@@ -112,6 +111,33 @@ extension Communicator {
     }
     return results.compactMap { $0 }
   }
+
+  /// How tensors travel for a sum, and what that is called: as the last time, if the same was asked for.
+  private func prepared(
+    _ operation: String, _ order: SummationOrder, _ tensors: [Tensor]
+  ) -> (TensorPacking, CollectiveForm) {
+    if let same = sums.first(where: {
+      $0.operation == operation && $0.order == order && $0.packing.isOf(tensors)
+    }) {
+      return (same.packing, same.form)
+    }
+    let packing = TensorPacking(tensors) { type in
+      switch type {
+      case .float16, .bfloat16: .float32
+      case .uint8: .int32
+      default: type
+      }
+    }
+    let suffix = order == .library ? " in the library's order" : ""
+    let form = CollectiveForm(
+      "\(operation) of \(packing.summary)\(suffix)", detail: packing.detail)
+    if sums.count >= Self.mostSums { sums.removeFirst() }
+    sums.append(KnownSum(operation: operation, order: order, packing: packing, form: form))
+    return (packing, form)
+  }
+
+  /// A training step has one or two of them.
+  package static let mostSums = 4
 
   /// The values of tensors, computed in one plan.
   private static func values(of tensors: [Tensor]) throws -> [NDArray] {

@@ -39,6 +39,8 @@ public final class Communicator {
   public let library: String?
   /// The way to the other ranks; nil in a world of one that nobody has launched.
   let link: RankLink?
+  /// The last sums of tensors.
+  var sums: [KnownSum] = []
 
   /// A world of one.
   init() {

@@ -1,6 +1,8 @@
 // How tensors lie in the buffers that are sent: one for each element type, and where each tensor is in it. Uses
 // NDArray.
 
+internal import LazyGradJIT
+
 /// The order of some tensors in one buffer for each type that elements travel as.
 ///
 ///     [a: float32 [2, 3], n: int64 [], b: float32 [4]]
@@ -23,12 +25,12 @@ struct TensorPacking {
   }
 
   private(set) var groups: [Group] = []
-  private let shapes: [[Int]]
+  private let shapes: [Layout]
   private let dtypes: [DType]
 
   /// - Parameter travelling: What elements of a type travel as.
   init(_ tensors: [Tensor], travelling: (DType) -> DType) {
-    shapes = tensors.map(\.shape)
+    shapes = tensors.map(\.layout)
     dtypes = tensors.map(\.dtype)
     for (index, tensor) in tensors.enumerated() {
       let type = travelling(tensor.dtype)
@@ -41,11 +43,19 @@ struct TensorPacking {
     }
   }
 
+  /// Whether it is that of some tensors: the same shapes and types in the same order.
+  func isOf(_ tensors: [Tensor]) -> Bool {
+    tensors.count == shapes.count
+      && tensors.indices.allSatisfy {
+        tensors[$0].layout === shapes[$0] && tensors[$0].dtype == dtypes[$0]
+      }
+  }
+
   /// For people: `1000 float32 and 3 int64`.
   var summary: String {
     var types: [(dtype: DType, count: Int)] = []
     for (shape, dtype) in zip(shapes, dtypes) {
-      let count = shape.reduce(1, *)
+      let count = shape.count
       if let known = types.firstIndex(where: { $0.dtype == dtype }) {
         types[known].count += count
       } else {
@@ -58,7 +68,7 @@ struct TensorPacking {
 
   /// What the summary leaves out.
   var detail: String {
-    "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
+    "shapes " + zip(shapes, dtypes).map { "\($0.dims) \($1)" }.joined(separator: ", ")
   }
 
   /// A buffer with the values of its tensors, which are to be computed already.
@@ -86,8 +96,7 @@ struct TensorPacking {
   /// The tensors of a buffer: views of it where elements travel as what they are.
   func unpack(_ group: Group, _ buffer: NDArray, into results: inout [Tensor?]) {
     for member in group.members {
-      let elements: NDArray = buffer[member.start..<member.start + member.count]
-      let part = elements.reshaped(shapes[member.index])
+      let part = buffer.part(from: member.start, as: shapes[member.index])
       let type = dtypes[member.index]
       results[member.index] = Tensor(
         type == group.dtype ? part : part.astype(type), constant: true, copy: false)
