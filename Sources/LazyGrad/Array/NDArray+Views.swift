@@ -12,11 +12,10 @@ extension NDArray {
   }
 
   /// A part of a row of elements, in C order under another shape.
-  func part(from start: Int, as shape: Layout) -> NDArray {
+  func part(from start: Int, as shape: [Int]) -> NDArray {
     NDArray(
-      storage: storage, layout: shape.shapeID, offset: offset + start, dtype: dtype,
-      base: base ?? self,
-      isNativelyWriteable: isNativelyWriteable, poison: poison)
+      storage: storage, layout: LayoutTable.shared.intern(dims: shape), offset: offset + start,
+      dtype: dtype, base: base ?? self, isNativelyWriteable: isNativelyWriteable, poison: poison)
   }
 
   /// The elements in C order under another shape.

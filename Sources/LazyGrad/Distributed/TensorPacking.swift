@@ -1,8 +1,6 @@
 // How tensors lie in the buffers that are sent: one for each element type, and where each tensor is in it. Uses
 // NDArray.
 
-internal import LazyGradJIT
-
 /// The order of some tensors in one buffer for each type that elements travel as.
 ///
 ///     [a: float32 [2, 3], n: int64 [], b: float32 [4]]
@@ -25,12 +23,12 @@ struct TensorPacking {
   }
 
   private(set) var groups: [Group] = []
-  private let shapes: [Layout]
+  private let shapes: [[Int]]
   private let dtypes: [DType]
 
   /// - Parameter travelling: What elements of a type travel as.
   init(_ tensors: [Tensor], travelling: (DType) -> DType) {
-    shapes = tensors.map(\.layout)
+    shapes = tensors.map(\.shape)
     dtypes = tensors.map(\.dtype)
     for (index, tensor) in tensors.enumerated() {
       let type = travelling(tensor.dtype)
@@ -47,7 +45,7 @@ struct TensorPacking {
   func isOf(_ tensors: [Tensor]) -> Bool {
     tensors.count == shapes.count
       && tensors.indices.allSatisfy {
-        tensors[$0].layout === shapes[$0] && tensors[$0].dtype == dtypes[$0]
+        tensors[$0].shape == shapes[$0] && tensors[$0].dtype == dtypes[$0]
       }
   }
 
@@ -55,7 +53,7 @@ struct TensorPacking {
   var summary: String {
     var types: [(dtype: DType, count: Int)] = []
     for (shape, dtype) in zip(shapes, dtypes) {
-      let count = shape.count
+      let count = shape.reduce(1, *)
       if let known = types.firstIndex(where: { $0.dtype == dtype }) {
         types[known].count += count
       } else {
@@ -68,7 +66,7 @@ struct TensorPacking {
 
   /// What the summary leaves out.
   var detail: String {
-    "shapes " + zip(shapes, dtypes).map { "\($0.dims) \($1)" }.joined(separator: ", ")
+    "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
   }
 
   /// A buffer with the values of its tensors, which are to be computed already.
