@@ -153,6 +153,37 @@ struct CompiledBodyTests {
     #expect(Tape.current.brokenInvariant() == nil)
   }
 
+  @Test("An array from outside has the elements that it has at the call")
+  func capturedArrays() {
+    let sent = Sent(NDArray([1.0, 2]))
+    let step = compiled { t in [t[0] + Tensor(sent.array, constant: true, copy: false)] }
+    for k in 0..<6 {
+      #expect(
+        elements(step(Tensor([1.0, 1]))[0]) == sent.array.elements(as: Double.self).map { $0 + 1 })
+      if k > 1 { try? memGuardOff { try sent.array.fill(Double(k)) } }
+    }
+    #expect(step.calls.replayed == 0)
+    #expect(step.obstacle!.contains("not among its arguments"))
+  }
+
+  /// Where a tensor from outside has few records beside it, these come to the body's, and look like part of it.
+  @Test("A tensor from outside that has no memory to be known by")
+  func capturedRecords() {
+    Tape.renew()
+    let box = Smuggled(Tensor.zeros([2]))
+    let step = compiled { t in
+      var y = t[0]
+      for _ in 0..<100 { y = y * 1 }
+      return [y + box.tensor]
+    }
+    for k in 0..<6 {
+      #expect(elements(step(Tensor([1.0, 2]))[0]) == elements(box.tensor + Tensor([1.0, 2])))
+      if k > 1 { box.tensor = Tensor.full([2], Double(k)) }
+    }
+    #expect(step.calls.replayed == 0)
+    #expect(step.obstacle!.contains("not among its arguments"))
+  }
+
   // MARK: Replayed
 
   @Test("Arrays that the body makes are its own, whoever gets hold of them later")

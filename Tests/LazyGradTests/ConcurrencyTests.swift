@@ -143,7 +143,12 @@ import Testing
         let held = (0..<40).map { first * Double($0) }
         let sent = Sent(value: held)
         let sum = Self.onNewThread {
-          (Tensor([1.0, 1]) * 2 + sent.value[39]).elements(as: Double.self)
+          // The tape with fewer records moves.
+          let x = Tensor([1.0, 1])
+          let more = (0..<500).map { x * Double($0) }
+          return withExtendedLifetime(more) {
+            (more[2] + sent.value[39]).elements(as: Double.self)
+          }
         }
         #expect(sum == [41, 80])
         let second = Tensor([3.0, 4])
