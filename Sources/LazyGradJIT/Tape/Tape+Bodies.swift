@@ -18,7 +18,7 @@ package struct BodyTape {
   /// What the thread records on otherwise.
   private let outer: Tape
   private let limits: TapeLimits
-  /// How many records there were, left by somebody who holds something there.
+  /// How many records there were, all of them dead.
   let start: UInt32
   private let joins: Int
 
