@@ -142,17 +142,43 @@ import Testing
     #expect(try kernels(s, s.graph(total(s, terms))) == ["loop [4 x 5] matmul 4x5 k 1 x 9"])
   }
 
-  /// A sum begins with its first product, whatever that is: -0 where a product is too small for a number.
+  /// A sum begins with its first product, whatever that is: -0 where a product is too small for a number. The
+  /// products are computed one by one as well, and added up here.
   @Test func aSumOfProductsThatAreTooSmall() throws {
-    let s = PlanSketch()
-    let small = s.scalar(-1e-38)
-    let terms = (0..<9).map { _ in
-      s.matmul(
-        s.transposed(s.op(.mul, s.op(.abs, s.leaf(1, 20)), small)),
-        s.op(.mul, s.op(.abs, s.leaf(1, 16)), s.scalar(1e-38)))
+    func products(_ s: PlanSketch) -> [Int] {
+      (0..<9).map { _ in
+        s.matmul(
+          s.transposed(s.op(.mul, s.op(.abs, s.leaf(1, 20)), s.scalar(-1e-38))),
+          s.op(.mul, s.op(.abs, s.leaf(1, 16)), s.scalar(1e-38)))
+      }
     }
-    let found = try kernels(s, s.graph(total(s, terms)))
+    let (s, parts) = (PlanSketch(), PlanSketch())
+    let sum = s.graph(total(s, products(s)))
+    let found = try kernels(s, sum)
     #expect(found.contains("loop [20 x 16] matmul 20x16 k 1 x 9"), "\(found)")
+    let terms = products(parts)
+    for set in NativeCode.available {
+      func values(_ s: PlanSketch, _ graph: Graph, _ roots: [Int]) throws -> [[Float]] {
+        let graphCase = try s.graphCase(graph)
+        return try withExtendedLifetime(graphCase) {
+          let results = try PlanRunner.run(
+            graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: 1,
+            instructionSet: set, parallelThreshold: 0, batching: .all)
+          return roots.map { root in
+            let first = results[root]!.pointer.assumingMemoryBound(to: Float.self)
+            return Array(UnsafeBufferPointer(start: first, count: 20 * 16))
+          }
+        }
+      }
+      let whole = try values(s, sum, [s.nodes.count - 1])[0]
+      let alone = try values(parts, parts.graph(terms), terms)
+      for i in whole.indices {
+        let expected = alone.dropFirst().reduce(alone[0][i]) { $0 + $1[i] }
+        #expect(whole[i].bitPattern == expected.bitPattern, "\(set), element \(i)")
+      }
+      // Machine code rounds a product once, when it is added to nothing.
+      if set != .portable { #expect(alone[0][0].sign == .minus) }
+    }
   }
 
   /// Every mention of a number is a scalar of its own, with another value.

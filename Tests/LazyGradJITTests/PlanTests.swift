@@ -77,7 +77,9 @@ final class PlanSketch {
   }
 
   /// The graph with these results.
-  func graph(_ roots: Int...) -> Graph {
+  func graph(_ roots: Int...) -> Graph { graph(roots) }
+
+  func graph(_ roots: [Int]) -> Graph {
     var nodes = nodes
     for root in roots { nodes[root].isRoot = true }
     return Graph(nodes: nodes, leafCount: leafDims.count, scalarCount: scalars.count)

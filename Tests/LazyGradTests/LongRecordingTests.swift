@@ -81,6 +81,23 @@ import Testing
     }
   }
 
+  /// The number with which a pass begins is seen as a view, which is computed while others still wait for the
+  /// number to be passed on.
+  @Test func aNumberThatIsInMemoryAndPassedOn() {
+    Self.everyWindow { window in
+      for steps in [1, 3, 10, 40, 300] {
+        let (w, u, x, y) = (Tensor(2.0), Tensor(0.5), Tensor([3.0]), Tensor([[1.0]]))
+        let early = w * 3
+        var chain = u + 0
+        for _ in 0..<steps { chain = chain + u }
+        let loss = (early + chain) + x.reshaped([]) + y[0, 0]
+        loss.backward()
+        let found = [w, u, x, y].flatMap { self.values($0.grad) }
+        #expect(found == [3, Double(steps + 1), 1, 1], "window \(window), \(steps) steps")
+      }
+    }
+  }
+
   // MARK: A recurrence
 
   /// What a caller does with a long recording before and after it is differentiated.

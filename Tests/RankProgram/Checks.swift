@@ -115,8 +115,45 @@ func checkSums(_ run: Run) throws {
   }
   let error: Double = mean.elements[0] - top / bottom
   try require(abs(error) < 1e-6, "a weighted mean of \(mean)")
+  try checkRepeatedSums(world)
   try world.requireEqual(all + [sums[0], mean])
   run.report("sums \(mark(all + [mean]))")
+}
+
+/// Small sums that come again travel with the agreement, with others in between too: to the same bits.
+private func checkRepeatedSums(_ world: Communicator) throws {
+  func mean(_ weights: [Double], _ dtype: DType, of count: Int) throws -> Tensor {
+    let weight = weights[world.rank % weights.count]
+    let own = numbers(count, dtype, of: world.rank)
+    return try world.mean(weight == 0 ? Tensor.full(like: own, Float.nan) : own, weight: weight)
+  }
+  for dtype in [DType.float32, .float64, .bfloat16] {
+    for count in [1, 7, 600, 5000] {
+      for weights in [[1.0], [3, 5], [2, 0, 1], [world.size == 1 ? 1 : 0, 7]] {
+        let first = try mean(weights, dtype, of: count)
+        try world.barrier()
+        for round in 0..<5 {
+          let before = world.statistics
+          let again = try mean(weights, dtype, of: count)
+          try require(again.snapshot == first.snapshot, "a mean of \(count) \(dtype), \(weights)")
+          let after = world.statistics
+          try require(after.bytes > before.bytes, "a mean sends bytes")
+          // The first one after another collective is sent by itself, as is one that is not small.
+          let isCarried = round > 0 && round != 3 && count < 1000
+          try require(
+            world.size == 1 || isCarried == (after.transferSeconds == before.transferSeconds),
+            "a mean of \(count) \(dtype), round \(round): by itself or not")
+          if round == 2 { try world.requireEqual([first]) }
+        }
+      }
+    }
+  }
+  for dtype in [DType.int32, .int64] {
+    let own = numbers(100, dtype, of: world.rank)
+    let sums = try (0..<3).map { _ in try world.sum([own, own[0..<2]]) }
+    try require(
+      sums.allSatisfy { $0[0].snapshot == sums[0][0].snapshot && $0[1].count == 2 }, "\(dtype)")
+  }
 }
 
 func checkBroadcast(_ run: Run) throws {

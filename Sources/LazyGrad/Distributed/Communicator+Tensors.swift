@@ -88,8 +88,12 @@ extension Communicator {
       }
     }
     let (packing, form) = prepared(operation, order, tensors)
-    try link?.propose(form, (weight ?? 1).bitPattern)
-    let arrays = try Self.values(of: tensors)
+    let isCarried = link?.carries(form) ?? false
+    let own = (weight ?? 1).bitPattern
+    if !isCarried { try link?.propose(form, own) }
+    // Whatever can fail on one rank alone does so before ranks agree.
+    let buffers = try packing.pack(try Self.values(of: tensors))
+    if isCarried { try link?.propose(form, own, carrying: packing.elements(buffers[0])) }
     let weights = try link?.agree().map(Double.init(bitPattern:)) ?? [weight ?? 1]
     let whole = weights.reduce(0, +)
     if whole == 0 {
@@ -97,15 +101,14 @@ extension Communicator {
         operation, "expected a rank with a weight above 0, got 0 on all", isShared: true)
     }
     let areEqual = weights.allSatisfy { $0 == weights[0] }
-    let factor = areEqual ? 1 : weights[rank]
     let divisor = weight == nil ? nil : areEqual ? Double(size) : whole
     var results = [Tensor?](repeating: nil, count: tensors.count)
-    for group in packing.groups {
-      let buffer = try packing.pack(group, arrays) { bytes in
-        guard let link else { return }
-        Self.multiply(bytes, group.dtype, by: factor)
-        try RankSum(link: link, form: form, order: order, divisor: divisor)
-          .run(bytes, group.dtype)
+    for (group, buffer) in zip(packing.groups, buffers) {
+      if let link {
+        let sum = RankSum(
+          link: link, form: form, order: order, factors: areEqual ? nil : weights,
+          divisor: divisor)
+        try sum.run(packing.elements(buffer), group.dtype, isCarried: isCarried)
       }
       packing.unpack(group, buffer, into: &results)
     }
@@ -130,7 +133,8 @@ extension Communicator {
     }
     let suffix = order == .library ? " in the library's order" : ""
     let form = CollectiveForm(
-      "\(operation) of \(packing.summary)\(suffix)", detail: packing.detail)
+      "\(operation) of \(packing.summary)\(suffix)", detail: packing.detail,
+      bytes: order == .ranks && packing.groups.count == 1 ? packing.groups[0].byteCount : 0)
     if sums.count >= Self.mostSums { sums.removeFirst() }
     sums.append(KnownSum(operation: operation, order: order, packing: packing, form: form))
     return (packing, form)
@@ -144,22 +148,6 @@ extension Communicator {
     try catchingTensorErrors {
       noAutodiff { eval(tensors) }
       return tensors.map(\.array)
-    }
-  }
-
-  /// What counts nothing may be no number at all, so it is not multiplied but cleared.
-  private static func multiply(
-    _ bytes: UnsafeMutableRawBufferPointer, _ dtype: DType, by factor: Double
-  ) {
-    if factor == 1 { return }
-    if factor == 0 {
-      bytes.initializeMemory(as: UInt8.self, repeating: 0)
-    } else if dtype == .float64 {
-      let elements = bytes.bindMemory(to: Double.self)
-      for i in elements.indices { elements[i] *= factor }
-    } else {
-      let (elements, factor) = (bytes.bindMemory(to: Float.self), Float(factor))
-      for i in elements.indices { elements[i] *= factor }
     }
   }
 
@@ -185,13 +173,11 @@ extension Communicator {
     let form = CollectiveForm(
       "broadcast of \(packing.summary) from rank \(root)", detail: packing.detail)
     try link.propose(form)
-    let arrays = try Self.values(of: tensors)
+    let buffers = try packing.pack(try Self.values(of: tensors))
     try link.agree()
     var results = [Tensor?](repeating: nil, count: tensors.count)
-    for group in packing.groups {
-      let buffer = try packing.pack(group, arrays) { bytes in
-        try link.broadcast(bytes, from: root, form)
-      }
+    for (group, buffer) in zip(packing.groups, buffers) {
+      try link.broadcast(packing.elements(buffer), from: root, form)
       if rank != root { packing.unpack(group, buffer, into: &results) }
     }
     if rank == root { return }

@@ -17,9 +17,11 @@ struct CollectiveForm {
   let detail: String
   /// Ranks agree where this number is the same.
   let hash: UInt64
+  /// How many bytes may travel with an agreement, where it is a sum that can be added up from there; else 0.
+  let bytes: Int
 
-  init(_ summary: String, detail: String = "") {
-    (self.summary, self.detail) = (summary, detail)
+  init(_ summary: String, detail: String = "", bytes: Int = 0) {
+    (self.summary, self.detail, self.bytes) = (summary, detail, bytes)
     hash = Fingerprint(of: summary + "\n" + detail).value
   }
 }
@@ -34,6 +36,10 @@ struct CollectiveForm {
 ///    and each throws the same error.
 /// 3. Only then is anything sent whose size or meaning depends on the collective.
 ///
+/// A small sum that comes again takes one message instead: having agreed on it each rank knows that of the others, so
+/// all have room for its numbers in the next agreement, whatever that will be about (`carries`). They are looked
+/// at when ranks have agreed once more.
+///
 /// So a rank that has left a loop early, or is in another branch, is found out before any library is told to
 /// add floats to doubles, or to wait for a rank that never comes.
 final class RankLink {
@@ -46,25 +52,48 @@ final class RankLink {
   /// What a rank can't recover from: from then on every collective throws it.
   private var failure: CommunicationError?
   private var proposal: (form: CollectiveForm, request: MPILibrary.Request)?
-  /// A hash and a number for each rank; this rank's as it is sent stands behind them.
-  private let records: UnsafeMutablePointer<UInt64>
+  /// A block for each rank: a hash, a number, and what has come with them; this rank's as it is sent stands behind
+  /// those.
+  private var blocks: UnsafeMutableRawPointer
+  /// Room for a block.
+  private var capacity = RankLink.header
+  /// Bytes of a block that come with the hash and the number in this agreement.
+  private var carriedBytes = 0
+  /// The small sum that the next agreement has room for.
+  private var expected: CollectiveForm?
   private var rollCall: RollCall
 
   init(_ library: MPILibrary, rank: Int, size: Int) {
     (self.library, self.rank, self.size) = (library, rank, size)
-    records = .allocate(capacity: 2 * (size + 1))
-    records.initialize(repeating: 0, count: 2 * (size + 1))
+    blocks = Self.memory(size + 1, capacity)
     rollCall = RollCall(rank: rank, size: size)
   }
 
-  deinit { records.deallocate() }
+  deinit { blocks.deallocate() }
+
+  private static func memory(_ count: Int, _ size: Int) -> UnsafeMutableRawPointer {
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: count * size, alignment: 16)
+    memory.initializeMemory(as: UInt8.self, repeating: 0, count: count * size)
+    return memory
+  }
 
   // MARK: Agreement
 
+  /// Bytes of a hash and a number.
+  private static let header = 16
+  /// Below this number of bytes from all ranks together a sum is small: each rank gets them all and adds them up
+  /// itself. That is one message instead of two, and the same bits.
+  static let smallSize = 1 << 15
+
   /// Starts to tell the other ranks what this one wants.
   ///
-  /// - Parameter number: What the other ranks get with it, from `agree`.
-  func propose(_ form: CollectiveForm, _ own: UInt64 = 0) throws(CommunicationError) {
+  /// - Parameters:
+  ///   - number: What the other ranks get with it, from `agree`.
+  ///   - numbers: What is to be added up, of a sum that the agreement has room for.
+  func propose(
+    _ form: CollectiveForm, _ own: UInt64 = 0,
+    carrying numbers: UnsafeMutableRawBufferPointer? = nil
+  ) throws(CommunicationError) {
     if let failure { throw failure }
     if let proposal {
       throw fail(
@@ -74,10 +103,39 @@ final class RankLink {
             + "'\(proposal.form.summary)', or after that has failed"))
     }
     number += 1
-    let sent = records + 2 * size
-    (sent[0], sent[1]) = (form.hash, own)
-    let request = try library.allgather(sent, count: 16, into: records)
+    carriedBytes = expected?.bytes ?? 0
+    expected = nil
+    if blockSize > capacity {
+      blocks.deallocate()
+      capacity = blockSize
+      blocks = Self.memory(size + 1, capacity)
+    }
+    let sent = blocks + size * blockSize
+    sent.storeBytes(of: form.hash, as: UInt64.self)
+    sent.storeBytes(of: own, toByteOffset: 8, as: UInt64.self)
+    if let numbers, let first = numbers.baseAddress {
+      (sent + Self.header).copyMemory(from: first, byteCount: numbers.count)
+    }
+    let request = try library.allgather(sent, count: blockSize, into: blocks)
     proposal = (form, request)
+  }
+
+  /// Bytes from one rank's block to the next one's.
+  private var blockSize: Int { Self.header + (carriedBytes + 15) / 16 * 16 }
+
+  /// Whether the next agreement has room for the numbers of a sum.
+  func carries(_ form: CollectiveForm) -> Bool { expected?.hash == form.hash }
+
+  /// What has come with the last agreement from a rank; lasts until the next one.
+  func carried(from rank: Int) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(
+      start: blocks + rank * blockSize + Self.header, count: carriedBytes)
+  }
+
+  /// The hash and the number of a rank.
+  private func record(_ rank: Int) -> (hash: UInt64, number: UInt64) {
+    let block = blocks + rank * blockSize
+    return (block.load(as: UInt64.self), block.load(fromByteOffset: 8, as: UInt64.self))
   }
 
   /// Waits until all ranks have said what they want.
@@ -90,8 +148,10 @@ final class RankLink {
     try wait(for: request, form, .ranks)
     proposal = nil
     statistics.collectives += 1
-    let numbers = (0..<size).map { records[2 * $0 + 1] }
-    if (0..<size).allSatisfy({ records[2 * $0] == form.hash }) { return numbers }
+    if (0..<size).allSatisfy({ record($0).hash == form.hash }) {
+      if form.bytes > 0, form.bytes * size <= Self.smallSize { expected = form }
+      return (0..<size).map { record($0).number }
+    }
     throw fail(try disagreement(form))
   }
 
@@ -149,9 +209,10 @@ final class RankLink {
 
   /// Waits for a request, and says so where it takes long.
   ///
-  /// Libraries move data only while they are called, so data is tested for all the time, and others get the core
-  /// in between. For ranks that are late nothing is to be moved: after 2 ms their core, which may be this one,
-  /// is left alone for some microseconds at a time.
+  /// Libraries move data only while they are called, so data is tested for all the time; after the first
+  /// microseconds, in which a message within a machine comes, others get the core in between. For ranks that are
+  /// late nothing is to be moved: after 2 ms their core, which may be this one, is left alone for some
+  /// microseconds at a time.
   private func wait(
     for request: MPILibrary.Request, _ form: CollectiveForm, _ awaited: Awaited
   ) throws(CommunicationError) {
@@ -161,7 +222,10 @@ final class RankLink {
     let rollCallAt = min(1, min(nextWarning, limit ?? nextWarning) / 4)
     var hasCalled = false
     var waited = 0.0
+    var tests = 0
     while try !library.isDone(request) {
+      tests += 1
+      if tests < Self.eagerTests { continue }
       waited = Self.seconds() - begin
       if awaited == .ranks, waited > 0.002 { usleep(50) } else { sched_yield() }
       if !hasCalled, waited >= rollCallAt {
@@ -183,6 +247,9 @@ final class RankLink {
     case .data: statistics.transferSeconds += waited
     }
   }
+
+  /// How often a request is tested before anything else is done.
+  private static let eagerTests = 32
 
   private func title(_ form: CollectiveForm) -> String { "collective \(number), \(form.summary)" }
 

@@ -16,50 +16,84 @@ struct RankSum {
   let link: RankLink
   let form: CollectiveForm
   let order: SummationOrder
-  /// What the sum is divided by; nil: nothing.
+  /// What each rank's numbers are multiplied by; nil: nothing. Of floats only.
+  let factors: [Double]?
+  /// What the sum is divided by; nil: nothing. Of floats only.
   let divisor: Double?
 
-  /// Adds up a buffer in place, in pieces.
-  func run(_ bytes: UnsafeMutableRawBufferPointer, _ dtype: DType) throws {
+  /// Adds up a buffer in place.
+  ///
+  /// - Parameter isCarried: Whether all ranks' numbers have come with the agreement.
+  func run(_ bytes: UnsafeMutableRawBufferPointer, _ dtype: DType, isCarried: Bool) throws {
     switch dtype {
-    case .float32: try run(bytes, Float.self, dtype) { $0 / $1 }
-    case .float64: try run(bytes, Double.self, dtype) { $0 / $1 }
-    case .int32: try run(bytes, Int32.self, dtype, nil)
-    default: try run(bytes, Int64.self, dtype, nil)
+    case .float32: try run(bytes, Float.self, dtype, isCarried)
+    case .float64: try run(bytes, Double.self, dtype, isCarried)
+    case .int32: try run(bytes, Int32.self, dtype, isCarried)
+    default: try run(bytes, Int64.self, dtype, isCarried)
     }
   }
 
   private func run<Element: SummableElement>(
     _ bytes: UnsafeMutableRawBufferPointer, _ type: Element.Type, _ dtype: DType,
-    _ divide: ((Element, Element) -> Element)?
+    _ isCarried: Bool
   ) throws {
     let elements = bytes.bindMemory(to: type)
+    if isCarried {
+      if let first = elements.baseAddress { addCarried(first, elements.count) }
+      return
+    }
+    if let factors { Self.multiply(elements, by: factors[link.rank]) }
     let most = RankLink.pieceSize / dtype.size
     for start in stride(from: 0, to: elements.count, by: most) {
       let count = min(most, elements.count - start)
       let piece = elements.baseAddress! + start
       switch order {
-      case .ranks: try rankOrder(piece, count, divide)
+      case .ranks: try rankOrder(piece, count)
       case .library:
         try link.librarySum(piece, count: count, dtype, form)
-        scale(piece, count, divide)
+        divide(piece, count)
       }
     }
   }
 
   /// Divides elements, where a mean is asked for.
-  private func scale<Element: SummableElement>(
-    _ elements: UnsafeMutablePointer<Element>, _ count: Int,
-    _ divide: ((Element, Element) -> Element)?
+  private func divide<Element: SummableElement>(
+    _ elements: UnsafeMutablePointer<Element>, _ count: Int
   ) {
-    guard let divisor, let divide else { return }
+    guard let divisor else { return }
     let by = Element(rounding: divisor)
-    for i in 0..<count { elements[i] = divide(elements[i], by) }
+    for i in 0..<count { elements[i] = Element.quotient(elements[i], by) }
   }
 
-  /// Below this number of bytes from all ranks together, each rank gets them all and adds them up itself: one
-  /// message instead of two, and the same bits.
-  private static let smallSize = 1 << 15
+  /// What counts nothing may be no number at all, so it is not multiplied but cleared.
+  private static func multiply<Element: SummableElement>(
+    _ elements: UnsafeMutableBufferPointer<Element>, by factor: Double
+  ) {
+    if factor == 1 { return }
+    if factor == 0 {
+      elements.update(repeating: Element(rounding: 0))
+    } else {
+      let factor = Element(rounding: factor)
+      for i in elements.indices { elements[i] = Element.product(elements[i], factor) }
+    }
+  }
+
+  /// Adds up what has come with the agreement: the same steps as otherwise, so the same bits.
+  private func addCarried<Element: SummableElement>(
+    _ sum: UnsafeMutablePointer<Element>, _ count: Int
+  ) {
+    for rank in 0..<link.size {
+      let row = link.carried(from: rank).bindMemory(to: Element.self)
+      if let factors { Self.multiply(row, by: factors[rank]) }
+      if rank == 0 {
+        sum.update(from: row.baseAddress!, count: count)
+      } else {
+        Self.add(row.baseAddress!, count, to: sum)
+      }
+    }
+    divide(sum, count)
+    link.count(bytes: count * MemoryLayout<Element>.stride)
+  }
 
   /// Adds up in the order of ranks:
   ///
@@ -69,18 +103,17 @@ struct RankSum {
   ///
   /// That moves as many bytes as a ring does, and takes as much memory again as the piece.
   private func rankOrder<Element: SummableElement>(
-    _ piece: UnsafeMutablePointer<Element>, _ count: Int,
-    _ divide: ((Element, Element) -> Element)?
+    _ piece: UnsafeMutablePointer<Element>, _ count: Int
   ) throws {
     let (size, rank) = (link.size, link.rank)
     let width = MemoryLayout<Element>.stride
-    if count * width * size <= Self.smallSize {
+    if count * width * size <= RankLink.smallSize {
       let all = UnsafeMutablePointer<Element>.allocate(capacity: count * size)
       defer { all.deallocate() }
       try link.allgather(
         UnsafeRawBufferPointer(start: piece, count: count * width), into: all, form)
       Self.add(all, size, count, into: piece)
-      scale(piece, count, divide)
+      divide(piece, count)
       return
     }
     let parts = (0..<size).map { Communicator.part($0, of: count, among: size) }
@@ -90,7 +123,7 @@ struct RankSum {
     defer { received.deallocate() }
     try link.exchange(piece, parts: byteParts, into: received, form)
     Self.add(received, size, own.count, into: piece + own.lowerBound)
-    scale(piece + own.lowerBound, own.count, divide)
+    divide(piece + own.lowerBound, own.count)
     try link.allgather(
       UnsafeMutableRawBufferPointer(start: piece, count: count * width), parts: byteParts, form)
   }
@@ -101,10 +134,14 @@ struct RankSum {
     into sum: UnsafeMutablePointer<Element>
   ) {
     sum.update(from: rows, count: count)
-    for row in 1..<max(size, 1) {
-      let values = rows + row * count
-      for i in 0..<count { sum[i] = Element.sum(sum[i], values[i]) }
-    }
+    for row in 1..<max(size, 1) { add(rows + row * count, count, to: sum) }
+  }
+
+  @inline(__always)
+  private static func add<Element: SummableElement>(
+    _ values: UnsafeMutablePointer<Element>, _ count: Int, to sum: UnsafeMutablePointer<Element>
+  ) {
+    for i in 0..<count { sum[i] = Element.sum(sum[i], values[i]) }
   }
 }
 
@@ -112,24 +149,26 @@ struct RankSum {
 protocol SummableElement: BitwiseCopyable {
   init(rounding value: Double)
   static func sum(_ a: Self, _ b: Self) -> Self
+  /// Of floats; integers have no weights and no means.
+  static func product(_ a: Self, _ b: Self) -> Self
+  static func quotient(_ a: Self, _ b: Self) -> Self
 }
 
-extension Float: SummableElement {
-  init(rounding value: Double) { self = Float(value) }
-  @inline(__always) static func sum(_ a: Float, _ b: Float) -> Float { a + b }
+extension SummableElement where Self: BinaryFloatingPoint {
+  init(rounding value: Double) { self = Self(value) }
+  @inline(__always) static func sum(_ a: Self, _ b: Self) -> Self { a + b }
+  @inline(__always) static func product(_ a: Self, _ b: Self) -> Self { a * b }
+  @inline(__always) static func quotient(_ a: Self, _ b: Self) -> Self { a / b }
 }
 
-extension Double: SummableElement {
-  init(rounding value: Double) { self = value }
-  @inline(__always) static func sum(_ a: Double, _ b: Double) -> Double { a + b }
+extension SummableElement where Self: FixedWidthInteger {
+  init(rounding value: Double) { self = Self(value) }
+  @inline(__always) static func sum(_ a: Self, _ b: Self) -> Self { a &+ b }
+  @inline(__always) static func product(_ a: Self, _ b: Self) -> Self { a &* b }
+  @inline(__always) static func quotient(_ a: Self, _ b: Self) -> Self { a / b }
 }
 
-extension Int32: SummableElement {
-  init(rounding value: Double) { self = Int32(value) }
-  @inline(__always) static func sum(_ a: Int32, _ b: Int32) -> Int32 { a &+ b }
-}
-
-extension Int64: SummableElement {
-  init(rounding value: Double) { self = Int64(value) }
-  @inline(__always) static func sum(_ a: Int64, _ b: Int64) -> Int64 { a &+ b }
-}
+extension Float: SummableElement {}
+extension Double: SummableElement {}
+extension Int32: SummableElement {}
+extension Int64: SummableElement {}

@@ -20,6 +20,8 @@ struct TensorPacking {
     let dtype: DType
     var members: [Member] = []
     var count = 0
+
+    var byteCount: Int { count * dtype.size }
   }
 
   private(set) var groups: [Group] = []
@@ -69,26 +71,28 @@ struct TensorPacking {
     "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
   }
 
-  /// A buffer with the values of its tensors, which are to be computed already.
-  ///
-  /// - Parameter body: What is done with the elements there.
-  func pack(
-    _ group: Group, _ arrays: [NDArray], _ body: (UnsafeMutableRawBufferPointer) throws -> Void
-  ) throws -> NDArray {
-    try NDArray(shape: [group.count], dtype: group.dtype) { bytes in
-      guard let base = bytes.baseAddress else { return }
-      for member in group.members {
-        let array = arrays[member.index]
-        let source = array.dtype == group.dtype ? array : array.astype(group.dtype)
-        try source.withUnsafeBytes { values in
-          if let first = values.baseAddress {
-            (base + member.start * group.dtype.size)
-              .copyMemory(from: first, byteCount: values.count)
+  /// A buffer for each group, with the values of its tensors, which are to be computed already.
+  func pack(_ arrays: [NDArray]) throws -> [NDArray] {
+    try groups.map { group in
+      try NDArray(shape: [group.count], dtype: group.dtype) { bytes in
+        guard let base = bytes.baseAddress else { return }
+        for member in group.members {
+          let array = arrays[member.index]
+          let source = array.dtype == group.dtype ? array : array.astype(group.dtype)
+          try source.withUnsafeBytes { values in
+            if let first = values.baseAddress {
+              (base + member.start * group.dtype.size)
+                .copyMemory(from: first, byteCount: values.count)
+            }
           }
         }
       }
-      try body(bytes)
     }
+  }
+
+  /// The elements of a buffer, which nobody else has yet, to be written over.
+  func elements(_ buffer: NDArray) -> UnsafeMutableRawBufferPointer {
+    UnsafeMutableRawBufferPointer(start: buffer.pointer, count: buffer.count * buffer.dtype.size)
   }
 
   /// The tensors of a buffer: views of it where elements travel as what they are.
