@@ -11,13 +11,6 @@ extension NDArray {
       poison: poison)
   }
 
-  /// A part of a row of elements, in C order under another shape.
-  func part(from start: Int, as shape: [Int]) -> NDArray {
-    NDArray(
-      storage: storage, layout: LayoutTable.shared.intern(dims: shape), offset: offset + start,
-      dtype: dtype, base: base ?? self, isNativelyWriteable: isNativelyWriteable, poison: poison)
-  }
-
   /// The elements in C order under another shape.
   ///
   /// A view where strides can express it, otherwise a copy. The shapes must have equal numbers of

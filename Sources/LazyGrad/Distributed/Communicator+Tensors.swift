@@ -2,11 +2,17 @@
 // RankSum.
 
 /// What is known about a sum of tensors: to write it down takes longer than to add up small ones.
-struct KnownSum {
+final class KnownSum {
   let operation: String
   let order: SummationOrder
   let packing: TensorPacking
   let form: CollectiveForm
+
+  init(
+    _ operation: String, _ order: SummationOrder, _ packing: TensorPacking, _ form: CollectiveForm
+  ) {
+    (self.operation, self.order, self.packing, self.form) = (operation, order, packing, form)
+  }
 }
 
 extension Communicator {
@@ -87,12 +93,14 @@ extension Communicator {
             + "\(tensor.shape)")
       }
     }
-    let (packing, form) = prepared(operation, order, tensors)
+    let known = prepared(operation, order, tensors)
+    let (packing, form) = (known.packing, known.form)
     let isCarried = link?.carries(form) ?? false
     let own = (weight ?? 1).bitPattern
     if !isCarried { try link?.propose(form, own) }
     // Whatever can fail on one rank alone does so before ranks agree.
-    let buffers = try packing.pack(try Self.values(of: tensors))
+    try Self.compute(tensors)
+    let buffers = try packing.pack(tensors)
     if isCarried { try link?.propose(form, own, carrying: packing.elements(buffers[0])) }
     let weights = try link?.agree().map(Double.init(bitPattern:)) ?? [weight ?? 1]
     let whole = weights.reduce(0, +)
@@ -110,7 +118,7 @@ extension Communicator {
           divisor: divisor)
         try sum.run(packing.elements(buffer), group.dtype, isCarried: isCarried)
       }
-      packing.unpack(group, buffer, into: &results)
+      packing.unpack(group, buffer, like: tensors, into: &results)
     }
     return results.compactMap { $0 }
   }
@@ -118,11 +126,11 @@ extension Communicator {
   /// How tensors travel for a sum, and what that is called: as the last time, if the same was asked for.
   private func prepared(
     _ operation: String, _ order: SummationOrder, _ tensors: [Tensor]
-  ) -> (TensorPacking, CollectiveForm) {
+  ) -> KnownSum {
     if let same = sums.first(where: {
       $0.operation == operation && $0.order == order && $0.packing.isOf(tensors)
     }) {
-      return (same.packing, same.form)
+      return same
     }
     let packing = TensorPacking(tensors) { type in
       switch type {
@@ -136,19 +144,17 @@ extension Communicator {
       "\(operation) of \(packing.summary)\(suffix)", detail: packing.detail,
       bytes: order == .ranks && packing.groups.count == 1 ? packing.groups[0].byteCount : 0)
     if sums.count >= Self.mostSums { sums.removeFirst() }
-    sums.append(KnownSum(operation: operation, order: order, packing: packing, form: form))
-    return (packing, form)
+    let sum = KnownSum(operation, order, packing, form)
+    sums.append(sum)
+    return sum
   }
 
   /// A training step has one or two of them.
   package static let mostSums = 4
 
-  /// The values of tensors, computed in one plan.
-  private static func values(of tensors: [Tensor]) throws -> [NDArray] {
-    try catchingTensorErrors {
-      noAutodiff { eval(tensors) }
-      return tensors.map(\.array)
-    }
+  /// Computes tensors in one plan.
+  private static func compute(_ tensors: [Tensor]) throws {
+    try catchingTensorErrors { eval(tensors) }
   }
 
   // MARK: Equal models
@@ -173,12 +179,13 @@ extension Communicator {
     let form = CollectiveForm(
       "broadcast of \(packing.summary) from rank \(root)", detail: packing.detail)
     try link.propose(form)
-    let buffers = try packing.pack(try Self.values(of: tensors))
+    try Self.compute(tensors)
+    let buffers = try packing.pack(tensors)
     try link.agree()
     var results = [Tensor?](repeating: nil, count: tensors.count)
     for (group, buffer) in zip(packing.groups, buffers) {
       try link.broadcast(packing.elements(buffer), from: root, form)
-      if rank != root { packing.unpack(group, buffer, into: &results) }
+      if rank != root { packing.unpack(group, buffer, like: tensors, into: &results) }
     }
     if rank == root { return }
     try catchingTensorErrors {
@@ -199,9 +206,11 @@ extension Communicator {
     let packing = TensorPacking(named.map(\.tensor)) { $0 }
     let form = CollectiveForm("comparison of \(packing.summary)", detail: packing.detail)
     try link.propose(form)
-    let own = try Self.values(of: named.map(\.tensor)).map { array in
+    let tensors = named.map(\.tensor)
+    try Self.compute(tensors)
+    let own = try tensors.map { tensor in
       var fingerprint = Fingerprint()
-      try array.withUnsafeBytes { fingerprint.add($0) }
+      try tensor.array.withUnsafeBytes { fingerprint.add($0) }
       return fingerprint.value
     }
     try link.agree()

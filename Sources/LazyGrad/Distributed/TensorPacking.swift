@@ -7,7 +7,7 @@
 ///
 ///     float32  | a0 a1 a2 a3 a4 a5 | b0 b1 b2 b3 |
 ///     int64    | n0 |
-struct TensorPacking {
+final class TensorPacking {
   /// A tensor's place.
   struct Member {
     let index: Int
@@ -24,7 +24,7 @@ struct TensorPacking {
     var byteCount: Int { count * dtype.size }
   }
 
-  private(set) var groups: [Group] = []
+  let groups: [Group]
   private let shapes: [[Int]]
   private let dtypes: [DType]
 
@@ -32,6 +32,7 @@ struct TensorPacking {
   init(_ tensors: [Tensor], travelling: (DType) -> DType) {
     shapes = tensors.map(\.shape)
     dtypes = tensors.map(\.dtype)
+    var groups: [Group] = []
     for (index, tensor) in tensors.enumerated() {
       let type = travelling(tensor.dtype)
       let known = groups.firstIndex { $0.dtype == type }
@@ -41,6 +42,7 @@ struct TensorPacking {
       groups[place].members.append(Member(index: index, start: start, count: tensor.count))
       groups[place].count += tensor.count
     }
+    self.groups = groups
   }
 
   /// Whether it is that of some tensors: the same shapes and types in the same order.
@@ -71,20 +73,19 @@ struct TensorPacking {
     "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
   }
 
-  /// A buffer for each group, with the values of its tensors, which are to be computed already.
-  func pack(_ arrays: [NDArray]) throws -> [NDArray] {
+  /// A buffer for each group, with the values of its tensors, which are computed where they are not yet.
+  func pack(_ tensors: [Tensor]) throws -> [NDArray] {
     try groups.map { group in
       try NDArray(shape: [group.count], dtype: group.dtype) { bytes in
-        guard let base = bytes.baseAddress else { return }
         for member in group.members {
-          let array = arrays[member.index]
-          let source = array.dtype == group.dtype ? array : array.astype(group.dtype)
-          try source.withUnsafeBytes { values in
-            if let first = values.baseAddress {
-              (base + member.start * group.dtype.size)
-                .copyMemory(from: first, byteCount: values.count)
-            }
-          }
+          let size = group.dtype.size
+          let place = UnsafeMutableRawBufferPointer(
+            rebasing: bytes[member.start * size..<(member.start + member.count) * size])
+          let tensor = tensors[member.index]
+          let typed =
+            tensor.dtype == group.dtype
+            ? tensor : Tensor(tensor.array.astype(group.dtype), constant: true, copy: false)
+          try typed.copyElements(to: place)
         }
       }
     }
@@ -96,12 +97,17 @@ struct TensorPacking {
   }
 
   /// The tensors of a buffer: views of it where elements travel as what they are.
-  func unpack(_ group: Group, _ buffer: NDArray, into results: inout [Tensor?]) {
-    for member in group.members {
-      let part = buffer.part(from: member.start, as: shapes[member.index])
+  ///
+  /// - Parameter tensors: What was packed.
+  func unpack(
+    _ group: Group, _ buffer: NDArray, like tensors: [Tensor], into results: inout [Tensor?]
+  ) {
+    let own =
+      groups.count == 1 ? tensors : group.members.map { tensors[$0.index] }
+    for (member, part) in zip(group.members, Tensor.parts(of: buffer, like: own)) {
       let type = dtypes[member.index]
-      results[member.index] = Tensor(
-        type == group.dtype ? part : part.astype(type), constant: true, copy: false)
+      results[member.index] =
+        type == group.dtype ? part : Tensor(part.array.astype(type), constant: true, copy: false)
     }
   }
 }
