@@ -39,7 +39,9 @@ struct RankTrainingBenchmark {
     report.line()
     report.line(
       "batch: of a rank; alone: a step of one rank without collectives, while the others wait")
-    report.line("collective: data on the way; waiting: for other ranks; rest: all else of a step")
+    report.line(
+      "collective: data being sent; waiting: until ranks agree, with the data of small means; rest: "
+        + "all else of a step")
     report.line(
       scaling == .weak
         ? "efficiency: alone over step" : "efficiency: alone with the whole batch over ranks x step"

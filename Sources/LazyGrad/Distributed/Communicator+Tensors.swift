@@ -102,25 +102,20 @@ extension Communicator {
     try Self.compute(tensors)
     let buffers = try packing.pack(tensors)
     if isCarried { try link?.propose(form, own, carrying: packing.elements(buffers[0])) }
-    let weights = try link?.agree().map(Double.init(bitPattern:)) ?? [weight ?? 1]
-    let whole = weights.reduce(0, +)
-    if whole == 0 {
+    try link?.agree()
+    let weights = RankWeights(link, own: weight ?? 1)
+    if weights.sum == 0 {
       throw CommunicationError(
         operation, "expected a rank with a weight above 0, got 0 on all", isShared: true)
     }
-    let areEqual = weights.allSatisfy { $0 == weights[0] }
-    let divisor = weight == nil ? nil : areEqual ? Double(size) : whole
-    var results = [Tensor?](repeating: nil, count: tensors.count)
-    for (group, buffer) in zip(packing.groups, buffers) {
-      if let link {
-        let sum = RankSum(
-          link: link, form: form, order: order, factors: areEqual ? nil : weights,
-          divisor: divisor)
+    if let link {
+      let sum = RankSum(
+        link: link, form: form, order: order, weights: weights, isMean: weight != nil)
+      for (group, buffer) in zip(packing.groups, buffers) {
         try sum.run(packing.elements(buffer), group.dtype, isCarried: isCarried)
       }
-      packing.unpack(group, buffer, like: tensors, into: &results)
     }
-    return results.compactMap { $0 }
+    return packing.unpack(buffers, like: tensors)
   }
 
   /// How tensors travel for a sum, and what that is called: as the last time, if the same was asked for.
@@ -182,15 +177,13 @@ extension Communicator {
     try Self.compute(tensors)
     let buffers = try packing.pack(tensors)
     try link.agree()
-    var results = [Tensor?](repeating: nil, count: tensors.count)
-    for (group, buffer) in zip(packing.groups, buffers) {
-      try link.broadcast(packing.elements(buffer), from: root, form)
-      if rank != root { packing.unpack(group, buffer, like: tensors, into: &results) }
-    }
+    for buffer in buffers { try link.broadcast(packing.elements(buffer), from: root, form) }
     if rank == root { return }
     try catchingTensorErrors {
       noAutodiff {
-        for (tensor, value) in zip(tensors, results) { if let value { tensor.assign(value) } }
+        for (tensor, value) in zip(tensors, packing.unpack(buffers, like: tensors)) {
+          tensor.assign(value)
+        }
         eval(tensors)
       }
     }

@@ -63,10 +63,10 @@ public final class Communicator {
     public var collectives = 0
     /// Bytes that they were over: for a sum those of its numbers, once.
     public var bytes = 0
-    /// Seconds that this rank has waited until all others had come, and with them the numbers of a small sum of the
-    /// same tensors as the last one.
+    /// Seconds that went by until ranks had agreed: in which this rank has told the others what it wants and has
+    /// waited for them, and for the numbers of a small sum of the same tensors as the last one.
     public var waitingSeconds = 0.0
-    /// Seconds that data was on the way then.
+    /// Seconds that data was being sent then.
     public var transferSeconds = 0.0
   }
 

@@ -10,7 +10,7 @@
 #endif
 
 /// What a collective is, for ranks to compare.
-struct CollectiveForm {
+final class CollectiveForm {
   /// For people: `sum of 1000 float32`.
   let summary: String
   /// What the summary leaves out: the shapes.
@@ -51,7 +51,7 @@ final class RankLink {
   private var number = 0
   /// What a rank can't recover from: from then on every collective throws it.
   private var failure: CommunicationError?
-  private var proposal: (form: CollectiveForm, request: MPILibrary.Request)?
+  private var proposal: (form: CollectiveForm, request: MPILibrary.Request, seconds: Double)?
   /// A block for each rank: a hash, a number, and what has come with them; this rank's as it is sent stands behind
   /// those.
   private var blocks: UnsafeMutableRawPointer
@@ -83,7 +83,7 @@ final class RankLink {
   private static let header = 16
   /// Below this number of bytes from all ranks together a sum is small: each rank gets them all and adds them up
   /// itself. That is one message instead of two, and the same bits.
-  static let smallSize = 1 << 15
+  static let smallSize = 1 << 17
 
   /// Starts to tell the other ranks what this one wants.
   ///
@@ -116,8 +116,9 @@ final class RankLink {
     if let numbers, let first = numbers.baseAddress {
       (sent + Self.header).copyMemory(from: first, byteCount: numbers.count)
     }
+    let begin = Self.seconds()
     let request = try library.allgather(sent, count: blockSize, into: blocks)
-    proposal = (form, request)
+    proposal = (form, request, Self.seconds() - begin)
   }
 
   /// Bytes from one rank's block to the next one's.
@@ -138,28 +139,34 @@ final class RankLink {
     return (block.load(as: UInt64.self), block.load(fromByteOffset: 8, as: UInt64.self))
   }
 
+  /// The number that a rank has given with its last proposal, when ranks have agreed.
+  func number(of rank: Int) -> UInt64 { record(rank).number }
+
   /// Waits until all ranks have said what they want.
   ///
-  /// - Returns: The number that each rank has given.
   /// - Throws: The error that all ranks throw where they don't want the same.
-  @discardableResult
-  func agree() throws(CommunicationError) -> [UInt64] {
-    guard let (form, request) = proposal else { preconditionFailure("agree without propose") }
-    try wait(for: request, form, .ranks)
+  func agree() throws(CommunicationError) {
+    guard let (form, request, seconds) = proposal else {
+      preconditionFailure("agree without propose")
+    }
+    statistics.waitingSeconds += seconds + (try wait(for: request, form, .ranks))
     proposal = nil
     statistics.collectives += 1
     if (0..<size).allSatisfy({ record($0).hash == form.hash }) {
       if form.bytes > 0, form.bytes * size <= Self.smallSize { expected = form }
-      return (0..<size).map { record($0).number }
+      return
     }
     throw fail(try disagreement(form))
   }
 
   /// Proposes and agrees where nothing is to be computed meanwhile.
+  ///
+  /// - Returns: The number that each rank has given.
   @discardableResult
   func agree(_ form: CollectiveForm, _ own: UInt64 = 0) throws(CommunicationError) -> [UInt64] {
     try propose(form, own)
-    return try agree()
+    try agree()
+    return (0..<size).map(number)
   }
 
   /// Who wants what.
@@ -213,9 +220,12 @@ final class RankLink {
   /// microseconds, in which a message within a machine comes, others get the core in between. For ranks that are
   /// late nothing is to be moved: after 2 ms their core, which may be this one, is left alone for some
   /// microseconds at a time.
+  ///
+  /// - Returns: The seconds that it took.
+  @discardableResult
   private func wait(
     for request: MPILibrary.Request, _ form: CollectiveForm, _ awaited: Awaited
-  ) throws(CommunicationError) {
+  ) throws(CommunicationError) -> Double {
     let begin = Self.seconds()
     var nextWarning = LazyGradEngine.stallSeconds
     let limit = LazyGradEngine.stallLimit
@@ -241,11 +251,7 @@ final class RankLink {
         nextWarning *= 2
       }
     }
-    waited = Self.seconds() - begin
-    switch awaited {
-    case .ranks: statistics.waitingSeconds += waited
-    case .data: statistics.transferSeconds += waited
-    }
+    return Self.seconds() - begin
   }
 
   /// How often a request is tested before anything else is done.
@@ -264,6 +270,15 @@ final class RankLink {
 
   // MARK: What is sent
 
+  /// Starts to send something and waits until it has come.
+  private func transfer(
+    _ form: CollectiveForm, _ start: () throws(CommunicationError) -> MPILibrary.Request
+  ) throws(CommunicationError) {
+    let begin = Self.seconds()
+    try wait(for: try start(), form, .data)
+    statistics.transferSeconds += Self.seconds() - begin
+  }
+
   /// One rank's bytes for all.
   func broadcast(
     _ bytes: UnsafeMutableRawBufferPointer, from root: Int, _ form: CollectiveForm
@@ -271,8 +286,9 @@ final class RankLink {
     guard let base = bytes.baseAddress else { return }
     for start in stride(from: 0, to: bytes.count, by: Self.pieceSize) {
       let count = min(Self.pieceSize, bytes.count - start)
-      try wait(
-        for: library.broadcast(base + start, count: count, from: root), form, .data)
+      try transfer(form) { () throws(CommunicationError) in
+        try library.broadcast(base + start, count: count, from: root)
+      }
     }
     statistics.bytes += bytes.count
   }
@@ -283,7 +299,9 @@ final class RankLink {
   ) throws(CommunicationError) {
     guard let base = all.baseAddress else { return }
     let parts = MPILibrary.Parts(parts)
-    try wait(for: library.allgather(inPlace: base, parts), form, .data)
+    try transfer(form) { () throws(CommunicationError) in
+      try library.allgather(inPlace: base, parts)
+    }
     withExtendedLifetime(parts) {}
     statistics.bytes += all.count
   }
@@ -293,7 +311,9 @@ final class RankLink {
     _ bytes: UnsafeRawBufferPointer, into all: UnsafeMutableRawPointer, _ form: CollectiveForm
   ) throws(CommunicationError) {
     guard let base = bytes.baseAddress, bytes.count > 0 else { return }
-    try wait(for: library.allgather(base, count: bytes.count, into: all), form, .data)
+    try transfer(form) { () throws(CommunicationError) in
+      try library.allgather(base, count: bytes.count, into: all)
+    }
     statistics.bytes += bytes.count
   }
 
@@ -305,7 +325,9 @@ final class RankLink {
     let own = parts[rank].count
     let sent = MPILibrary.Parts(parts)
     let got = MPILibrary.Parts((0..<size).map { $0 * own..<($0 + 1) * own })
-    try wait(for: library.exchange(bytes, sent, into: received, got), form, .data)
+    try transfer(form) { () throws(CommunicationError) in
+      try library.exchange(bytes, sent, into: received, got)
+    }
     withExtendedLifetime((sent, got)) {}
   }
 
@@ -313,7 +335,9 @@ final class RankLink {
   func librarySum(
     _ elements: UnsafeMutableRawPointer, count: Int, _ type: DType, _ form: CollectiveForm
   ) throws(CommunicationError) {
-    try wait(for: library.sum(elements, count: count, type), form, .data)
+    try transfer(form) { () throws(CommunicationError) in
+      try library.sum(elements, count: count, type)
+    }
     statistics.bytes += count * type.size
   }
 

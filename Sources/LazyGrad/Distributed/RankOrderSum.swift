@@ -11,15 +11,46 @@ public enum SummationOrder: Sendable {
   case library
 }
 
+/// How much each rank's numbers count in a mean, as ranks have said when they agreed.
+struct RankWeights {
+  private let link: RankLink?
+  /// Of all ranks together.
+  let sum: Double
+  /// Whether all ranks have the same, so that numbers need not be multiplied.
+  let areEqual: Bool
+
+  init(_ link: RankLink?, own: Double) {
+    self.link = link
+    guard let link else {
+      (sum, areEqual) = (own, true)
+      return
+    }
+    var (sum, areEqual) = (0.0, true)
+    for rank in 0..<link.size {
+      let weight = Double(bitPattern: link.number(of: rank))
+      sum += weight
+      areEqual = areEqual && weight == own
+    }
+    // What one rank finds unequal all do.
+    (self.sum, self.areEqual) = (sum, areEqual)
+  }
+
+  subscript(rank: Int) -> Double {
+    link.map { Double(bitPattern: $0.number(of: rank)) } ?? sum
+  }
+}
+
 /// A sum over all ranks, with what happens to the numbers before and after.
 struct RankSum {
   let link: RankLink
   let form: CollectiveForm
   let order: SummationOrder
-  /// What each rank's numbers are multiplied by; nil: nothing. Of floats only.
-  let factors: [Double]?
-  /// What the sum is divided by; nil: nothing. Of floats only.
-  let divisor: Double?
+  let weights: RankWeights
+  /// Whether the sum is divided by that of the weights. Of floats only, as are weights that differ.
+  let isMean: Bool
+
+  /// What the sum is divided by.
+  private var divisor: Double { weights.areEqual ? Double(link.size) : weights.sum }
 
   /// Adds up a buffer in place.
   ///
@@ -42,7 +73,7 @@ struct RankSum {
       if let first = elements.baseAddress { addCarried(first, elements.count) }
       return
     }
-    if let factors { Self.multiply(elements, by: factors[link.rank]) }
+    if !weights.areEqual { Self.multiply(elements, by: weights[link.rank]) }
     let most = RankLink.pieceSize / dtype.size
     for start in stride(from: 0, to: elements.count, by: most) {
       let count = min(most, elements.count - start)
@@ -60,9 +91,15 @@ struct RankSum {
   private func divide<Element: SummableElement>(
     _ elements: UnsafeMutablePointer<Element>, _ count: Int
   ) {
-    guard let divisor else { return }
-    let by = Element(rounding: divisor)
-    for i in 0..<count { elements[i] = Element.quotient(elements[i], by) }
+    if !isMean { return }
+    if divisor.significand == 1, abs(divisor.exponent) < 100 {
+      // A power of two: the same bits, sooner.
+      let factor = Element(rounding: 1 / divisor)
+      for i in 0..<count { elements[i] = Element.product(elements[i], factor) }
+    } else {
+      let divisor = Element(rounding: divisor)
+      for i in 0..<count { elements[i] = Element.quotient(elements[i], divisor) }
+    }
   }
 
   /// What counts nothing may be no number at all, so it is not multiplied but cleared.
@@ -84,7 +121,7 @@ struct RankSum {
   ) {
     for rank in 0..<link.size {
       let row = link.carried(from: rank).bindMemory(to: Element.self)
-      if let factors { Self.multiply(row, by: factors[rank]) }
+      if !weights.areEqual { Self.multiply(row, by: weights[rank]) }
       if rank == 0 {
         sum.update(from: row.baseAddress!, count: count)
       } else {

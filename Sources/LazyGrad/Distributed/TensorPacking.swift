@@ -96,18 +96,22 @@ final class TensorPacking {
     UnsafeMutableRawBufferPointer(start: buffer.pointer, count: buffer.count * buffer.dtype.size)
   }
 
-  /// The tensors of a buffer: views of it where elements travel as what they are.
+  /// The tensors of buffers: views of these where elements travel as what they are.
   ///
   /// - Parameter tensors: What was packed.
-  func unpack(
-    _ group: Group, _ buffer: NDArray, like tensors: [Tensor], into results: inout [Tensor?]
-  ) {
-    let own =
-      groups.count == 1 ? tensors : group.members.map { tensors[$0.index] }
-    for (member, part) in zip(group.members, Tensor.parts(of: buffer, like: own)) {
-      let type = dtypes[member.index]
-      results[member.index] =
-        type == group.dtype ? part : Tensor(part.array.astype(type), constant: true, copy: false)
+  func unpack(_ buffers: [NDArray], like tensors: [Tensor]) -> [Tensor] {
+    if groups.count == 1, dtypes.allSatisfy({ $0 == groups[0].dtype }) {
+      return Tensor.parts(of: buffers[0], like: tensors)
     }
+    var results = [Tensor?](repeating: nil, count: tensors.count)
+    for (group, buffer) in zip(groups, buffers) {
+      let parts = Tensor.parts(of: buffer, like: group.members.map { tensors[$0.index] })
+      for (member, part) in zip(group.members, parts) {
+        let type = dtypes[member.index]
+        results[member.index] =
+          type == group.dtype ? part : Tensor(part.array.astype(type), constant: true, copy: false)
+      }
+    }
+    return results.compactMap { $0 }
   }
 }
