@@ -65,7 +65,12 @@ struct RecordingMemoryTests {
     let (x, thin) = (values([n, n]), values([n, 1, n]))
     let turned = x.transposed()
     let flat = [n * n]
+    let (lengths, steps, order) = ([2, 2], [1, 2], [1, 0])
     return [
+      Entry("transposed([1, 0])", 1) { x.transposed(order) },
+      Entry("slidingWindows", 1) { x.slidingWindows(lengths, step: steps, dilation: steps) },
+      Entry("diagonal", 1) { x.diagonal() },
+      Entry("diagonal(offset:)", 1) { x.diagonal(offset: -1, axis1: 1, axis2: 0) },
       Entry("transposed()", 1) { x.transposed() },
       Entry("expandedDims", 1) { x.expandedDims(at: 1) },
       Entry("squeezed", 1) { thin.squeezed() },
@@ -91,6 +96,7 @@ struct RecordingMemoryTests {
       Entry("x[mask of rows]", 1) { x[rowMask] }, Entry("x[mask]", 1) { x[mask] },
       Entry("concatenate") { concatenate([x, y]) }, Entry("stack") { stack([x, y]) },
       Entry("stack(axis: -1)") { stack([x, y], axis: -1) },
+      Entry("stack of five") { stack([x, y, x, y, x]) },
     ]
   }
 

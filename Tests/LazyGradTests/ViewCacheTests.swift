@@ -290,6 +290,63 @@ struct ViewCacheTests {
     }
   }
 
+  @Test("What has no room in a key is worked out every time")
+  func longLists() {
+    let rank = 10
+    let array = NDArray.arange(1024.0).reshaped(Array(repeating: 2, count: rank))
+    let x = Tensor(array)
+    func expect(_ view: Tensor, _ expected: NDArray) {
+      #expect(view.shape == expected.shape)
+      #expect(view.elements(as: Double.self) == expected.elements(as: Double.self))
+    }
+    // What they differ in stands in front, where a key that goes on growing loses it.
+    for _ in 0..<2 {
+      for k in 1..<rank {
+        var order = Array(0..<rank)
+        order.swapAt(0, k)
+        expect(x.transposed(order), array.transposed(order))
+        var shape = Array(repeating: 1, count: rank)
+        (shape[0], shape[k]) = (1 << k, 1 << (rank - k))
+        expect(x.reshaped(shape), array.reshaped(shape))
+      }
+      expect(
+        x[..<1, 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0...],
+        array[..<1, 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0...])
+      expect(
+        x[0..., ..<1, 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0...],
+        array[0..., ..<1, 0..., 0..., 0..., 0..., 0..., 0..., 0..., 0...])
+      expect(
+        x[-1, .ellipsis, ..<1, 0..., 0..., 0..., 0..., 0..., 0...],
+        array[-1, .ellipsis, ..<1, 0..., 0..., 0..., 0..., 0..., 0...])
+      // Numbers of more than 32 bits.
+      for bits in [33, 34] {
+        #expect(Tensor(1.0).broadcast(to: [1 << bits]).shape == [1 << bits])
+        #expect(Tensor(1.0).broadcast(to: [1 << bits, 1]).shape == [1 << bits, 1])
+      }
+    }
+  }
+
+  @Test("Views of one layout that begin elsewhere, counted from either end")
+  func beginnings() {
+    let array = NDArray.arange(120.0).reshaped([4, 5, 6])
+    let x = Tensor(array)
+    let part = x[1...]
+    for row in -3..<3 {
+      for column in -5..<5 {
+        // The same keys over and over, of the tensor and of a view of it.
+        let expected = array[1...][row, .ellipsis, column, .newAxis]
+        for view in [
+          part[row, .ellipsis, column, .newAxis],
+          x[row < 0 ? row : row + 1, .ellipsis, column, .newAxis],
+          part[row, 0..., column...column][.ellipsis, .newAxis][.all, 0].transposed(),
+        ] {
+          #expect(view.count == expected.count && view.base === x)
+          #expect(view.elements(as: Double.self) == expected.elements(as: Double.self))
+        }
+      }
+    }
+  }
+
   @Test("Updates through remembered parts reach what they name")
   func updates() {
     let x = Tensor.zeros([4, 3], dtype: .float32)

@@ -32,6 +32,7 @@ struct AxisRange {
 
   /// Python's rule: bounds are counted from the end if negative, then clamped to the axis; going
   /// backwards, "before the first element" is a bound as well.
+  @inline(__always)
   init(_ slice: IndexSlice, length: Int) {
     let step = slice.step
     let low = step > 0 ? 0 : -1
@@ -94,38 +95,41 @@ struct BasicIndices {
 
   /// Goes over the list, once.
   ///
-  /// - Returns: What says, with `offset`, what it selects; nil where that takes the resolver.
+  /// - Returns: What says, with `offset`, what it selects; `none` where that takes the resolver.
   @inline(__always)
-  mutating func take(_ indices: IndexList, of layout: Layout) -> ViewKey? {
+  mutating func take(_ indices: IndexList, of layout: Layout) -> ViewKey {
     // Not members: those would be written word by word and copied whole, which processors wait for.
     var key = ViewKey(.indexed)
     var offset = 0
-    // Axes that no entry has taken yet. Entries behind an ellipsis are gone over from the last one, so that
-    // none is asked twice.
-    var axes = 0..<layout.dims.count
-    var entries = 0..<indices.count
-    var isBehind = false
-    while !entries.isEmpty {
-      let position = isBehind ? entries.upperBound &- 1 : entries.lowerBound
-      entries = isBehind ? entries.lowerBound..<position : (position &+ 1)..<entries.upperBound
+    // Entries and axes that are left, and which of them is next. Entries behind an ellipsis are gone over
+    // from the last one, so that none is asked twice.
+    var (entry, entries) = (0, indices.count)
+    var (axis, axes) = (0, layout.dims.count)
+    var step = 1
+    while entries > 0 {
+      let position = entry
+      entry &+= step
+      entries &-= 1
       let component = indices[position].component()
       switch component.kind {
       case .integer, .slice:
-        if axes.isEmpty { return nil }
-        let axis = isBehind ? axes.upperBound &- 1 : axes.lowerBound
-        axes = isBehind ? axes.lowerBound..<axis : (axis &+ 1)..<axes.upperBound
+        if axes == 0 { return .none }
         guard
           let start = Self.take(component, layout.dims[axis], layout.strides[axis], &key)
-        else { return nil }
+        else { return .none }
         offset &+= start
+        axis &+= step
+        axes &-= 1
       case .newAxis: key.append(1 as UInt32)
       case .ellipsis:
-        if isBehind { return nil }
-        isBehind = true
+        if step < 0 { return .none }
+        step = -1
+        entry = indices.count &- 1
+        axis = layout.dims.count &- 1
         key.append(5 as UInt32)
       case .array:
         array = (position, component)
-        return nil
+        return .none
       }
     }
     self.offset = offset

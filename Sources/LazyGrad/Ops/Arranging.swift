@@ -164,14 +164,22 @@ public func atLeast3D(_ x: Tensor) -> Tensor {
 /// A number of equal parts along an axis; views. The axis' length must be a multiple of it.
 public func split(_ x: Tensor, _ parts: Int, axis: Int = 0) -> [Tensor] {
   if let poison = poisoned(x) { return Array(repeating: poison, count: max(parts, 0)) }
-  guard let place = position(of: axis, rank: x.rank), parts > 0, x.shape[place] % parts == 0 else {
+  guard let place = position(of: axis, rank: x.rank), parts > 0,
+    x.withLayout({ $0.dims[place] }) % parts == 0
+  else {
     let failure = fail(
       "split", "expected a length along axis \(axis) that \(parts) divides, got shape \(x.shape)",
       [x])
     return Array(repeating: failure, count: min(max(parts, 0), 1 << 16))
   }
-  let length = x.shape[place] / parts
-  return (0..<parts).map { x.part(place, $0 * length, ($0 + 1) * length) }
+  let length = x.withLayout { $0.dims[place] } / parts
+  return Array(unsafeUninitializedCapacity: parts) { list, count in
+    while count < parts {
+      let part = x.part(place, count * length, (count + 1) * length)
+      list.initializeElement(at: count, to: part)
+      count += 1
+    }
+  }
 }
 
 /// The parts between positions along an axis, one more than there are positions; views. Positions that are

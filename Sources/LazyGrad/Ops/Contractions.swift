@@ -215,8 +215,8 @@ extension Tensor {
   /// How far from the first element a diagonal begins; 0 where there is none.
   private func diagonalStart(_ offset: Int, _ axis1: Int, _ axis2: Int) -> Int {
     withOwnLayout { layout in
-      guard let rows = position(of: axis1, rank: layout.rank),
-        let columns = position(of: axis2, rank: layout.rank)
+      guard let rows = position(of: axis1, rank: layout.dims.count),
+        let columns = position(of: axis2, rank: layout.dims.count)
       else { return 0 }
       if offset >= 0 {
         return offset < layout.dims[columns] ? offset * layout.strides[columns] : 0

@@ -158,7 +158,7 @@ extension Tensor {
   fileprivate func surrenderedSlot() -> SlotRef { Tape.surrender(slot) }
 
   /// The in-place update behind `x[indices] = value`.
-  func setIndexed(_ indices: [IndexComponent], _ key: ViewKey?, _ value: Tensor) {
+  func setIndexed(_ indices: [IndexComponent], _ key: ViewKey, _ value: Tensor) {
     if kind == .poisoned || value.kind == .poisoned { return }
     let own = ownLayout
     do throws(TensorError) {
@@ -167,7 +167,7 @@ extension Tensor {
       {
       case .view(let window):
         let part = LayoutTable.shared.intern(dims: window.dims, strides: window.strides)
-        if let key { Tape.remember(key, of: own.layout.id, as: part, slot) }
+        Tape.remember(key, of: own.layout.id, as: part, slot)
         setPart(part, window.offset, value)
       case .gather(let gather): try setGathered(gather, value)
       }

@@ -15,13 +15,13 @@ public func concatenate(_ first: Tensor, _ others: Tensor..., axis: Int = 0) -> 
 
 @usableFromInline
 func concatenate(_ tensors: TensorList, _ axis: Int) -> Tensor {
-  guard let first = tensors.first else {
-    return fail("concatenate", "expected at least one tensor, got none")
-  }
+  if tensors.isEmpty { return fail("concatenate", "expected at least one tensor, got none") }
   var position = 0
-  return Tensor.record(tensors) { slots in
+  return Tensor.record(tensors) {
+    quicklyJoined($0, axis: axis, isNew: false, $1)
+  } refusal: { slots in
     do throws(TensorError) {
-      position = try LazyGrad.position(of: axis, in: first, "concatenate")
+      position = try LazyGrad.position(of: axis, in: tensors[0], "concatenate")
       if Tape.canJoin(slots, axis: position) { return nil }
       return refusedJoin(Array(tensors), axis, position)
     } catch { return fail(error, Array(tensors)) }
@@ -68,12 +68,13 @@ public func stack(_ first: Tensor, _ others: Tensor..., axis: Int = 0) -> Tensor
 
 @usableFromInline
 func stack(_ tensors: TensorList, _ axis: Int) -> Tensor {
-  guard let first = tensors.first else {
-    return fail("stack", "expected at least one tensor, got none")
-  }
+  if tensors.isEmpty { return fail("stack", "expected at least one tensor, got none") }
   var position = 0
-  return Tensor.record(tensors) { slots in
+  return Tensor.record(tensors) {
+    quicklyJoined($0, axis: axis, isNew: true, $1)
+  } refusal: { slots in
     do throws(TensorError) {
+      let first = tensors[0]
       position = try LazyGrad.position(of: axis, in: first, rank: first.rank + 1, "stack")
       return Tape.canStack(slots) ? nil : refusedStack(Array(tensors), position)
     } catch { return fail(error, Array(tensors)) }
@@ -98,6 +99,14 @@ private func refusedStack(_ tensors: [Tensor], _ position: Int) -> Tensor? {
     return fail("stack", "the result has too many elements for memory", tensors)
   }
   return nil
+}
+
+/// Records tensors' handles one behind the other, if that is simple.
+private func quicklyJoined(
+  _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool, _ mode: RecordMode
+) -> NewHandle? {
+  slots.count > mostAtATime
+    ? nil : Tape.joinIfSimple(slots, axis: axis, isNew: isNew, mode: mode)
 }
 
 /// Records tensors' handles, which fit, one behind the other.

@@ -211,8 +211,8 @@ extension Tensor {
     let indices = list.listed
     var basic = BasicIndices()
     let key = withOwnLayout { basic.take(indices, of: $0) }
-    if let key, let view = known(key, from: basic.offset) { return view }
-    if let list = basic.arrays(indices, rank: layout.dims.count),
+    if key.isWhole, let view = known(key, from: basic.offset) { return view }
+    if let list = basic.arrays(indices, rank: rank),
       let entries = entries(list.first, list.others, axis: list.axis)
     {
       return entries
@@ -226,7 +226,7 @@ extension Tensor {
     if kind == .poisoned || value.kind == .poisoned { return }
     var basic = BasicIndices()
     let key = withOwnLayout { basic.take(indices, of: $0) }
-    if let key, let part = Tape.knownLayout(slot, of: ownLayout.layout.id, key) {
+    if key.isWhole, let part = Tape.knownLayout(slot, of: ownLayout.layout.id, key) {
       setPart(part, ownLayout.offset + basic.offset, value)
     } else {
       setIndexed(basic.components(indices), key, value)
@@ -234,7 +234,7 @@ extension Tensor {
   }
 
   @inline(never)
-  private func indexed(_ indices: [IndexComponent], _ key: ViewKey?) -> Tensor {
+  private func indexed(_ indices: [IndexComponent], _ key: ViewKey) -> Tensor {
     if let poison = poisoned(self) { return poison }
     let own = ownLayout
     do throws(TensorError) {

@@ -21,8 +21,8 @@ extension Tensor {
     let given = (step == nil ? 0 : 1) + (dilation == nil ? 0 : 2)
     var key = ViewKey(.windows, lengths.count << 2 | given)
     for number in lengths { key.append(number) }
-    for number in step ?? [] { key.append(number) }
-    for number in dilation ?? [] { key.append(number) }
+    if let step { for number in step { key.append(number) } }
+    if let dilation { for number in dilation { key.append(number) } }
     return known(key) ?? slidingWindows(lengths, step, dilation, key)
   }
 

@@ -53,9 +53,14 @@ extension Tensor {
 
   /// Records an operation on a list of tensors.
   ///
-  /// - Parameter refusal: As for `record`, given the tensors' handles; nil: `body` is to record.
+  /// - Parameters:
+  ///   - quick: Records it where none of them is a view, if it finds that they fit; nil: it has recorded
+  ///     nothing.
+  ///   - refusal: As for `record`, given the tensors' handles; nil: `body` is to record.
   static func record(
-    _ tensors: TensorList, refusal: (UnsafeBufferPointer<SlotRef>) -> Tensor? = { _ in nil },
+    _ tensors: TensorList,
+    quick: (UnsafeBufferPointer<SlotRef>, RecordMode) -> NewHandle? = { _, _ in nil },
+    refusal: (UnsafeBufferPointer<SlotRef>) -> Tensor? = { _ in nil },
     _ body: (UnsafeBufferPointer<SlotRef>, RecordMode) -> Tensor
   ) -> Tensor {
     withUnsafeTemporaryAllocation(of: SlotRef.self, capacity: tensors.count) { slots in
@@ -68,6 +73,7 @@ extension Tensor {
         slots.initializeElement(at: k, to: slot)
       }
       let slots = UnsafeBufferPointer(slots)
+      if !hasViews, let handle = quick(slots, Scope.mode) { return made(handle) }
       if let refusal = refusal(slots) { return refusal }
       if hasViews { for tensor in tensors { tensor.rejoin() } }
       return body(slots, Scope.mode)

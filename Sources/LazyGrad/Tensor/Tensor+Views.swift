@@ -10,6 +10,12 @@ extension Tensor {
     kind == .view ? unsafeDowncast(relation.unsafelyUnwrapped, to: Tensor.self) : nil
   }
 
+  /// Runs `body` with the base of a view, which the view keeps: it takes no reference.
+  @inline(__always)
+  private func withBase<R>(_ body: (Tensor) -> R) -> R {
+    unretainedBase._withUnsafeGuaranteedRef(body)
+  }
+
   // MARK: Recording views
 
   /// Records this tensor's value under a layout over its elements in C order; `parent`: the view of this
@@ -25,42 +31,69 @@ extension Tensor {
   @inline(__always)
   func known(_ key: ViewKey, from start: Int = 0) -> Tensor? {
     let mode = Scope.mode
+    let object: UnsafeMutableRawPointer?
     switch kind {
     case .plain:
-      return Tape.knownView(slot, key, offset: start, mode: mode).map {
-        Tensor($0, base: self, offset: start, mode)
+      object = Tape.knownView(slot, key, offset: start, mode: mode) {
+        Tensor.view($0, base: self, offset: start, mode)
       }
     case .view:
-      let base = baseTensor.unsafelyUnwrapped
       let offset = viewOffset + start
-      return Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode).map {
-        Tensor($0, base: base, offset: offset, mode)
+      object = withBase { base in
+        Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode) {
+          Tensor.view($0, base: base, offset: offset, mode)
+        }
       }
     case .poisoned: return nil
     }
+    guard let object else { return nil }
+    return Tensor.made(object)
   }
 
   /// A view of this tensor's base with a layout over the base's elements, which `key` has asked for.
   func view(layout: LayoutID, offset: Int, _ key: ViewKey? = nil) -> Tensor {
-    let base = baseTensor
+    let base = baseTensor ?? self
     let mode = Scope.mode
-    if let key { Tape.remember(key, of: ownLayout.layout.id, as: layout, slot) }
-    return Tensor(
-      (base ?? self).recordView(layout, offset, mode, of: base == nil ? nil : slot),
-      base: base ?? self, offset: offset, mode)
+    let object = Tape.view(
+      base.slot, of: kind == .view ? slot : nil, layout: layout, offset: offset, key, mode: mode
+    ) {
+      Tensor.view($0, base: base, offset: offset, mode)
+    }
+    return Tensor.made(object)
+  }
+
+  /// The object of a view's handle, while the tape of the base is locked.
+  @inline(__always)
+  private static func view(
+    _ slot: SlotRef, base: Tensor, offset: Int, _ mode: RecordMode
+  ) -> UnsafeMutableRawPointer {
+    Unmanaged.passRetained(Tensor(slot, base: base, offset: offset, mode)).toOpaque()
+  }
+
+  /// The view that this was made for.
+  @inline(__always)
+  private static func made(_ object: UnsafeMutableRawPointer) -> Tensor {
+    let view = Unmanaged<Tensor>.fromOpaque(object).takeRetainedValue()
+    if view.slot.pointee.isWindowFull { view.forceFullWindow() }
+    return view
   }
 
   /// The layout of this tensor over its base, or over itself.
   var ownLayout: (layout: Layout, offset: Int) {
-    kind == .view ? (LayoutTable.shared[viewLayout], viewOffset) : (layout, 0)
+    (withOwnLayout { $0 }, kind == .view ? viewOffset : 0)
+  }
+
+  /// Runs `body` with the layout of this tensor's shape, without a reference to it.
+  @inline(__always)
+  func withLayout<R>(_ body: (Layout) -> R) -> R {
+    Tape.ownLayout(of: slot, isView: false)._withUnsafeGuaranteedRef(body)
   }
 
   /// Runs `body` with the layout of this tensor over its base, or over itself, which the handle names: it
   /// takes no reference.
   @inline(__always)
   func withOwnLayout<R>(_ body: (Layout) -> R) -> R {
-    let id = kind == .view ? viewLayout : slot.pointee.shape
-    return Layout.unretained(id)._withUnsafeGuaranteedRef(body)
+    Tape.ownLayout(of: slot, isView: kind == .view)._withUnsafeGuaranteedRef(body)
   }
 
   func view(dims: [Int], strides: [Int], _ key: ViewKey) -> Tensor {
@@ -72,36 +105,55 @@ extension Tensor {
   // MARK: The views of a base
 
   // A base knows its live views, without keeping them alive: each names the next and the one before. They
-  // may be dropped by other tasks, so the chain is walked and changed under a lock of its own.
+  // may be dropped by other tasks, so the chain is changed with the tape of the base locked: to lock
+  // that takes no atomic exchange, and who makes or drops a view has locked it already.
 
-  /// Puts a new view at the front of its base's views.
+  /// Puts a new view at the front of its base's views. The tape of the base is locked.
+  @inline(__always)
   func link(to base: Tensor) {
     let this = Unmanaged.passUnretained(self)
-    base.withViews { first in
-      nextView = first
-      first?._withUnsafeGuaranteedRef { $0.previousView = this }
-      first = this
-    }
+    nextView = base.nextView
+    base.nextView?._withUnsafeGuaranteedRef { $0.previousView = this }
+    base.nextView = this
   }
 
-  /// Takes a view that is about to go out of its base's views.
-  func unlink(from base: Tensor) {
-    base.withViews { first in
-      nextView?._withUnsafeGuaranteedRef { $0.previousView = previousView }
-      if let previousView {
-        previousView._withUnsafeGuaranteedRef { $0.nextView = nextView }
-      } else {
-        first = nextView
+  /// Takes a view that is about to go out of its base's views. The tape of the base is locked.
+  ///
+  /// - Returns: Whether that was possible: not while somebody goes along the chain.
+  @inline(__always)
+  func unlink(from base: Tensor) -> Bool {
+    if base.isWalkingViews { return false }
+    nextView?._withUnsafeGuaranteedRef { $0.previousView = previousView }
+    if let previousView {
+      previousView._withUnsafeGuaranteedRef { $0.nextView = nextView }
+    } else {
+      base.nextView = nextView
+    }
+    return true
+  }
+
+  /// Runs `body` for every view that this tensor has now. Meanwhile views may be added, which are in front
+  /// of those, and none is taken out.
+  private func forEachView(_ body: (Tensor) -> Void) {
+    var tape = Tape.hold(slot)
+    while isWalkingViews {
+      tape.unlock()
+      yieldThread()
+      tape = Tape.hold(slot)
+    }
+    var next = nextView
+    isWalkingViews = next != nil
+    tape.unlock()
+    if next == nil { return }
+    while let view = next {
+      view._withUnsafeGuaranteedRef {
+        body($0)
+        next = $0.nextView
       }
     }
-  }
-
-  /// Runs `body` with the first of this tensor's views, which it may change.
-  @inline(__always)
-  private func withViews(_ body: (inout Unmanaged<Tensor>?) -> Void) {
-    while viewsAreBusy.exchange(true, ordering: .acquiring) { yieldThread() }
-    body(&nextView)
-    viewsAreBusy.store(false, ordering: .releasing)
+    tape = Tape.hold(slot)
+    isWalkingViews = false
+    tape.unlock()
   }
 
   /// Records the views of a tensor that an in-place update has given a new value: they show it from now
@@ -111,15 +163,9 @@ extension Tensor {
   /// - Complexity: O(live views).
   func renewViews() {
     let mode = Scope.mode
-    withViews { first in
-      var next = first
-      while let view = next {
-        view._withUnsafeGuaranteedRef { view in
-          view.isUntracked = !mode.isTracking
-          Tape.replace(view.slot, with: recordView(view.viewLayout, view.viewOffset, mode))
-          next = view.nextView
-        }
-      }
+    forEachView { view in
+      view.isUntracked = !mode.isTracking
+      Tape.replace(view.slot, with: recordView(view.viewLayout, view.viewOffset, mode))
     }
   }
 

@@ -34,11 +34,11 @@ public final class Tensor {
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
   /// after later operations on it have. An in-place update gives it a new value, and ends that.
   var isUntracked: Bool
+  /// For a base: whether somebody is going along the chain of its views.
+  @exclusivity(unchecked) var isWalkingViews = false
   /// For a view: the next view of the same base, and the one before. For a base: its first view.
   @exclusivity(unchecked) var nextView: Unmanaged<Tensor>?
   @exclusivity(unchecked) var previousView: Unmanaged<Tensor>?
-  /// Whether somebody is walking or changing the chain of this tensor's views.
-  let viewsAreBusy = Atomic<Bool>(false)
 
   enum Kind: UInt8 { case plain, view, poisoned }
 
@@ -52,16 +52,16 @@ public final class Tensor {
     if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
-  /// A view; the handle says its layout.
+  /// A view; the handle says its layout. The tape of the base is locked; afterwards the caller looks whether
+  /// the window is full.
+  @inline(__always)
   init(_ slot: SlotRef, base: Tensor, offset: Int, _ mode: RecordMode) {
     self.slot = slot
     related = Unmanaged.passRetained(base)
     viewOffset = offset
     kind = .view
     isUntracked = !mode.isTracking
-    slot.isView = true
     link(to: base)
-    if slot.pointee.isWindowFull { forceFullWindow() }
   }
 
   /// Makes the object without looking whether the window is full: while the tape is locked the next one
@@ -82,13 +82,20 @@ public final class Tensor {
     isUntracked = false
   }
 
+  /// The base of a view.
+  @inline(__always)
+  var unretainedBase: Unmanaged<Tensor> {
+    Unmanaged.fromOpaque(related.unsafelyUnwrapped.toOpaque())
+  }
+
   deinit {
     if kind == .view {
-      related.unsafelyUnwrapped._withUnsafeGuaranteedRef {
-        unlink(from: unsafeDowncast($0, to: Tensor.self))
+      unretainedBase._withUnsafeGuaranteedRef { base in
+        Tape.release(slot, viewOf: base.slot) { unlink(from: base) }
       }
+    } else {
+      Tape.release(slot)
     }
-    Tape.release(slot)
     if let related { related.release() }
   }
 
@@ -138,7 +145,7 @@ public final class Tensor {
 
 extension Tensor {
   /// The length of every axis.
-  public var shape: [Int] { layout.dims }
+  public var shape: [Int] { withLayout { $0.dims } }
 
   /// The number of axes.
   public var rank: Int { Tape.rank(of: slot) }
@@ -158,7 +165,7 @@ extension Tensor {
   /// long as the objects do.
   public var base: Tensor? { baseTensor }
 
-  var layout: Layout { LayoutTable.shared[slot.pointee.shape] }
+  var layout: Layout { withLayout { $0 } }
   var shapeID: LayoutID { slot.pointee.shape }
 
   /// For a view: its index map over the base's elements in C order, beside `viewOffset`.

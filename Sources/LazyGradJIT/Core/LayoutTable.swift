@@ -107,13 +107,11 @@ public final class LayoutTable: Sendable {
       ._withUnsafeGuaranteedRef { $0 }
   }
 
-  /// The same without a reference to it, for who knows that a handle or a record names it.
-  @inline(__always)
-  fileprivate func unretained(_ id: LayoutID) -> Unmanaged<Layout> {
-    chunks[Int(id >> 12)].unsafelyUnwrapped[Int(id & 4095)].unsafelyUnwrapped
+  /// The layouts and the facts by chunk, for whoever keeps the address: a global is asked for through a
+  /// call.
+  static var layoutChunks: UnsafeMutablePointer<UnsafeMutablePointer<Unmanaged<Layout>?>?> {
+    shared.chunks
   }
-
-  /// The facts by chunk, for whoever keeps the address: a global is asked for through a call.
   static var factChunks: UnsafeMutablePointer<UnsafeMutablePointer<Facts>?> { facts }
 
   private static func facts(_ id: LayoutID) -> UnsafeMutablePointer<Facts> {
@@ -382,13 +380,5 @@ public final class LayoutTable: Sendable {
     reference.pointee = nil
     state.ids[Key(dims: layout.dims, strides: layout.strides)] = nil
     state.free.append(id)
-  }
-}
-
-extension Layout {
-  /// The layout of an identity, without a reference to it: for who knows that a handle or a record names it
-  /// meanwhile.
-  package static func unretained(_ id: LayoutID) -> Unmanaged<Layout> {
-    LayoutTable.shared.unretained(id)
   }
 }

@@ -262,6 +262,38 @@ extension Tape {
       && count <= LayoutTable.maxCount
   }
 
+  /// Does both, to handles of one tape and one type: looks whether they fit, and records them.
+  ///
+  /// - Parameter axis: Counted from the end where it is negative; there may be no such axis.
+  /// - Returns: nil where they don't, where it would have to look closer, and where they are of several tapes
+  ///   or types. Nothing has been recorded then.
+  package static func joinIfSimple(
+    _ slots: UnsafeBufferPointer<SlotRef>, axis given: Int, isNew: Bool, mode: RecordMode
+  ) -> NewHandle? {
+    let tape = hold(slots[0])
+    defer { tape.unlock() }
+    let (shape, type) = (slots[0].pointee.shape, slots[0].pointee.type)
+    let facts = tape.facts(shape)
+    let rank = facts.pointee.rank &+ (isNew ? 1 : 0)
+    let axis = given < 0 ? given &+ rank : given
+    if axis < 0 || axis >= rank || rank > LayoutTable.maxRank { return nil }
+    var count = 0
+    var hasGradients = false
+    for slot in slots {
+      // The rest of a handle can be read where its tape is this one.
+      guard slot.unlockedTape == tape, slot.pointee.type == type else { return nil }
+      let own = slot.pointee.shape
+      if own != shape, isNew || tape.joinedShape(shape, own, axis: axis) == nil { return nil }
+      let part = own == shape ? facts.pointee.count : tape.facts(own).pointee.count
+      if part == 0 || count &+ part > LayoutTable.maxCount { return nil }
+      count &+= part
+      if slot.pointee.gradient != nil || slot.hasUnitGradient { hasGradients = true }
+    }
+    if hasGradients { for slot in slots { tape.dropOldGradient(slot, mode) } }
+    let recent = tape.takeRecent()
+    return tape.join(slots, axis: axis, isNew: isNew, type, mode, recent)
+  }
+
   /// Records handles' values, which fit, one behind the other along an axis, or along a new one.
   ///
   /// Pairs of neighbours are joined, then pairs of pairs: every element is moved a logarithmic number of
@@ -278,37 +310,59 @@ extension Tape {
       tape.dropOldGradient(slot, mode)
       if slot.pointee.type != type { type = ScalarType.promoted(type, slot.pointee.type) }
     }
-    let recent = tape.takeRecent()
+    return tape.join(slots, axis: axis, isNew: isNew, type, mode, tape.takeRecent())
+  }
+
+  /// The same on a tape that is locked and has all of them, as values of a type.
+  @inline(__always)
+  private func join(
+    _ slots: UnsafeBufferPointer<SlotRef>, axis: Int, isNew: Bool, _ type: ScalarType,
+    _ mode: RecordMode, _ recent: RecentObjects.Place?
+  ) -> NewHandle {
     let shape = slots[0].pointee.shape
-    let takesViews = isNew && (axis == tape.rank(shape) || tape.facts(shape).pointee.count == 0)
-    return withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { pieces in
+    let takesViews = isNew && (axis == rank(shape) || facts(shape).pointee.count == 0)
+    let joined = withUnsafeTemporaryAllocation(of: UInt32.self, capacity: slots.count) { pieces in
       for k in 0..<slots.count {
         let slot = slots[k]
-        var id = tape.operand(slot)
+        var id = operand(slot)
         if takesViews {
-          id = tape.part(of: id, tape.expandedShape(slot.pointee.shape, at: axis), 0, mode)
+          id = part(of: id, expandedShape(slot.pointee.shape, at: axis), 0, mode)
         }
-        pieces.initializeElement(at: k, to: tape.converted(id, to: type, mode))
+        pieces.initializeElement(at: k, to: converted(id, to: type, mode))
       }
-      var count = pieces.count
-      while count > 1 {
-        for k in 0..<count / 2 {
-          let (a, b) = (pieces[2 * k], pieces[2 * k + 1])
-          let shape = tape.joinedShape(tape[a].shape, tape[b].shape, axis: axis).unsafelyUnwrapped
-          pieces[k] = tape.write(
-            .concat, type, shape, a, b, Tape.none, mode, attribute: UInt32(axis))
-        }
-        if count % 2 == 1 { pieces[count / 2] = pieces[count - 1] }
-        count = (count + 1) / 2
-      }
-      var id =
-        pieces.count > 1
-        ? pieces[0]
-        : tape.write(.copy, type, tape[pieces[0]].shape, pieces[0], Tape.none, Tape.none, mode)
-      if isNew, !takesViews {
-        id = tape.part(of: id, tape.expandedShape(shape, by: slots.count, at: axis), 0, mode)
-      }
-      return tape.makeHandle(id, recent)
+      return join(pieces, axis: axis, type, mode)
     }
+    if !isNew || takesViews { return makeHandle(joined, recent) }
+    return makeHandle(
+      part(of: joined, expandedShape(shape, by: slots.count, at: axis), 0, mode), recent)
+  }
+
+  /// Records values, which fit, one behind the other; of one value a copy. The list is used up.
+  @inline(__always)
+  private func join(
+    _ pieces: UnsafeMutableBufferPointer<UInt32>, axis: Int, _ type: ScalarType, _ mode: RecordMode
+  ) -> UInt32 {
+    var count = pieces.count
+    if count == 1 {
+      return write(
+        .copy, type, nodes[Int(pieces[0])].shape, pieces[0], Tape.none, Tape.none, mode)
+    }
+    repeat {
+      // Most pairs have the shapes of the one before.
+      var (left, right, both) = (LayoutID.max, LayoutID.max, LayoutID.max)
+      for k in 0..<count / 2 {
+        let (a, b) = (pieces[2 * k], pieces[2 * k + 1])
+        let shapes = (nodes[Int(a)].shape, nodes[Int(b)].shape)
+        if shapes != (left, right) {
+          (left, right) = shapes
+          both = joinedShape(left, right, axis: axis).unsafelyUnwrapped
+        }
+        pieces[k] = write(
+          .concat, type, both, a, b, Tape.none, mode, attribute: UInt32(axis))
+      }
+      if count % 2 == 1 { pieces[count / 2] = pieces[count - 1] }
+      count = (count + 1) / 2
+    } while count > 1
+    return pieces[0]
   }
 }

@@ -355,6 +355,7 @@ extension Tape {
   /// Records a view of a node's memory.
   ///
   /// - Parameter value: What it is a view of as far as gradients go; nil: the node.
+  @inline(__always)
   package func view(
     _ source: UInt32, of value: UInt32? = nil, route: UInt32 = Tape.none, layout: LayoutID,
     offset: Int, state: Node.State

@@ -21,19 +21,73 @@ extension Tape {
     return tape.makeSlot(tape.whole(tape.operand(x), mode))
   }
 
-  /// Records a view of `x`, or of its view `parent`, if the layout that it has is remembered.
+  /// Records the view of `x`, or of its view `parent`, that a program has asked for, if the layout that it
+  /// has is remembered.
   ///
-  /// - Returns: nil where it is not, and where the elements would have to be copied.
+  /// - Parameter make: Makes the object of a handle, with a reference that is the caller's. The tape is
+  ///   locked meanwhile: what views of `x` there are may be noted without another lock.
+  /// - Returns: The object; nil where no layout is remembered, and where the elements would have to be
+  ///   copied.
   package static func knownView(
-    _ x: SlotRef, of parent: SlotRef? = nil, _ key: ViewKey, offset: Int, mode: RecordMode
-  ) -> SlotRef? {
+    _ x: SlotRef, of parent: SlotRef? = nil, _ key: ViewKey, offset: Int, mode: RecordMode,
+    _ make: (SlotRef) -> UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer? {
     let tape = if let parent { hold(x, parent) } else { hold(x) }
     defer { tape.unlock() }
     let own = parent?.pointee.view ?? x.pointee.shape
     guard let known = tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits),
       tape.canView(x, known.layout, offset)
     else { return nil }
-    return tape.view(x, of: parent, known.layout, offset, mode)
+    let slot = tape.view(x, of: parent, known.layout, offset, mode)
+    slot.isView = true
+    return make(slot)
+  }
+
+  /// The same with a layout over the elements of `x`, which are copied where no strides lead from one to
+  /// the next in memory.
+  ///
+  /// - Parameter key: What has asked for the layout, to be remembered.
+  package static func view(
+    _ x: SlotRef, of parent: SlotRef?, layout: LayoutID, offset: Int, _ key: ViewKey?,
+    mode: RecordMode, _ make: (SlotRef) -> UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
+    let tape = if let parent { hold(x, parent) } else { hold(x) }
+    defer { tape.unlock() }
+    if let key {
+      let own = parent?.pointee.view ?? x.pointee.shape
+      tape.state.pointee.views.remember(key, of: own, as: layout, tape.state.pointee.limits)
+    }
+    let slot = tape.view(x, of: parent, layout, offset, mode)
+    slot.isView = true
+    return make(slot)
+  }
+
+  /// Drops the handle of a view.
+  ///
+  /// - Parameter forget: Takes the view out of what is noted of the views of `x`, whose tape is locked; it
+  ///   is asked again later where it says that this can't be now.
+  package static func release(_ slot: SlotRef, viewOf x: SlotRef, _ forget: () -> Bool) {
+    var tape = hold(x)
+    while !forget() {
+      tape.unlock()
+      yieldThread()
+      tape = hold(x)
+    }
+    if slot.unlockedTape == tape {
+      tape.releaseSlot(slot)
+      tape.unlock()
+    } else {
+      tape.unlock()
+      release(slot)
+    }
+  }
+
+  /// The layout of a handle's value, or that of a view over the elements of its base; without a reference,
+  /// because the handle names it.
+  package static func ownLayout(of x: SlotRef, isView: Bool) -> Unmanaged<Layout> {
+    let id = isView ? x.pointee.view : x.pointee.shape
+    return x.unlockedTape.state.pointee.layouts[Int(id >> 12)]
+      .unsafelyUnwrapped[Int(id & 4095)].unsafelyUnwrapped
   }
 
   /// The layout of such a view, if it is remembered, for who need not record it.
@@ -72,8 +126,10 @@ extension Tape {
     _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
   ) -> SlotRef {
     let id = part(of: operand(x), target, offset, mode)
-    if mode.isTracking, let parent { nodes[Int(id)].parent = parent.node }
-    let slot = makeSlot(id)
+    let node = nodes + Int(id)
+    if mode.isTracking, let parent { node.pointee.parent = parent.node }
+    let slot = makeSlot(
+      id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits)
     slot.pointee.view = target
     return slot
   }
@@ -97,14 +153,23 @@ extension Tape {
   ///     value   a leaf over memory with strides, or a view of another node
   ///     route   view of `value`, with the layout over its elements; never run
   ///     view    of the memory, with a layout over that; its second operand is `route`
+  @inline(__always)
   package func part(
     of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
   ) -> UInt32 {
-    let place = place(of: value)
-    let isInOrder = facts(place.layout).pointee.shape == place.layout
-    if place.source == value, isInOrder {
+    let node = nodes + Int(value)
+    if node.pointee.opcode != .view, node.pointee.layout == node.pointee.shape {
       return view(value, layout: target, offset: offset, state: mode.state)
     }
+    return partInMemory(of: value, target, offset, mode)
+  }
+
+  /// The same where the record is not the value's own, or its elements lie in another order.
+  @inline(never)
+  private func partInMemory(
+    of value: UInt32, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
+  ) -> UInt32 {
+    let place = place(of: value)
     guard let part = memoryPart(place.layout, target, offset) else {
       let copy = append(
         .copy, self[value].type, shape: self[value].shape, a: value,
@@ -134,8 +199,9 @@ extension Tape {
   }
 
   /// The layout in memory of a handle's value.
+  @inline(__always)
   private func layoutInMemory(_ x: SlotRef) -> LayoutID {
-    x.node.map { place(of: $0).layout } ?? x.pointee.layout
+    if let node = x.node { nodes[Int(node)].layout } else { x.pointee.layout }
   }
 
   /// What `Layout.part` says: a part of what lies in memory in some order, as it lies there.

@@ -102,6 +102,7 @@ public struct TapeState: ~Copyable {
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()
   @usableFromInline let layoutFacts = LayoutTable.factChunks
+  let layouts = LayoutTable.layoutChunks
   /// States of passes that are over.
   var idlePasses = RawList<PassState>()
   /// Per node: how often a cut reads it. Zeros between two cuts.

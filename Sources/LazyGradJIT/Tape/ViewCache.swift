@@ -52,17 +52,32 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
     case result
   }
 
-  // Not a vector: that would be written word by word and read whole, which processors wait for.
+  // Four words and no more: these are passed and returned in registers. In memory they would be written
+  // one by one and read two at a time, which processors wait for.
   @usableFromInline var a: UInt64
-  @usableFromInline var b: UInt64 = 0
-  @usableFromInline var c: UInt64 = 0
-  @usableFromInline var d: UInt64 = 0
-  /// Whether all numbers have found room. If not, what is asked is worked out every time.
-  @usableFromInline var isWhole = true
+  @usableFromInline var b: UInt64
+  @usableFromInline var c: UInt64
+  @usableFromInline var d: UInt64
+
+  @inlinable @inline(__always)
+  init(a: UInt64, _ others: UInt64) {
+    self.a = a
+    b = others
+    c = others
+    d = others
+  }
+
+  /// Says nothing: what is asked is worked out every time. That of more numbers than there is room for.
+  @inlinable @inline(__always)
+  public static var none: ViewKey { ViewKey(a: .max, .max) }
+
+  /// Whether all that is asked has found room. (No operation has this number.)
+  @inlinable @inline(__always)
+  public var isWhole: Bool { d != .max }
 
   /// Of an operation without numbers.
   @inlinable @inline(__always)
-  public init(_ operation: Operation) { a = UInt64(operation.rawValue) }
+  public init(_ operation: Operation) { self.init(a: UInt64(operation.rawValue), 0) }
 
   /// Of an operation and a number.
   @inlinable @inline(__always)
@@ -82,7 +97,7 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
   @inlinable @inline(__always)
   public mutating func append(_ number: Int) {
     guard let word = Int32(exactly: number) else {
-      isWhole = false
+      self = .none
       return
     }
     append(UInt32(bitPattern: word))
@@ -91,7 +106,10 @@ public struct ViewKey: Equatable, Sendable, BitwiseCopyable {
   /// Puts one more word behind the others.
   @inlinable @inline(__always)
   public mutating func append(_ word: UInt32) {
-    if d >> 32 != 0 { isWhole = false }
+    if d >> 32 != 0 {
+      self = .none
+      return
+    }
     d = d << 32 | c >> 32
     c = c << 32 | b >> 32
     b = b << 32 | a >> 32
