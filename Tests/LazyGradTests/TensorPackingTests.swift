@@ -5,71 +5,78 @@ import Testing
 
 @Suite("Packing")
 struct TensorPackingTests {
-  /// What `copyElements` copies, between bytes that it must leave alone.
-  private func bytes(_ x: Tensor) throws -> [UInt8] {
-    let size = x.count * x.dtype.size
-    var bytes = [UInt8](repeating: 0xA5, count: size + 16)
-    try bytes.withUnsafeMutableBytes {
-      try x.copyElements(to: UnsafeMutableRawBufferPointer(rebasing: $0[8..<(8 + size)]))
-    }
-    #expect(bytes.prefix(8).allSatisfy { $0 == 0xA5 } && bytes.suffix(8).allSatisfy { $0 == 0xA5 })
-    return Array(bytes[8..<(8 + size)])
-  }
-
-  @Test("Elements are copied in C order, wherever they lie and whether they are computed or not")
-  func copies() throws {
+  @Test(
+    "Elements come one behind the other in C order, wherever they lie and whether they are computed or not"
+  )
+  func rows() throws {
     for dtype in DType.allCases {
       let x = Tensor((0..<24).map { Double($0 % 5) }, shape: [2, 3, 4]).cast(to: dtype)
       let kinds: [Tensor] = [
-        x, x.eval(), x.T, x[1], x[0..<2, 1..<2], x[.ellipsis, .slice(step: -1)], x[0..<0],
-        x[1, 2, 3], x[1..<2, 0].broadcast(to: [5, 4]), x.reshaped([4, 6])[1..<3],
+        x, x.T, x[1], x[0..<2, 1..<2], x[.ellipsis, .slice(step: -1)], x[0..<0], x[1, 2, 3],
+        x[1..<2, 0].broadcast(to: [5, 4]), x.reshaped([4, 6])[1..<3],
         Tensor.full([3], 1, dtype: dtype), Tensor.zeros([], dtype: dtype),
       ]
-      for (k, tensor) in kinds.enumerated() {
-        #expect(try bytes(tensor) == tensor.snapshot.bytes, "\(dtype), \(k)")
-        #expect(try bytes(tensor) == tensor.snapshot.bytes, "\(dtype), \(k), again")
+      for _ in 0..<2 {
+        let row = try Tensor.row(of: kinds)
+        #expect(row.dtype == dtype && row.shape == [kinds.reduce(0) { $0 + $1.count }])
+        #expect(Tensor(row).snapshot.bytes == kinds.flatMap(\.snapshot.bytes), "\(dtype)")
+        for (k, tensor) in kinds.enumerated() {
+          let alone = Tensor(try Tensor.row(of: [tensor])).snapshot.bytes
+          #expect(alone == tensor.snapshot.bytes, "\(dtype), \(k)")
+        }
       }
       if dtype.isFloating {
         let y = tanh(x) * 2
-        #expect(try bytes(y) == (tanh(x) * 2).snapshot.bytes)
+        #expect(
+          Tensor(try Tensor.row(of: [y, x])).snapshot.bytes
+            == (tanh(x) * 2).snapshot.bytes + x.snapshot.bytes)
         y.sum().backward()
-        #expect(try bytes(x.gradient) == x.gradient.snapshot.bytes)
+        #expect(
+          Tensor(try Tensor.row(of: [x.gradient])).snapshot.bytes == x.gradient.snapshot.bytes)
       }
     }
+    #expect(
+      try Tensor.row(of: []).shape == [0] && Tensor.row(of: [], dtype: .uint8).dtype == .uint8)
   }
 
-  @Test("Copying leaves a tensor's memory to itself")
-  func isNotHandedOut() throws {
+  @Test("A row may have another type than its tensors, which may differ")
+  func types() throws {
+    let tensors = [Tensor([1.5, 2.5]), Tensor([3, 4]).T, Tensor([true, false])]
+    #expect(try Tensor.row(of: tensors).elements(as: Double.self) == [1.5, 2.5, 3, 4, 1, 0])
+    #expect(
+      try Tensor.row(of: tensors, dtype: .int32).elements(as: Int.self) == [1, 2, 3, 4, 1, 0])
+  }
+
+  @Test("A row has memory of its own, and is made by one plan")
+  func ownMemory() throws {
     let x = Tensor([1.0, 2, 3])
-    let before = try bytes(x)
+    let row = try Tensor.row(of: [x, x])
     x += 1
-    #expect(try bytes(x) == Tensor([2.0, 3, 4]).snapshot.bytes && before != (try bytes(x)))
+    #expect(row.elements(as: Double.self) == [1, 2, 3, 1, 2, 3])
+    #expect(try Tensor.row(of: [x]).elements(as: Double.self) == [2, 3, 4])
+    let plain = Tensor([5.0, 6])
+    plain.array[0] = 7
+    #expect(try Tensor.row(of: [plain]).elements(as: Double.self) == [7, 6])
     let y = x * x
-    y.eval()
-    _ = try bytes(x)
+    let z = exp(x)
+    let before = LazyGradEngine.counters
+    _ = try Tensor.row(of: [y, z])
+    let after = LazyGradEngine.counters
+    #expect(after.planHits + after.planMisses == before.planHits + before.planMisses + 1)
     y.sum().backward()
     #expect(x.gradient.elements == [4, 6, 8])
   }
 
-  @Test("Memory of another size is refused, and so is what has failed")
-  func refusedCopies() {
+  @Test("What has failed, and what no memory could hold, is refused")
+  func refusedRows() {
     let x = Tensor([1.0, 2, 3])
-    func copy(_ x: Tensor, _ count: Int) -> String {
-      message {
-        var bytes = [UInt8](repeating: 0, count: count)
-        try bytes.withUnsafeMutableBytes { try x.copyElements(to: $0) }
-      }
-    }
-    #expect(copy(x, 24) == "no error")
-    #expect(copy(x, 23).hasPrefix("copyElements: expected memory for 24 bytes, got 23"))
-    #expect(copy(x, 0).hasPrefix("copyElements: expected memory for 24 bytes, got 0"))
-    #expect(copy(x[0..<0], 0) == "no error")
-    let text = message {
-      let failed = x + Tensor([1.0, 2])
-      var bytes = [UInt8](repeating: 0, count: 24)
-      try bytes.withUnsafeMutableBytes { try failed.copyElements(to: $0) }
-    }
+    let text = message { _ = try Tensor.row(of: [x, x + Tensor([1.0, 2])]) }
     #expect(text.hasPrefix("add: expected shapes that broadcast together"), "\(text)")
+    let many = message {
+      let huge = Tensor.zeros([1]).broadcast(to: [1 << 58])
+      _ = try Tensor.row(of: [Tensor](repeating: huge, count: 40))
+    }
+    #expect(many.contains("memory"), "\(many)")
   }
 
   @Test("A row of elements is tensors of several shapes, over the same memory")

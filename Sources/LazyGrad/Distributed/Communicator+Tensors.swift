@@ -99,7 +99,6 @@ extension Communicator {
     let own = (weight ?? 1).bitPattern
     if !isCarried { try link?.propose(form, own) }
     // Whatever can fail on one rank alone does so before ranks agree.
-    try Self.compute(tensors)
     let buffers = try packing.pack(tensors)
     if isCarried { try link?.propose(form, own, carrying: packing.elements(buffers[0])) }
     try link?.agree()
@@ -147,11 +146,6 @@ extension Communicator {
   /// A training step has one or two of them.
   package static let mostSums = 4
 
-  /// Computes tensors in one plan.
-  private static func compute(_ tensors: [Tensor]) throws {
-    try catchingTensorErrors { eval(tensors) }
-  }
-
   // MARK: Equal models
 
   /// Gives the tensors of a model the values that they have on one rank. Collective.
@@ -174,7 +168,6 @@ extension Communicator {
     let form = CollectiveForm(
       "broadcast of \(packing.summary) from rank \(root)", detail: packing.detail)
     try link.propose(form)
-    try Self.compute(tensors)
     let buffers = try packing.pack(tensors)
     try link.agree()
     for buffer in buffers { try link.broadcast(packing.elements(buffer), from: root, form) }
@@ -200,7 +193,7 @@ extension Communicator {
     let form = CollectiveForm("comparison of \(packing.summary)", detail: packing.detail)
     try link.propose(form)
     let tensors = named.map(\.tensor)
-    try Self.compute(tensors)
+    try catchingTensorErrors { eval(tensors) }
     let own = try tensors.map { tensor in
       var fingerprint = Fingerprint()
       try tensor.array.withUnsafeBytes { fingerprint.add($0) }

@@ -8,17 +8,11 @@
 ///     float32  | a0 a1 a2 a3 a4 a5 | b0 b1 b2 b3 |
 ///     int64    | n0 |
 final class TensorPacking {
-  /// A tensor's place.
-  struct Member {
-    let index: Int
-    let start: Int
-    let count: Int
-  }
-
   /// A buffer.
   struct Group {
     let dtype: DType
-    var members: [Member] = []
+    /// Which tensors, in the order in which they lie there.
+    var members: [Int] = []
     var count = 0
 
     var byteCount: Int { count * dtype.size }
@@ -38,8 +32,7 @@ final class TensorPacking {
       let known = groups.firstIndex { $0.dtype == type }
       let place = known ?? groups.count
       if known == nil { groups.append(Group(dtype: type)) }
-      let start = groups[place].count
-      groups[place].members.append(Member(index: index, start: start, count: tensor.count))
+      groups[place].members.append(index)
       groups[place].count += tensor.count
     }
     self.groups = groups
@@ -73,21 +66,12 @@ final class TensorPacking {
     "shapes " + zip(shapes, dtypes).map { "\($0) \($1)" }.joined(separator: ", ")
   }
 
-  /// A buffer for each group, with the values of its tensors, which are computed where they are not yet.
+  /// A buffer for each group, with the values of its tensors. They are computed in one plan.
   func pack(_ tensors: [Tensor]) throws -> [NDArray] {
-    try groups.map { group in
-      try NDArray(shape: [group.count], dtype: group.dtype) { bytes in
-        for member in group.members {
-          let size = group.dtype.size
-          let place = UnsafeMutableRawBufferPointer(
-            rebasing: bytes[member.start * size..<(member.start + member.count) * size])
-          let tensor = tensors[member.index]
-          let typed =
-            tensor.dtype == group.dtype
-            ? tensor : Tensor(tensor.array.astype(group.dtype), constant: true, copy: false)
-          try typed.copyElements(to: place)
-        }
-      }
+    if groups.count == 1 { return [try Tensor.row(of: tensors, dtype: groups[0].dtype)] }
+    try catchingTensorErrors { eval(tensors) }
+    return try groups.map { group in
+      try Tensor.row(of: group.members.map { tensors[$0] }, dtype: group.dtype)
     }
   }
 
@@ -105,10 +89,10 @@ final class TensorPacking {
     }
     var results = [Tensor?](repeating: nil, count: tensors.count)
     for (group, buffer) in zip(groups, buffers) {
-      let parts = Tensor.parts(of: buffer, like: group.members.map { tensors[$0.index] })
+      let parts = Tensor.parts(of: buffer, like: group.members.map { tensors[$0] })
       for (member, part) in zip(group.members, parts) {
-        let type = dtypes[member.index]
-        results[member.index] =
+        let type = dtypes[member]
+        results[member] =
           type == group.dtype ? part : Tensor(part.array.astype(type), constant: true, copy: false)
       }
     }

@@ -4,29 +4,45 @@
 internal import LazyGradJIT
 
 extension Tensor {
-  /// Copies the elements in C order, as they are, to memory that the caller has.
+  /// The elements of tensors, one tensor behind the other, each in C order.
   ///
-  ///     var bytes = [UInt8](repeating: 0, count: x.count * x.dtype.size)
-  ///     try bytes.withUnsafeMutableBytes { try x.copyElements(to: $0) }
+  ///     let row = try Tensor.row(of: [w, b])
+  ///     let copies = Tensor.parts(of: row, like: [w, b])
   ///
-  /// - Parameter bytes: Of the tensor's size.
-  /// - Throws: `TensorError` where the memory is of another size, the tensor is of a call that has failed, or there
-  ///   is no memory to compute it in.
-  /// - Complexity: forces evaluation; copies every element once, and twice where they lie in another order.
-  public func copyElements(to bytes: UnsafeMutableRawBufferPointer) throws {
-    if let poison { throw poison.error }
-    do throws(StorageError) { try Engine.force(slot) } catch {
-      throw tensorError(error, in: "copyElements")
+  /// - Parameters:
+  ///   - tensors: Of any shapes and types.
+  ///   - dtype: The type of the row; that of the first tensor where nil.
+  /// - Returns: A new array with one axis; of float64 and empty where there are no tensors and no type.
+  /// - Throws: `TensorError` where a tensor is of a call that has failed, or there is no memory.
+  /// - Complexity: computes the tensors in one plan; copies every element once, and twice where its tensor has another
+  ///   type or its elements lie in another order.
+  public static func row(of tensors: [Tensor], dtype: DType? = nil) throws -> NDArray {
+    if let poison = tensors.lazy.compactMap(\.poison).first { throw poison.error }
+    do throws(StorageError) { try Engine.force(tensors.map(\.slot)) } catch {
+      throw tensorError(error, in: "row")
     }
-    let size = count * dtype.size
-    if bytes.count != size {
-      throw TensorError(
-        operation: "copyElements",
-        message: "expected memory for \(size) bytes, got \(bytes.count)", shapes: [shape])
+    let type = dtype ?? tensors.first?.dtype ?? .float64
+    let count = elementCount(of: tensors)
+    return try NDArray(shape: [count], dtype: type) { bytes in
+      guard var target = bytes.baseAddress else { return }
+      for tensor in tensors where tensor.count > 0 {
+        let size = tensor.count * type.size
+        if tensor.dtype != type || !tensor.copyInOrder(to: target, size) {
+          try tensor.array.astype(type).withUnsafeBytes {
+            target.copyMemory(from: $0.baseAddress!, byteCount: size)
+          }
+        }
+        target += size
+      }
     }
-    guard let target = bytes.baseAddress, size > 0 else { return }
-    if copyInOrder(to: target, size) { return }
-    try array.withUnsafeBytes { target.copyMemory(from: $0.baseAddress!, byteCount: size) }
+  }
+
+  /// Of all together; the largest number where there are more.
+  private static func elementCount(of tensors: [Tensor]) -> Int {
+    tensors.reduce(0) {
+      let (sum, overflow) = $0.addingReportingOverflow($1.count)
+      return overflow ? .max : sum
+    }
   }
 
   /// Copies the elements of what has been computed, if they lie in C order. Its memory isn't handed out.
@@ -62,7 +78,7 @@ extension Tensor {
     if let poison = array.poison ?? tensors.lazy.compactMap(\.poison).first {
       return tensors.map { _ in Tensor(poison: poison) }
     }
-    let count = tensors.reduce(0) { $0 &+ $1.count }
+    let count = elementCount(of: tensors)
     if count != array.count || !array.isContiguous {
       let poison = fail(
         "parts",
