@@ -124,6 +124,9 @@ import Testing
       expectFailure(launcher.run(3, "throw"), "LazyGrad: rank 2: no such file as data-7.npz")
       expectFailure(launcher.run(2, "tensor-error"), ": add: expected shapes")
       expectFailure(
+        launcher.run(3, "memory"),
+        "rank 2: sum of 10 float32: expected no other collective after it has failed on rank 2")
+      expectFailure(
         launcher.run(2, "weights"),
         "rank 0: mean: expected a rank with a weight above 0, got 0 on all")
       expectFailure(launcher.run(2, "root"), "LazyGrad: rank 0: the disk is full")

@@ -52,6 +52,24 @@ func tensorError(_ run: Run) throws {
   try catchingTensorErrors { _ = Tensor.ones([2]) + Tensor.ones([3]) }
 }
 
+/// The last rank has no memory for what it is to add up, takes no notice, and asks for the same sum again, which the
+/// others would take for the first one.
+func lackOfMemory(_ run: Run) throws {
+  try begin(run)
+  let x =
+    (Tensor.ones([1 << 20], dtype: .float32).cumsum() * 2).max()
+    * Tensor.ones([10], dtype: .float32)
+  if run.isLast {
+    LazyGradEngine.setMemoryLimit(LazyGradEngine.bytesInUse + 1 << 16)
+    do {
+      _ = try run.world.sum(x)
+      throw Failed(description: "there was memory")
+    } catch let error as TensorError where error.cause == .outOfMemory {}
+    LazyGradEngine.setMemoryLimit(1 << 40)
+  }
+  _ = try run.world.sum(x)
+}
+
 func trap(_ run: Run) throws {
   try begin(run)
   if run.isLast { fatalError("the last rank can't go on") }

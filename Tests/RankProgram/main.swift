@@ -29,7 +29,8 @@ let scenarios: [String: Scenario] = [
   "hello": hello, "values": checkValues, "sums": checkSums, "train": train, "every": trainEvery,
   "broadcast": checkBroadcast, "overhead": measureOverhead, "count": otherCount,
   "type": otherType, "shape": otherShape, "operation": otherOperation, "early": earlyEnd,
-  "nested": nestedCollective, "throw": throwError, "tensor-error": tensorError, "trap": trap,
+  "nested": nestedCollective, "throw": throwError, "tensor-error": tensorError,
+  "memory": lackOfMemory, "trap": trap,
   "exit": callExit, "kill": killRank, "stall": stall, "weights": noWeights, "root": rootError,
   "unequal": unequalModels, "again": runAgain, "fault": randomFault,
 ]

@@ -99,7 +99,7 @@ extension Communicator {
     let own = (weight ?? 1).bitPattern
     if !isCarried { try link?.propose(form, own) }
     // Whatever can fail on one rank alone does so before ranks agree.
-    let buffers = try packing.pack(tensors)
+    let buffers = try packed(tensors, packing, form)
     if isCarried { try link?.propose(form, own, carrying: packing.elements(buffers[0])) }
     try link?.agree()
     let weights = RankWeights(link, own: weight ?? 1)
@@ -115,6 +115,16 @@ extension Communicator {
       }
     }
     return packing.unpack(buffers, like: tensors)
+  }
+
+  /// The buffers of a collective, with the tensors' values.
+  private func packed(
+    _ tensors: [Tensor], _ packing: TensorPacking, _ form: CollectiveForm
+  ) throws -> [NDArray] {
+    do { return try packing.pack(tensors) } catch {
+      link?.giveUp(form)
+      throw error
+    }
   }
 
   /// How tensors travel for a sum, and what that is called: as the last time, if the same was asked for.
@@ -168,7 +178,7 @@ extension Communicator {
     let form = CollectiveForm(
       "broadcast of \(packing.summary) from rank \(root)", detail: packing.detail)
     try link.propose(form)
-    let buffers = try packing.pack(tensors)
+    let buffers = try packed(tensors, packing, form)
     try link.agree()
     for buffer in buffers { try link.broadcast(packing.elements(buffer), from: root, form) }
     if rank == root { return }

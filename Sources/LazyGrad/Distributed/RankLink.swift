@@ -197,6 +197,13 @@ final class RankLink {
       "collective \(number)", "ranks disagree: \(RankList.grouped(wanted))", isShared: true)
   }
 
+  /// Notes that this rank can't take part in a collective in which the others may be: whatever it would want next
+  /// they would take for that.
+  func giveUp(_ form: CollectiveForm) {
+    failure = CommunicationError(
+      form.summary, "expected no other collective after it has failed on rank \(rank)")
+  }
+
   /// Notes an error after which nothing can be sent any more.
   private func fail(_ error: CommunicationError) -> CommunicationError {
     failure = error
