@@ -231,7 +231,8 @@ struct EinsumTests {
       ContractionMemo.shared.withLimit(0) { kernels(turned) }
     }
     #expect(expected == [["matmul"], ["matmul"]])
-    for _ in 0..<2 { #expect([kernels(false), kernels(true)] == expected) }
+    // Often: shapes that other tests let go of make all steps be forgotten.
+    for _ in 0..<20 { #expect([kernels(false), kernels(true)] == expected) }
   }
 
   @Test("Numbers as labels")
