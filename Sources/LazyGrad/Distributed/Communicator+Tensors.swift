@@ -180,7 +180,11 @@ extension Communicator {
     try link.propose(form)
     let buffers = try packed(tensors, packing, form)
     try link.agree()
-    for buffer in buffers { try link.broadcast(packing.elements(buffer), from: root, form) }
+    for buffer in buffers {
+      try withExtendedLifetime(buffer) {
+        try link.broadcast(packing.elements(buffer), from: root, form)
+      }
+    }
     if rank == root { return }
     try catchingTensorErrors {
       noAutodiff {
