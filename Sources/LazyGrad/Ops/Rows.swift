@@ -32,7 +32,8 @@ extension Tensor {
     let outer = axis == 0 ? 1 : own[..<axis].reduce(1, *)
     let (total, overflow) = n.multipliedReportingOverflow(by: outer)
     if overflow { return nil }
-    let write = { (numbers: UnsafeMutablePointer<Int64>) in
+    // No closures: those would be made on the heap.
+    func write(_ numbers: UnsafeMutablePointer<Int64>) -> Bool {
       if !first.write(to: numbers, in: -own[axis]..<own[axis]) { return false }
       for (k, other) in others.enumerated() {
         if !other.refine(numbers, length: own[axis + 1 + k]) { return false }
@@ -69,7 +70,7 @@ extension Tensor {
     let length = own[axis]
     let inner = own[(axis + 1)...].reduce(1, *)
     let block = isKept ? dims[axis] * inner : inner
-    let write = { (numbers: UnsafeMutablePointer<Int64>) in
+    func write(_ numbers: UnsafeMutablePointer<Int64>) -> Bool {
       if !indices.write(to: numbers, in: range ?? -length..<length) { return false }
       var place = 0
       for start in stride(from: 0, to: own[..<axis].reduce(length * inner, *), by: length * inner) {
@@ -95,7 +96,7 @@ extension Tensor {
     var key = ViewKey(.maskedRows)
     key.append(mask.layout.shapeID)
     key.append(n)
-    let write = { (numbers: UnsafeMutablePointer<Int64>) in
+    func write(_ numbers: UnsafeMutablePointer<Int64>) -> Bool {
       let target = UnsafeMutableBufferPointer(start: numbers, count: n)
       return IndexResolution.write(trueElementsOf: mask, to: target) == n
     }

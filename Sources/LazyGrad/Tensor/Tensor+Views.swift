@@ -30,23 +30,28 @@ extension Tensor {
   /// this tensor's first element it begins.
   @inline(__always)
   func known(_ key: ViewKey, from start: Int = 0) -> Tensor? {
-    let mode = Scope.mode
-    let object: UnsafeMutableRawPointer?
     switch kind {
-    case .plain:
-      object = Tape.knownView(slot, key, offset: start, mode: mode) {
-        Tensor.view($0, base: self, offset: start, mode)
-      }
-    case .view:
-      let offset = viewOffset + start
-      object = withBase { base in
-        Tape.knownView(base.slot, of: slot, key, offset: offset, mode: mode) {
-          Tensor.view($0, base: base, offset: offset, mode)
-        }
-      }
-    case .poisoned: return nil
+    case .plain: known(key, offset: start, nil)
+    case .view: withBase { $0.known(key, offset: viewOffset + start, slot) }
+    case .poisoned: nil
     }
-    guard let object else { return nil }
+  }
+
+  /// The same for a base, with `parent` as above.
+  @inline(__always)
+  private func known(_ key: ViewKey, offset: Int, _ parent: SlotRef?) -> Tensor? {
+    let mode = Scope.mode
+    let new = Tape.knownView(
+      slot, Unmanaged.passUnretained(self).toOpaque(), of: parent, key, offset: offset, mode: mode
+    ) {
+      Tensor.view($0, base: self, offset: offset, mode)
+    } renew: {
+      Unmanaged<Tensor>.fromOpaque($0)._withUnsafeGuaranteedRef {
+        $0.renew(from: offset, isTracking: mode.isTracking)
+      }
+    }
+    if let old = new.givenUp { Unmanaged<Tensor>.fromOpaque(old).release() }
+    guard let object = new.object else { return nil }
     return Tensor.made(object)
   }
 
@@ -136,6 +141,11 @@ extension Tensor {
   /// of those, and none is taken out.
   private func forEachView(_ body: (Tensor) -> Void) {
     var tape = Tape.hold(slot)
+    if let kept = tape.takeKeptView(of: slot) {
+      tape.unlock()
+      Unmanaged<Tensor>.fromOpaque(kept).release()
+      tape = Tape.hold(slot)
+    }
     while isWalkingViews {
       tape.unlock()
       yieldThread()

@@ -28,7 +28,7 @@ public final class Tensor {
   @exclusivity(unchecked) private var related: Unmanaged<AnyObject>?
   /// For a view: the base's element that it begins with. What a tensor that is no view has none of
   /// stands together, and is zeroed together.
-  let viewOffset: Int
+  @exclusivity(unchecked) private(set) var viewOffset: Int
   /// Changes only where there was no memory to record what this object was made for.
   @exclusivity(unchecked) private(set) var kind: Kind
   /// For a view: it was made inside `noAutodiff`, so differentiating it does not reach its base, even
@@ -62,6 +62,13 @@ public final class Tensor {
     kind = .view
     isUntracked = !mode.isTracking
     link(to: base)
+  }
+
+  /// Makes a view that nobody has any more another one of the same base.
+  @inline(__always)
+  func renew(from start: Int, isTracking: Bool) {
+    viewOffset = start
+    isUntracked = !isTracking
   }
 
   /// Makes the object without looking whether the window is full: while the tape is locked the next one

@@ -33,8 +33,6 @@ struct RecentObjects {
     var slot: SlotRef
   }
   static var capacity: Int { 8 }
-  /// A window of fewer records is about to be read: its handles would only be kept to be let go.
-  static var fewestRecords: UInt32 { 16 }
 
   let places = UnsafeMutablePointer<Place>.allocate(capacity: RecentObjects.capacity)
   var count = 0
@@ -51,6 +49,11 @@ struct RecentObjects {
   @inline(__always)
   func isSole(_ object: UnsafeMutableRawPointer) -> Bool {
     RecentObjects.mark(of: object) == marks.one
+  }
+
+  /// Whether an object has two references.
+  func hasTwo(_ object: UnsafeMutableRawPointer) -> Bool {
+    RecentObjects.mark(of: object) == marks.two
   }
 
   /// Adds a reference to an object of which the tape has the only one. Nobody else can get at its word
@@ -103,9 +106,9 @@ struct RecentObjects {
 }
 
 /// References that a tape has given up, to be released when it is no longer locked: the last one takes
-/// its handle along.
+/// its handle along. As many as a tape keeps objects and views at most.
 private struct GivenUp {
-  private var objects = SIMD8<UInt>()
+  private var objects = SIMD16<UInt>()
   private var count = 0
 
   fileprivate mutating func append(_ object: UnsafeMutableRawPointer) {
@@ -171,7 +174,7 @@ extension Tape {
       return NewHandle(recent.slot, object: recent.object)
     }
     let isWanted =
-      state.pointee.count &- state.pointee.windowStart >= RecentObjects.fewestRecords
+      state.pointee.count &- state.pointee.windowStart >= state.pointee.limits.keptRecords
       && wantsObject()
     return NewHandle(
       makeSlot(id, shape: shape, type: type, traits: traits), isWanted: isWanted)
@@ -238,12 +241,13 @@ extension Tape {
 
   @inline(__always)
   private func settle() -> GivenUp? {
-    state.pointee.recent.count == 0 ? nil : settleObjects()
+    state.pointee.recent.count | state.pointee.recentViews.count == 0 ? nil : settleObjects()
   }
 
   @inline(never)
   private func settleObjects() -> GivenUp {
     var others = GivenUp()
+    settleViews { others.append($0) }
     var kept = 0
     for i in 0..<state.pointee.recent.count {
       let place = state.pointee.recent.places[i]

@@ -17,10 +17,14 @@ extension Tape {
   func makeSlot(
     _ id: UInt32, shape: LayoutID, type: ScalarType, traits: Node.Traits
   ) -> SlotRef {
-    let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
+    let slot = newSlot()
     fill(slot, id, shape: shape, type: type, traits: traits)
     return slot
   }
+
+  /// A handle that nobody has.
+  @inline(__always)
+  func newSlot() -> SlotRef { state.pointee.freeSlots.popLast() ?? moreSlots() }
 
   /// Writes a handle for a node into a slot.
   @inline(__always)
@@ -38,7 +42,7 @@ extension Tape {
   package func makeSlot(
     storage: Unmanaged<Storage>?, layout: LayoutID, offset: Int, type: ScalarType, isVariable: Bool
   ) -> SlotRef {
-    let slot = state.pointee.freeSlots.popLast() ?? moreSlots()
+    let slot = newSlot()
     slot.initialize(
       to: Slot(
         self, storage: storage, layout: layout, offset: offset,

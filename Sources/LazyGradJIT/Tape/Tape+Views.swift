@@ -24,23 +24,35 @@ extension Tape {
   /// Records the view of `x`, or of its view `parent`, that a program has asked for, if the layout that it
   /// has is remembered.
   ///
-  /// - Parameter make: Makes the object of a handle, with a reference that is the caller's. The tape is
-  ///   locked meanwhile: what views of `x` there are may be noted without another lock.
-  /// - Returns: The object; nil where no layout is remembered, and where the elements would have to be
+  /// - Parameters:
+  ///   - owner: The object of `x`.
+  ///   - make: Makes the object of a handle, with a reference that is the caller's. The tape is locked
+  ///     meanwhile: what views of `x` there are may be noted without another lock.
+  ///   - renew: Makes the object of a view of `x` that nobody has any more one of the new view. Its handle, which
+  ///     it names already, is the new view's. The tape is locked meanwhile.
+  /// - Returns: The object; none where no layout is remembered, and where the elements would have to be
   ///   copied.
+  @inline(__always)
   package static func knownView(
-    _ x: SlotRef, of parent: SlotRef? = nil, _ key: ViewKey, offset: Int, mode: RecordMode,
-    _ make: (SlotRef) -> UnsafeMutableRawPointer
-  ) -> UnsafeMutableRawPointer? {
+    _ x: SlotRef, _ owner: UnsafeMutableRawPointer, of parent: SlotRef? = nil, _ key: ViewKey,
+    offset: Int, mode: RecordMode, make: (SlotRef) -> UnsafeMutableRawPointer,
+    renew: (UnsafeMutableRawPointer) -> Void
+  ) -> NewView {
     let tape = if let parent { hold(x, parent) } else { hold(x) }
     defer { tape.unlock() }
     let own = parent?.pointee.view ?? x.pointee.shape
     guard let known = tape.state.pointee.views.known(key, of: own, tape.state.pointee.limits),
       tape.canView(x, known.layout, offset)
-    else { return nil }
-    let slot = tape.view(x, of: parent, known.layout, offset, mode)
+    else { return .none }
+    let recent = tape.takeRecentView(of: x)
+    let slot = tape.view(x, of: parent, known.layout, offset, mode, in: recent?.slot)
     slot.isView = true
-    return make(slot)
+    if let recent {
+      renew(recent.object)
+      return NewView(object: recent.object, givenUp: nil)
+    }
+    let object = make(slot)
+    return NewView(object: object, givenUp: tape.keepView(object, slot, of: x, owner))
   }
 
   /// The same with a layout over the elements of `x`, which are copied where no strides lead from one to
@@ -121,15 +133,18 @@ extension Tape {
     return result
   }
 
+  /// - Parameter used: A handle without a value that is to be the view's; nil: a new one.
   @inline(__always)
   private func view(
-    _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode
+    _ x: SlotRef, of parent: SlotRef?, _ target: LayoutID, _ offset: Int, _ mode: RecordMode,
+    in used: SlotRef? = nil
   ) -> SlotRef {
     let id = part(of: operand(x), target, offset, mode)
     let node = nodes + Int(id)
     if mode.isTracking, let parent { node.pointee.parent = parent.node }
-    let slot = makeSlot(
-      id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits)
+    let slot = used ?? newSlot()
+    fill(
+      slot, id, shape: node.pointee.shape, type: node.pointee.type, traits: node.pointee.traits)
     slot.pointee.view = target
     return slot
   }

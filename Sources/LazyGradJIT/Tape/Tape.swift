@@ -98,6 +98,7 @@ public struct TapeState: ~Copyable {
   var leftovers = RawList<Unmanaged<Storage>>()
   var freeSlots = RawList<SlotRef>()
   var recent = RecentObjects()
+  var recentViews = RecentViews()
   let spares = SpareStorages()
   /// Tables that recording looks into, here because a global one is asked for through a call.
   let recording = Opcode.makeRecordingTable()

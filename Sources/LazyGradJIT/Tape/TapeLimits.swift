@@ -29,6 +29,11 @@ public struct TapeLimits: Sendable {
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
   var viewPlaces = ViewCache.size
+  /// Records of a window from which on objects are kept to be used again. One of fewer is about to be read: its
+  /// handles would only be kept to be let go.
+  var keptRecords: UInt32 = 16
+  /// Bases of which the tape keeps a view's object.
+  package var recentViews = RecentViews.capacity
 
   /// What programs run with, whatever the environment says: for tests of how often something is done.
   package static var usual: TapeLimits {
@@ -67,6 +72,8 @@ public struct TapeLimits: Sendable {
     batching = .all
     checksPasses = true
     viewPlaces = 1
+    keptRecords = 1
+    recentViews = 1
   }
 }
 
