@@ -16,6 +16,7 @@ import Testing
           ("THREADS", "9223372036854775807"), ("MEMORY_LIMIT", "10 apples"), ("ISA", "foo"),
           ("JIT", "perhaps"), ("MEM_GUARD", "2"), ("DEBUG", "-1"), ("WINDOW", "7"), ("CHECK", "x"),
           ("LAYOUTS", "0"), ("STALL_SECONDS", "0"), ("STALL_LIMIT", "-1"),
+          ("FLUSH_DENORMALS", "y"),
         ] { setenv("LAZYGRAD_" + name, value, 1) }
         // By use, and then by asking.
         precondition((exp(Tensor([0.0])) + 1).item() == 2 && isMemoryGuardActive)
@@ -25,13 +26,14 @@ import Testing
         // Whether a library can be used is found out by opening it.
         let variables = LazyGradEngine.environmentVariables.map(\.name).sorted()
         precondition(names == variables.filter { $0 != "LAZYGRAD_MPI" }, "\(names)")
-        precondition(LazyGradEngine.environmentProblems.count == 11)
+        precondition(LazyGradEngine.environmentProblems.count == 12)
       }
       let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
       let lines = text.split(separator: "\n").filter { $0.hasPrefix("LazyGrad: ") }.sorted()
       let expected = """
         CHECK: expected 0 or 1, got 'x'
         DEBUG: expected a whole number from 0 to 4, got '-1'
+        FLUSH_DENORMALS: expected 0 or 1, got 'y'
         ISA: expected auto, portable, avx2, avx512, got 'foo'
         JIT: expected 0 or 1, got 'perhaps'
         LAYOUTS: expected a whole number from 1 to 16777216, got '0'

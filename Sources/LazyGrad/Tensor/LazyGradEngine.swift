@@ -98,6 +98,20 @@ public enum LazyGradEngine {
     return InstructionSet(name: name).map { NativeCode.select($0) } ?? false
   }
 
+  /// Whether numbers too small to have all their digits count as zero while something is evaluated: those below
+  /// 1.2e-38 of float32, and below 2.2e-308 of float64. The process begins with what the environment's
+  /// `LAZYGRAD_FLUSH_DENORMALS` says, and without it with `false`: such numbers are computed as IEEE 754 says.
+  ///
+  /// Many processors take some hundred times as long for an operation on such a number, Intel's for a
+  /// multiplication. Gradients that fade over many steps of a recurrence pass through that range, and products of
+  /// matrices of them are then several times slower. What is evaluated while this is `true` differs in these
+  /// numbers only: they are zero, and the logarithm of one is minus infinity. The program's own arithmetic
+  /// is not changed.
+  public static var flushesDenormals: Bool {
+    get { Engine.flushesDenormals }
+    set { Engine.flushesDenormals = newValue }
+  }
+
   /// Whether evaluation reads the clock to tell its own time from the kernels'.
   public static var measuresOverhead: Bool {
     get { Engine.measuresOverhead }

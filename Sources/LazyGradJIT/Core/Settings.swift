@@ -25,6 +25,7 @@ package enum Settings {
       "new shapes and strides after which unused ones are freed (default: 16384)"
     ),
     ("LAZYGRAD_CHECK", "1 verifies every backward pass, which takes longer than the pass"),
+    ("LAZYGRAD_FLUSH_DENORMALS", "1 begins with numbers below 1.2e-38 (float32) taken for zero"),
     (
       "LAZYGRAD_MPI",
       "the file of the MPI library that several processes train over (default: the launcher's)"
@@ -74,7 +75,7 @@ package enum Settings {
   /// Reads all variables but those that only who knows the machine understands.
   package static func readAll() {
     _ = (isGuardOnAtStart, threads, memoryLimit, debugLevel, windowRecords, layouts, checksPasses)
-    _ = (stallSeconds, stallLimit)
+    _ = (stallSeconds, stallLimit, flushesDenormals)
   }
 
   // MARK: Reading
@@ -154,6 +155,8 @@ package enum Settings {
     } ?? 1 << 14
 
   package static let checksPasses = value("LAZYGRAD_CHECK", "0 or 1", isOn) ?? false
+
+  package static let flushesDenormals = value("LAZYGRAD_FLUSH_DENORMALS", "0 or 1", isOn) ?? false
 
   package static let debugLevel: Int =
     value("LAZYGRAD_DEBUG", "a whole number from 0 to 4") { text in

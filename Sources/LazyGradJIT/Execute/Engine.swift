@@ -13,6 +13,7 @@ import Synchronization
 extension Engine {
   private static let threadCount = Atomic<Int>(Settings.threads)
   private static let measuring = Atomic<Bool>(false)
+  private static let flushing = Atomic<Bool>(Settings.flushesDenormals)
 
   /// Threads that a plan may use: 1 to `Settings.maxThreads`.
   package static var threads: Int {
@@ -25,6 +26,12 @@ extension Engine {
   package static func shareCores(among processes: Int) {
     if Settings.askedThreads != nil || threads != Settings.threads { return }
     threads = Settings.threads / max(1, processes)
+  }
+
+  /// Whether plans that begin to run take denormal numbers for zero.
+  package static var flushesDenormals: Bool {
+    get { flushing.load(ordering: .relaxed) }
+    set { flushing.store(newValue, ordering: .relaxed) }
   }
 
   /// Whether forcing reads the clock to tell its own time from the kernels'.

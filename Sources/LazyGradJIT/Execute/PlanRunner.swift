@@ -77,12 +77,15 @@ package enum PlanRunner {
   @inline(__always)
   static func run(_ plan: Plan, _ binding: Binding) {
     if binding.threads == 1 {
-      runSerial(
-        plan,
-        RunContext(
-          bases: binding.bases, scalars: binding.scalars, scratch: binding.scratch, isAlone: true))
+      let context = RunContext(
+        bases: binding.bases, scalars: binding.scalars, scratch: binding.scratch, isAlone: true)
+      if Engine.flushesDenormals {
+        DenormalNumbers.flushed { runSerial(plan, context) }
+      } else {
+        runSerial(plan, context)
+      }
     } else {
-      runParallel(plan, binding)
+      runParallel(plan, binding, flushesDenormals: Engine.flushesDenormals)
     }
   }
 
@@ -107,7 +110,7 @@ package enum PlanRunner {
   /// Dispatch promises no gang scheduling, so a kernel is finished when its chunks are, not when
   /// all workers have come by: the calling thread can always get through alone, and a worker that
   /// arrives late finds everything claimed.
-  private static func runParallel(_ plan: Plan, _ binding: Binding) {
+  private static func runParallel(_ plan: Plan, _ binding: Binding, flushesDenormals: Bool) {
     let counters = UnsafeMutablePointer<StepCounter>.allocate(capacity: plan.steps.count)
     for i in 0..<plan.steps.count { (counters + i).initialize(to: StepCounter()) }
     defer {
@@ -116,29 +119,38 @@ package enum PlanRunner {
     }
     let shared = Shared(counters: counters, binding: binding)
     DispatchQueue.concurrentPerform(iterations: binding.threads) { worker in
-      let context = shared.binding.context(ofThread: worker, plan)
-      for i in 0..<plan.steps.count {
-        switch plan.steps[i] {
-        case .loop(let reference):
-          reference._withUnsafeGuaranteedRef { kernel in
-            shared.counters[i].share(
-              kernel.chunkCount, { kernel.run(chunk: $0, context) },
-              then: kernel.needsFinish ? { kernel.finish(context) } : nil)
-          }
-        case .calls(let reference, let first, let count):
-          let chunks = reference._withUnsafeGuaranteedRef { $0.chunkCount }
-          let each = count / chunks
+      if flushesDenormals {
+        DenormalNumbers.flushed { takePart(plan, shared, worker) }
+      } else {
+        takePart(plan, shared, worker)
+      }
+    }
+  }
+
+  /// What one of several workers does.
+  private static func takePart(_ plan: Plan, _ shared: Shared, _ worker: Int) {
+    let context = shared.binding.context(ofThread: worker, plan)
+    for i in 0..<plan.steps.count {
+      switch plan.steps[i] {
+      case .loop(let reference):
+        reference._withUnsafeGuaranteedRef { kernel in
           shared.counters[i].share(
-            chunks,
-            {
-              let own = first &+ $0 &* each
-              for call in own..<(own &+ each) { plan.calls[call].run(context) }
-            }, then: nil)
-        case .move(let index):
-          shared.counters[i].share(
-            1, { _ in MoveKernel.run(plan.moves.base + index, context, plan.moveWork(context)) },
-            then: nil)
+            kernel.chunkCount, { kernel.run(chunk: $0, context) },
+            then: kernel.needsFinish ? { kernel.finish(context) } : nil)
         }
+      case .calls(let reference, let first, let count):
+        let chunks = reference._withUnsafeGuaranteedRef { $0.chunkCount }
+        let each = count / chunks
+        shared.counters[i].share(
+          chunks,
+          {
+            let own = first &+ $0 &* each
+            for call in own..<(own &+ each) { plan.calls[call].run(context) }
+          }, then: nil)
+      case .move(let index):
+        shared.counters[i].share(
+          1, { _ in MoveKernel.run(plan.moves.base + index, context, plan.moveWork(context)) },
+          then: nil)
       }
     }
   }
