@@ -115,4 +115,23 @@ import Testing
       }
     }
   }
+
+  /// A jump goes as far whatever is put before the code, forward and back.
+  @Test func jumpsBehindAPrologue() {
+    for prologue in [[], [0xD503_201F, 0xD503_201F]] as [[UInt32]] {
+      var assembler = ARMAssembler()
+      let end = assembler.label()
+      let start = assembler.here()
+      assembler.jump(end)
+      assembler.jump(.equal, start)
+      assembler.bind(end)
+      assembler.ret()
+      let words = assembler.finish(after: prologue).withUnsafeBytes { bytes in
+        (0..<(bytes.count / 4)).map {
+          UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: 4 * $0, as: UInt32.self))
+        }
+      }
+      #expect(Array(words) == prologue + [0x1400_0002, 0x54FF_FFE0, 0xD65F_03C0])
+    }
+  }
 }

@@ -19,6 +19,8 @@ package struct CPUFeatures: Sendable, Equatable {
   package var savesYMM = false
   /// The system saves the 512-bit and the mask registers.
   package var savesZMM = false
+  /// The machine is an AArch64, whose vector registers every system saves.
+  package var hasNeon = false
 
   package init() {}
 }
