@@ -227,7 +227,6 @@ enum ARMSamples {
     var samples: [ARMSample] = [
       ARMSample(group: "move x", text: "mov x3, x17") { $0.mov(.x3, .x17) },
       ARMSample(group: "flow", text: "ret") { $0.ret() },
-      ARMSample(group: "flow", text: "nop") { $0.nop() },
       ARMSample(group: "flow", text: "br x8") { $0.jump(.x8) },
       ARMSample(group: "and", text: "and x1, x2, #1") { $0.and(.x1, .x2, below: 2) },
       ARMSample(group: "and", text: "and x17, x2, #31") { $0.and(.x17, .x2, below: 32) },
@@ -272,10 +271,7 @@ enum ARMSamples {
         switch how {
         case .load: ("ldr", "x17", 8)
         case .store: ("str", "x17", 8)
-        case .loadWord: ("ldr", "w17", 4)
-        case .storeWord: ("str", "w17", 4)
         case .loadByte: ("ldrb", "w17", 1)
-        case .storeByte: ("strb", "w17", 1)
         case .prefetch: ("prfm", "pldl1keep", 8)
         }
       let number: ARMRegister = how == .prefetch ? .x0 : .x17
@@ -298,10 +294,7 @@ enum ARMSamples {
       ARMSample(group: "jump", text: "cbnz x17, #\(bytes - 16)") {
         $0.jump(ifNotZero: .x17, label)
       },
-      ARMSample(group: "jump", text: "tbz w5, #3, #\(bytes - 20)") {
-        $0.jump(ifClear: 3, of: .x5, label)
-      },
-      ARMSample(group: "jump", text: "adr x8, #\(bytes - 24)") { $0.address(.x8, label) },
+      ARMSample(group: "jump", text: "adr x8, #\(bytes - 20)") { $0.address(.x8, label) },
     ]
   }
 }

@@ -14,12 +14,12 @@ import Testing
   private static let encoded: [(sample: ARMSample, word: UInt32)] = {
     var assembler = ARMAssembler()
     let label = assembler.label()
-    let jumps = ARMSamples.jumps(label, distance: 7)
+    let jumps = ARMSamples.jumps(label, distance: 6)
     for sample in jumps { sample.emit(&assembler) }
     assembler.bind(label)
     let before = assembler.words.count
     for sample in ARMSamples.all { sample.emit(&assembler) }
-    precondition(before == 7 && assembler.words.count == before + ARMSamples.all.count)
+    precondition(before == 6 && assembler.words.count == before + ARMSamples.all.count)
     let code = assembler.finish()
     return zip(jumps + ARMSamples.all, 0...).map { sample, i in
       let word = code.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 4 * i, as: UInt32.self) }

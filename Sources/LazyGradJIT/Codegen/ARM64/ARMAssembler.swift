@@ -57,8 +57,8 @@ package struct ARMAssembler: Sendable {
 
   private struct Fixup {
     enum Field {
-      /// 26 bits from bit 0, 19 from bit 5, 14 from bit 5: words. 21 bits in two parts: bytes.
-      case jump, condition, bit, bytes
+      /// 26 bits from bit 0, or 19 from bit 5. They count instructions, also where there is a part for bytes.
+      case jump, condition
     }
     let at: Int
     let target: Int
@@ -108,6 +108,9 @@ package struct ARMAssembler: Sendable {
         at: words.count - 1, target: number(of: constant), field: .condition, isConstant: true))
   }
 
+  /// Whether every jump reaches its label, and every instruction its constant: some count 2^18 instructions.
+  var isInReach: Bool { words.count + 4 * constants.count < 1 << 18 }
+
   /// The finished code with its constants, behind some instructions that go before it.
   package func finish(after prologue: [UInt32] = []) -> [UInt8] {
     var code = prologue + words
@@ -134,13 +137,7 @@ package struct ARMAssembler: Sendable {
 
   /// A distance in instructions as an instruction holds it.
   private static func field(_ field: Fixup.Field, _ distance: Int) -> UInt32 {
-    let bits: Int
-    switch field {
-    case .jump: bits = 26
-    case .condition: bits = 19
-    case .bit: bits = 14
-    case .bytes: bits = 19
-    }
+    let bits = field == .jump ? 26 : 19
     precondition(
       distance >= -(1 << (bits - 1)) && distance < 1 << (bits - 1), "assembler: a jump too far")
     let value = UInt32(truncatingIfNeeded: distance) & (1 << UInt32(bits) - 1)
@@ -167,17 +164,11 @@ package struct ARMAssembler: Sendable {
   package mutating func jump(ifNotZero r: ARMRegister, _ label: Label) {
     jump(0xB500_0000 | r.low, label, .condition)
   }
-  /// Where a bit of the low half is 0.
-  package mutating func jump(ifClear bit: UInt8, of r: ARMRegister, _ label: Label) {
-    precondition(bit < 32, "assembler: a bit of the low half")
-    jump(0x3600_0000 | UInt32(bit) << 19 | r.low, label, .bit)
-  }
   package mutating func jump(_ target: ARMRegister) { word(0xD61F_0000 | target.middle) }
   package mutating func ret() { word(0xD65F_03C0) }
-  package mutating func nop() { word(0xD503_201F) }
   /// The address of a label.
   package mutating func address(_ to: ARMRegister, _ label: Label) {
-    jump(0x1000_0000 | to.low, label, .bytes)
+    jump(0x1000_0000 | to.low, label, .condition)
   }
 
   // MARK: Arithmetic
@@ -283,10 +274,7 @@ package struct ARMAssembler: Sendable {
   package enum Access: UInt32, CaseIterable, Sendable {
     case load = 0xF940_0000
     case store = 0xF900_0000
-    case loadWord = 0xB940_0000
-    case storeWord = 0xB900_0000
     case loadByte = 0x3940_0000
-    case storeByte = 0x3900_0000
     case prefetch = 0xF980_0000
 
     var size: Int { self == .prefetch ? 8 : 1 << Int(rawValue >> 30) }

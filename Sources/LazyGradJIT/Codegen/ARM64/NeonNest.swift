@@ -33,7 +33,8 @@ struct NeonNest {
 
   private var isFlat: Bool { shape.rowLength == LoopShape.flat }
 
-  mutating func emit() -> [UInt8] {
+  /// The code; nil where it would be longer than jumps are.
+  mutating func emit() -> [UInt8]? {
     typealias R = NeonRegister
     let (resume, leave, done) = (emitter.code.label(), emitter.code.label(), emitter.code.label())
     if needsHelp {
@@ -67,7 +68,7 @@ struct NeonNest {
       emitter.emitResume()
       emitter.emitStubs(leave: leave)
     }
-    return emitter.code.finish(after: prologue)
+    return emitter.code.isInReach ? emitter.code.finish(after: prologue) : nil
   }
 
   // MARK: Calls
