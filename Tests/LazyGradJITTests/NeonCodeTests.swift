@@ -45,7 +45,7 @@ import Testing
 
   /// Sixteen elements of `relu((a * b + c) * s)` take a load for each operand and a store, an instruction for
   /// each operation and two for the choice, and what it takes to go on.
-  @Test func aChainOfOperations() throws {
+  @Test(.enabled(if: CodeMemory.unsupported == nil)) func aChainOfOperations() throws {
     var sketch = LoopSketch()
     let leaves = (0..<3).map { _ in sketch.leaf([1000], .float32) }
     var x = sketch.op(.mul, .float32, leaves[0], leaves[1])
