@@ -56,6 +56,8 @@ let package = Package(
     .executableTarget(
       name: "BitsProgram", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       path: "Tests/BitsProgram"),
+    .executableTarget(
+      name: "InstructionCounts", dependencies: ["LazyGrad"], path: "Tests/InstructionCounts"),
     .testTarget(
       name: "FuzzTests", dependencies: ["LazyGrad", "LazyGradJIT", "TestSupport"],
       exclude: ["Kept"]),

@@ -39,13 +39,15 @@ for set in portable avx2 avx512; do
   if [ -s "$work/$set.log" ]; then rm "$work/$set"; fi
 done
 if [ -n "$arm64" ]; then
-  perf/check-arm64 --dir "$arm64" --run BitsProgram >"$work/out"
-  awk -F'\t' 'NF == 2' "$work/out" >"$work/arm64"
+  for set in portable neon; do
+    LAZYGRAD_ISA=$set perf/check-arm64 --dir "$arm64" --run BitsProgram >"$work/out"
+    awk -F'\t' 'NF == 2' "$work/out" >"$work/arm64-$set"
+  done
 fi
 
 # Programs down, instruction sets across, in the order of the files.
 runs=()
-for run in portable avx2 avx512 arm64; do if [ -e "$work/$run" ]; then runs+=("$work/$run"); fi; done
+for run in portable avx2 avx512 arm64-portable arm64-neon; do if [ -e "$work/$run" ]; then runs+=("$work/$run"); fi; done
 awk -F'\t' '
   FNR == 1 { sets[++n] = $2; next }
   { if (n == 1) names[++rows] = $1; sums[$1, n] = $2 }

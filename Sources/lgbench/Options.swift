@@ -293,7 +293,7 @@ private enum Option: String, CaseIterable {
     case .svg: "draw the results as a bar chart"
     case .peers: "compare with the rows in this file, as the programs in perf/peers print them"
     case .threads: "threads that a plan may use (default: the cores that it may run on)"
-    case .isa: "auto, portable, avx2 or avx512 (default: auto)"
+    case .isa: "auto, portable, avx2, avx512 or neon (default: auto)"
     case .seconds: "time to spend on measuring (default: 10 to 30, by command)"
     case .json: "write the results as JSON, - for standard output"
     case .quiet: "no header and no progress"

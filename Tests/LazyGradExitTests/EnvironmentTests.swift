@@ -34,7 +34,7 @@ import Testing
         CHECK: expected 0 or 1, got 'x'
         DEBUG: expected a whole number from 0 to 4, got '-1'
         FLUSH_DENORMALS: expected 0 or 1, got 'y'
-        ISA: expected auto, portable, avx2, avx512, got 'foo'
+        ISA: expected auto, portable, avx2, avx512, neon, got 'foo'
         JIT: expected 0 or 1, got 'perhaps'
         LAYOUTS: expected a whole number from 1 to 16777216, got '0'
         MEMORY_LIMIT: expected a number of bytes, such as 500000000, 512M or 2G, got '10 apples'

@@ -6,12 +6,27 @@ import Foundation
 import LazyGradJIT
 import Testing
 
-#if arch(x86_64) && os(Linux)
-  /// `mov eax, value; ret`, and so many more bytes that are never reached.
-  private func constant(_ value: UInt32, padding: Int = 0) -> [UInt8] {
-    [0xB8] + withUnsafeBytes(of: value.littleEndian, Array.init) + [0xC3]
-      + [UInt8](repeating: 0x90, count: padding)
-  }
+#if (arch(x86_64) || arch(arm64)) && os(Linux)
+  #if arch(x86_64)
+    /// `mov eax, value; ret`, and so many more bytes that are never reached.
+    private func constant(_ value: UInt32, padding: Int = 0) -> [UInt8] {
+      [0xB8] + withUnsafeBytes(of: value.littleEndian, Array.init) + [0xC3]
+        + [UInt8](repeating: 0x90, count: padding)
+    }
+    private let trap: UInt8 = 0xCC
+  #else
+    /// The same: the value's halves into w0, and a return.
+    private func constant(_ value: UInt32, padding: Int = 0) -> [UInt8] {
+      let words = [
+        0x5280_0000 | (value & 0xFFFF) << 5, 0x72A0_0000 | (value >> 16) << 5, 0xD65F_03C0,
+      ]
+      return words.flatMap { withUnsafeBytes(of: $0.littleEndian) { Array($0) } }
+        + [UInt8](repeating: 0, count: padding)
+    }
+    private let trap: UInt8 = 0
+  #endif
+  /// The bytes of such a function.
+  private let constantBytes = constant(0).count
 
   private func call(_ block: CodeBlock, offset: Int = 0) -> UInt32 {
     withExtendedLifetime(block) {
@@ -42,13 +57,14 @@ import Testing
     @Test func installedCodeRuns() throws {
       let block = try #require(memory.install(constant(42)))
       #expect(call(block) == 42)
-      #expect(block.byteCount == 6)
+      #expect(block.byteCount == constantBytes)
       #expect(block.mappedBytes == page)
     }
 
     @Test func aBlockHoldsSeveralFunctions() throws {
       let second = page + 100
-      let block = try #require(memory.install(constant(1, padding: second - 6) + constant(2)))
+      let block = try #require(
+        memory.install(constant(1, padding: second - constantBytes) + constant(2)))
       #expect(call(block) == 1)
       #expect(call(block, offset: second) == 2)
       #expect(block.mappedBytes == 2 * page)
@@ -56,8 +72,9 @@ import Testing
 
     @Test func theRestOfThePageTraps() throws {
       let block = try #require(memory.install(constant(1)))
-      let rest = UnsafeRawBufferPointer(start: block.entry + 6, count: page - 6)
-      #expect(rest.allSatisfy { $0 == 0xCC })
+      let rest = UnsafeRawBufferPointer(
+        start: block.entry + constantBytes, count: page - constantBytes)
+      #expect(rest.allSatisfy { $0 == trap })
       withExtendedLifetime(block) {}
     }
 
@@ -94,7 +111,7 @@ import Testing
       #expect(counters.liveBlocks == 0)
       #expect(counters.liveBytes == 0)
       #expect(counters.installedBlocks == 1000)
-      #expect(counters.installedBytes == 6000)
+      #expect(counters.installedBytes == 1000 * constantBytes)
       #expect(counters.refusals == 0)
       #expect(counters.lastRefusal == nil)
     }

@@ -24,7 +24,7 @@ private func choose(
 
 @Suite struct InstructionSetTests {
   @Test func names() {
-    #expect(InstructionSet.allCases.map(\.name) == ["portable", "avx2", "avx512"])
+    #expect(InstructionSet.allCases.map(\.name) == ["portable", "avx2", "avx512", "neon"])
     for set in InstructionSet.allCases { #expect(InstructionSet(name: set.name) == set) }
     #expect(InstructionSet(name: "sse2") == nil)
     #expect(InstructionSet.portable < .avx2 && InstructionSet.avx2 < .avx512)
@@ -49,6 +49,22 @@ private func choose(
     choice = choose(features(avx2: false, avx512: false))
     #expect(choice.available == [.portable])
     #expect(choice.reason == "the CPU lacks AVX2, FMA or F16C")
+  }
+
+  @Test func anAArch64() {
+    var features = CPUFeatures()
+    features.hasNeon = true
+    #expect(
+      choose(.runs(features))
+        == NativeCode.Choice(
+          available: [.portable, .neon], initial: .neon, reason: "the CPU is an AArch64"))
+    #expect(choose(isa: "portable", .runs(features)).initial == .portable)
+    // What another machine has is known, but doesn't run.
+    let forced = choose(isa: "avx2", .runs(features))
+    #expect(forced.initial == .neon)
+    #expect(forced.reason == "LAZYGRAD_ISA=avx2 does not run here: the CPU is an AArch64")
+    #expect(choose(isa: "neon").initial == .avx512)
+    #expect(!choose().available.contains(.neon))
   }
 
   @Test func aRefusalLeavesThePortableKernels() {
@@ -80,10 +96,10 @@ private func choose(
   }
 
   @Test func theSettingChoosesTheFirst() {
-    for wanted in InstructionSet.allCases {
+    for wanted in choose().available {
       let choice = choose(isa: wanted.name)
       #expect(choice.initial == wanted)
-      #expect(choice.available == InstructionSet.allCases)
+      #expect(choice.available == [.portable, .avx2, .avx512])
       #expect(choice.reason == "LAZYGRAD_ISA=\(wanted.name)")
     }
     #expect(choose(isa: "AVX2").initial == .avx2)
@@ -102,7 +118,7 @@ private func choose(
     #expect(choice.initial == .avx512)
     #expect(
       choice.reason.hasPrefix(
-        "LAZYGRAD_ISA: expected auto, portable, avx2, avx512, got '\(value)': "))
+        "LAZYGRAD_ISA: expected auto, portable, avx2, avx512, neon, got '\(value)': "))
   }
 
   /// The settings of this process may choose, but never what the CPU lacks.
@@ -122,13 +138,16 @@ private func choose(
         .portable: true, .avx2: flags.isSuperset(of: ["avx2", "fma"]),
         .avx512: flags.isSuperset(of: [
           "avx2", "fma", "avx512f", "avx512dq", "avx512bw", "avx512vl",
-        ]),
+        ]), .neon: false,
       ]
       let isOff = NativeCode.reason.hasPrefix("LAZYGRAD_JIT")
       for set in InstructionSet.allCases where !isOff {
         #expect(available.contains(set) == runs[set]!, "\(set)")
       }
-    #else
+    #elseif os(Linux) && arch(arm64)
+      let isOff = NativeCode.reason.hasPrefix("LAZYGRAD_JIT")
+      #expect(available == (isOff ? [.portable] : [.portable, .neon]))
+    #elseif !(os(macOS) && arch(arm64))
       #expect(available == [.portable])
     #endif
   }
@@ -155,7 +174,7 @@ private func choose(
     }
   #endif
 
-  #if os(Linux) && arch(x86_64)
+  #if os(Linux) && (arch(x86_64) || arch(arm64))
     @Test func aSystemThatRefusesCodeMemory() async {
       await #expect(processExitsWith: .success) {
         CodeMemory.shared.fail(at: .protect)

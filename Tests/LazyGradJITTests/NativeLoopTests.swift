@@ -175,70 +175,72 @@ private let elementwise: [(Opcode, ScalarType)] = Opcode.allCases.flatMap {
     }
   }
 
-  /// Registers that belong to the caller come back as they were, and the upper halves of the vector
-  /// registers clean.
-  @Test func registersOfTheCaller() throws {
-    let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
-    func canary(_ i: Int) -> Int { 0x1122_3344_5566_7700 + i }
-    var code = Assembler()
-    for register in saved { code.push(register) }
-    code.push(.rdi)
-    for (i, register) in saved.enumerated() { code.mov(register, canary(i)) }
-    code.mov(.rax, Memory(.rdi, 0))
-    code.mov(.rdi, Memory(.rdi, 8))
-    let back = code.label()
-    code.lea(.r11, back)
-    code.push(.r11)
-    code.jump(.rax)
-    code.bind(back)
-    code.pop(.rdi)
-    for (i, register) in saved.enumerated() { code.mov(Memory(.rdi, 16 + 8 * i), register) }
-    for register in saved.reversed() { code.pop(register) }
-    code.ret()
-    let caller = try #require(CodeMemory.install(code.finish()))
-    // xgetbv with rcx = 1: the parts of the register state that are in use; bit 2 is the upper
-    // halves.
-    let query = try #require(
-      CodeMemory.install([
-        0xB9, 1, 0, 0, 0, 0x0F, 0x01, 0xD0, 0x48, 0xC1, 0xE2, 0x20, 0x48, 0x09, 0xD0, 0xC3,
-      ]))
-    let call = unsafeBitCast(
-      caller.entry, to: (@convention(c) (UnsafeMutableRawPointer) -> Void).self)
-    let state = unsafeBitCast(query.entry, to: (@convention(c) () -> Int).self)
-    for set in nativeSets {
-      for opcode in [Opcode.add, .pow] {
-        var sketch = LoopSketch()
-        let (a, b) = (sketch.leaf([37], .float32), sketch.leaf([37], .float32))
-        let sum = sketch.op(opcode, .float32, a, b)
-        sketch.root(sum)
-        sketch.root(sketch.op(.exp, .float32, sketch.op(.mul, .float32, sum, a)))
-        let plan = PlanRunner.plan(sketch.graph, for: set)
-        let entry = try #require(plan.kernels[0].nativeLoop).routine.entry
-        // A frame by hand: four arrays of which only one is read, between ones.
-        let memory = UnsafeMutableRawPointer.allocate(byteCount: 1 << 16, alignment: 64)
-        defer { memory.deallocate() }
-        memory.initializeMemory(as: UInt8.self, repeating: 0, count: 1 << 16)
-        let frame = memory + 4096
-        for i in 0..<64 { memory.storeBytes(of: 1, toByteOffset: 4 * i, as: Float.self) }
-        frame.storeBytes(of: 37, toByteOffset: LoopFrame.elementCount, as: Int.self)
-        for i in 0..<4 {
-          frame.storeBytes(
-            of: UInt(bitPattern: memory) + UInt(i < 2 ? 0 : 512 * i),
-            toByteOffset: LoopFrame.pointer(i), as: UInt.self)
+  #if arch(x86_64)
+    /// Registers that belong to the caller come back as they were, and the upper halves of the vector
+    /// registers clean.
+    @Test func registersOfTheCaller() throws {
+      let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
+      func canary(_ i: Int) -> Int { 0x1122_3344_5566_7700 + i }
+      var code = Assembler()
+      for register in saved { code.push(register) }
+      code.push(.rdi)
+      for (i, register) in saved.enumerated() { code.mov(register, canary(i)) }
+      code.mov(.rax, Memory(.rdi, 0))
+      code.mov(.rdi, Memory(.rdi, 8))
+      let back = code.label()
+      code.lea(.r11, back)
+      code.push(.r11)
+      code.jump(.rax)
+      code.bind(back)
+      code.pop(.rdi)
+      for (i, register) in saved.enumerated() { code.mov(Memory(.rdi, 16 + 8 * i), register) }
+      for register in saved.reversed() { code.pop(register) }
+      code.ret()
+      let caller = try #require(CodeMemory.install(code.finish()))
+      // xgetbv with rcx = 1: the parts of the register state that are in use; bit 2 is the upper
+      // halves.
+      let query = try #require(
+        CodeMemory.install([
+          0xB9, 1, 0, 0, 0, 0x0F, 0x01, 0xD0, 0x48, 0xC1, 0xE2, 0x20, 0x48, 0x09, 0xD0, 0xC3,
+        ]))
+      let call = unsafeBitCast(
+        caller.entry, to: (@convention(c) (UnsafeMutableRawPointer) -> Void).self)
+      let state = unsafeBitCast(query.entry, to: (@convention(c) () -> Int).self)
+      for set in nativeSets {
+        for opcode in [Opcode.add, .pow] {
+          var sketch = LoopSketch()
+          let (a, b) = (sketch.leaf([37], .float32), sketch.leaf([37], .float32))
+          let sum = sketch.op(opcode, .float32, a, b)
+          sketch.root(sum)
+          sketch.root(sketch.op(.exp, .float32, sketch.op(.mul, .float32, sum, a)))
+          let plan = PlanRunner.plan(sketch.graph, for: set)
+          let entry = try #require(plan.kernels[0].nativeLoop).routine.entry
+          // A frame by hand: four arrays of which only one is read, between ones.
+          let memory = UnsafeMutableRawPointer.allocate(byteCount: 1 << 16, alignment: 64)
+          defer { memory.deallocate() }
+          memory.initializeMemory(as: UInt8.self, repeating: 0, count: 1 << 16)
+          let frame = memory + 4096
+          for i in 0..<64 { memory.storeBytes(of: 1, toByteOffset: 4 * i, as: Float.self) }
+          frame.storeBytes(of: 37, toByteOffset: LoopFrame.elementCount, as: Int.self)
+          for i in 0..<4 {
+            frame.storeBytes(
+              of: UInt(bitPattern: memory) + UInt(i < 2 ? 0 : 512 * i),
+              toByteOffset: LoopFrame.pointer(i), as: UInt.self)
+          }
+          var context = [Int](repeating: 0, count: 10)
+          context[0] = Int(bitPattern: entry)
+          context[1] = Int(bitPattern: frame)
+          let used = context.withUnsafeMutableBytes { context in
+            call(context.baseAddress!)
+            return state()
+          }
+          for i in saved.indices { #expect(context[2 + i] == canary(i), "\(set) \(saved[i])") }
+          #expect(used & 4 == 0, "\(set): the upper halves are in use")
+          let result = memory.load(fromByteOffset: 1024 + 36 * 4, as: Float.self)
+          #expect(result == (opcode == .add ? 2 : 1))
+          #expect(memory.load(fromByteOffset: 1024 + 37 * 4, as: Float.self) == 0)
         }
-        var context = [Int](repeating: 0, count: 10)
-        context[0] = Int(bitPattern: entry)
-        context[1] = Int(bitPattern: frame)
-        let used = context.withUnsafeMutableBytes { context in
-          call(context.baseAddress!)
-          return state()
-        }
-        for i in saved.indices { #expect(context[2 + i] == canary(i), "\(set) \(saved[i])") }
-        #expect(used & 4 == 0, "\(set): the upper halves are in use")
-        let result = memory.load(fromByteOffset: 1024 + 36 * 4, as: Float.self)
-        #expect(result == (opcode == .add ? 2 : 1))
-        #expect(memory.load(fromByteOffset: 1024 + 37 * 4, as: Float.self) == 0)
       }
     }
-  }
+  #endif
 }

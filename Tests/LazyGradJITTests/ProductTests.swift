@@ -183,7 +183,9 @@ import Testing
       }
       let graph = Graph(nodes: nodes, leafCount: 2, scalarCount: 0)
       let plan = PlanRunner.plan(graph, for: instructionSet)
-      #expect(plan.kernels[0].nativeProduct?.main.streams == streams, "\(m) x \(n)")
+      // Neon has no stores past the caches.
+      let expected = streams && instructionSet != .neon
+      #expect(plan.kernels[0].nativeProduct?.main.streams == expected, "\(m) x \(n)")
       let left = (0..<m).map { Float(Self.value($0)) }
       let right = (0..<n).map { Float(Self.value($0 + 77)) }
       let c = FencedMemory(byteCount: (m * n + 1) * 4, flush: .start)
@@ -328,55 +330,58 @@ import Testing
     }
   }
 
-  /// A function called with known values in the registers that a callee must keep, which stores
-  /// whether they are still there. A single row takes fewer of them.
-  @Test(arguments: native, [13, 1])
-  func savedRegistersAreKept(_ instructionSet: InstructionSet, height: Int) {
-    let shape = ProductShape(
-      instructionSet: instructionSet, isDouble: false, left: .rows, columns: 33, heights: [height])
-    let block = Self.code(shape)
-    let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
-    var asm = Assembler()
-    for register in saved { asm.push(register) }
-    asm.push(.r8)
-    for (i, register) in saved.enumerated() { asm.mov(register, 0x5151_0000 + i) }
-    asm.mov(.rax, Int(bitPattern: block.entry))
-    asm.call(.rax)
-    asm.pop(.rsi)
-    asm.mov(.rax, 0)
-    for (i, register) in saved.enumerated() {
-      let isKept = asm.label()
-      asm.cmp(register, 0x5151_0000 + i)
-      asm.jump(.equal, isKept)
-      asm.add(.rax, 1 << i)
-      asm.bind(isKept)
-    }
-    asm.mov(Memory(.rsi), .rax)
-    for register in saved.reversed() { asm.pop(register) }
-    asm.ret()
-    let canary = Self.memory.install(asm.finish())!
-    let a = [Float](repeating: 1, count: height * 7)
-    let b = [Float](repeating: 2, count: 7 * 33)
-    var c = [Float](repeating: 0, count: height * 33)
-    var changed: Int = -1
-    a.withUnsafeBytes { a in
-      b.withUnsafeBytes { b in
-        c.withUnsafeMutableBytes { c in
-          var arguments = ProductArguments(
-            rows: height, depth: 7, aRow: 28, aColumn: 4, bRow: 132, cRow: 132,
-            bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
-          typealias Entry =
-            @convention(c) (
-              UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, UnsafeRawPointer,
-              UnsafeMutableRawPointer
-            ) -> Void
-          unsafeBitCast(canary.entry, to: Entry.self)(
-            &arguments, b.baseAddress!, c.baseAddress!, a.baseAddress!, &changed)
+  #if arch(x86_64)
+    /// A function called with known values in the registers that a callee must keep, which stores
+    /// whether they are still there. A single row takes fewer of them.
+    @Test(arguments: native, [13, 1])
+    func savedRegistersAreKept(_ instructionSet: InstructionSet, height: Int) {
+      let shape = ProductShape(
+        instructionSet: instructionSet, isDouble: false, left: .rows, columns: 33, heights: [height]
+      )
+      let block = Self.code(shape)
+      let saved: [GPR] = [.rbx, .rbp, .r12, .r13, .r14, .r15]
+      var asm = Assembler()
+      for register in saved { asm.push(register) }
+      asm.push(.r8)
+      for (i, register) in saved.enumerated() { asm.mov(register, 0x5151_0000 + i) }
+      asm.mov(.rax, Int(bitPattern: block.entry))
+      asm.call(.rax)
+      asm.pop(.rsi)
+      asm.mov(.rax, 0)
+      for (i, register) in saved.enumerated() {
+        let isKept = asm.label()
+        asm.cmp(register, 0x5151_0000 + i)
+        asm.jump(.equal, isKept)
+        asm.add(.rax, 1 << i)
+        asm.bind(isKept)
+      }
+      asm.mov(Memory(.rsi), .rax)
+      for register in saved.reversed() { asm.pop(register) }
+      asm.ret()
+      let canary = Self.memory.install(asm.finish())!
+      let a = [Float](repeating: 1, count: height * 7)
+      let b = [Float](repeating: 2, count: 7 * 33)
+      var c = [Float](repeating: 0, count: height * 33)
+      var changed: Int = -1
+      a.withUnsafeBytes { a in
+        b.withUnsafeBytes { b in
+          c.withUnsafeMutableBytes { c in
+            var arguments = ProductArguments(
+              rows: height, depth: 7, aRow: 28, aColumn: 4, bRow: 132, cRow: 132,
+              bStrip: shape.tileVectors * shape.lanes * 4, accumulates: false)
+            typealias Entry =
+              @convention(c) (
+                UnsafeRawPointer, UnsafeRawPointer, UnsafeMutableRawPointer, UnsafeRawPointer,
+                UnsafeMutableRawPointer
+              ) -> Void
+            unsafeBitCast(canary.entry, to: Entry.self)(
+              &arguments, b.baseAddress!, c.baseAddress!, a.baseAddress!, &changed)
+          }
         }
       }
+      #expect(changed == 0)
+      #expect(c == [Float](repeating: 14, count: height * 33))
+      withExtendedLifetime((block, canary)) {}
     }
-    #expect(changed == 0)
-    #expect(c == [Float](repeating: 14, count: height * 33))
-    withExtendedLifetime((block, canary)) {}
-  }
+  #endif
 }

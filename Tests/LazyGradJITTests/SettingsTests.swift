@@ -48,7 +48,7 @@ import Testing
     #expect(
       problems("x", "foo") == [
         "LAZYGRAD_JIT: expected 0 or 1, got 'x'",
-        "LAZYGRAD_ISA: expected auto, portable, avx2, avx512, got 'foo'",
+        "LAZYGRAD_ISA: expected auto, portable, avx2, avx512, neon, got 'foo'",
       ])
     #expect(problems("off", "foo").count == 1)
   }

@@ -5,7 +5,7 @@ import LazyGradJIT
 import TestSupport
 import Testing
 
-@Suite(.enabled(if: NativeCode.instructionSet != .portable)) struct TransposeTests {
+@Suite(.enabled(if: TransposeCode.active(elementSize: 4) != nil)) struct TransposeTests {
   private static func check<T: FixedWidthInteger>(
     _: T.Type, height: Int, width: Int, flush: FencedMemory.Flush
   ) {

@@ -6,7 +6,7 @@ import LazyGradJIT
 import TestSupport
 import Testing
 
-#if os(Linux) && arch(x86_64)
+#if os(Linux) && (arch(x86_64) || arch(arm64))
   @Suite struct RefusedCodeTests {
     /// The bits of a program that has everything in it: elementary functions alone and fused, products
     /// of all kinds, reductions and gradients, in both types.

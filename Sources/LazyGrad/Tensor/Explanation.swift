@@ -99,7 +99,7 @@ public struct Explanation: Sendable, Equatable {
   public let scratchBytes: Int
   /// Threads that take part.
   public let threads: Int
-  /// The instruction set of native code: `avx2`, `avx512`; or `portable`.
+  /// The instruction set of native code: `avx2`, `avx512`, `neon`; or `portable`.
   public let instructionSet: String
 
   /// Bytes that all kernels read.

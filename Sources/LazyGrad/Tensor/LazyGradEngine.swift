@@ -75,7 +75,8 @@ public enum LazyGradEngine {
   /// `LAZYGRAD_STALL_LIMIT`. nil: there is no limit.
   public static var stallLimit: Double? { Settings.stallLimit }
 
-  /// The instruction set of the kernels that new plans get: `portable`, `avx2` or `avx512`.
+  /// The instruction set of the kernels that new plans get: `portable`, `avx2`, `avx512`
+  /// or `neon`.
   public static var instructionSet: String { NativeCode.instructionSet.name }
 
   /// The instruction sets that this machine runs and the settings allow, slowest first.
@@ -89,7 +90,7 @@ public enum LazyGradEngine {
 
   /// Chooses the instruction set of new plans and forgets the plans that there are.
   ///
-  /// - Parameter name: `portable`, `avx2`, `avx512`, or `auto` for what the process began with.
+  /// - Parameter name: `portable`, `avx2`, `avx512`, `neon`, or `auto` for what the process began with.
   /// - Returns: whether it is in force now; false, and nothing changes, when the name is unknown,
   ///   the machine does not run it or `LAZYGRAD_JIT=0` forbids it.
   @discardableResult

@@ -6,6 +6,8 @@ extension Plan {
   ///
   ///     grep '^ *[0-9a-f]*: ' | sed 's/^[^:]*://' | xxd -r -p >code.bin
   ///     objdump -D -b binary -m i386:x86-64 code.bin
+  ///
+  /// On arm64 the machine is `aarch64`.
   package func machineCode() -> String {
     var text = ""
     for (i, step) in steps.array.enumerated() {

@@ -37,7 +37,7 @@ package final class CodeBlock: Sendable {
 /// Takes pages, writes code into them, and only then makes them executable.
 ///
 /// A page is never writable and executable at once: it is mapped for writing, filled, switched to
-/// reading and executing, and not written again until it is unmapped. That is why every block has
+/// reading and executing, and not written again until it is unmapped. On macOS it is so for each thread. That is why every block has
 /// pages of its own; a page that is shared would have to become writable while others run in it.
 ///
 /// The system may refuse at any step (hardened kernels, SELinux, no memory), and so does a limit on
@@ -86,44 +86,34 @@ package final class CodeMemory: Sendable {
   /// - Parameter isProbe: this is no kernel and does not count as installed.
   package func install(_ bytes: [UInt8], isProbe: Bool = false) -> CodeBlock? {
     precondition(!bytes.isEmpty, "code memory: expected some bytes of code, got none")
-    #if arch(x86_64) && os(Linux)
-      let size = (bytes.count + pageBytes - 1) / pageBytes * pageBytes
-      // The bytes are reserved before they are mapped, so that tasks that install at the same time
-      // cannot pass the limit together.
-      let reserved: (isAllowed: Bool, failing: Step?) = state.withLock { state in
-        let isAllowed = size <= limit - state.counters.liveBytes
-        if isAllowed {
-          state.counters.liveBytes += size
-          state.counters.liveBlocks += 1
-        } else {
-          state.counters.refusals += 1
-          state.counters.limitRefusals += 1
-          state.counters.lastRefusal = "the limit of \(limit) bytes of code is reached"
-        }
-        return (isAllowed, state.failing)
+    if let unsupported = Self.unsupported {
+      state.withLock { state in
+        state.counters.refusals += 1
+        state.counters.lastRefusal = unsupported
       }
-      guard reserved.isAllowed else { return nil }
-
-      let mapped =
-        reserved.failing == .map
-        ? Self.refusedMapping()
-        : mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-      guard let base = mapped, base != Self.mapFailed else {
-        refuse(releasing: size, errno)
-        return nil
+      return nil
+    }
+    let size = (bytes.count + pageBytes - 1) / pageBytes * pageBytes
+    // The bytes are reserved before they are mapped, so that tasks that install at the same time
+    // cannot pass the limit together.
+    let reserved: (isAllowed: Bool, failing: Step?) = state.withLock { state in
+      let isAllowed = size <= limit - state.counters.liveBytes
+      if isAllowed {
+        state.counters.liveBytes += size
+        state.counters.liveBlocks += 1
+      } else {
+        state.counters.refusals += 1
+        state.counters.limitRefusals += 1
+        state.counters.lastRefusal = "the limit of \(limit) bytes of code is reached"
       }
-      bytes.withUnsafeBytes { base.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
-      // What no code is in traps (int3) when something jumps there.
-      memset(base + bytes.count, 0xCC, size - bytes.count)
-      let status =
-        reserved.failing == .protect
-        ? Self.refusedProtection() : mprotect(base, size, PROT_READ | PROT_EXEC)
-      guard status == 0 else {
-        let reason = errno
-        munmap(base, size)
-        refuse(releasing: size, reason)
-        return nil
-      }
+      return (isAllowed, state.failing)
+    }
+    guard reserved.isAllowed else { return nil }
+    switch Self.map(bytes, size, failing: reserved.failing) {
+    case .refused(let reason):
+      refuse(releasing: size, reason)
+      return nil
+    case .at(let base):
       if !isProbe {
         state.withLock { state in
           state.counters.installedBlocks += 1
@@ -132,24 +122,7 @@ package final class CodeMemory: Sendable {
       }
       return CodeBlock(
         entry: UnsafeRawPointer(base), byteCount: bytes.count, mappedBytes: size, memory: self)
-    #else
-      state.withLock { state in
-        state.counters.refusals += 1
-        state.counters.lastRefusal = Self.unsupported
-      }
-      return nil
-    #endif
-  }
-
-  /// Why this build installs no code at all; nil where it does.
-  package static var unsupported: String? {
-    #if !arch(x86_64)
-      "not an x86-64 build"
-    #elseif !os(Linux)
-      "machine code is emitted on Linux only"
-    #else
-      nil
-    #endif
+    }
   }
 
   fileprivate func released(_ bytes: Int) {
@@ -159,29 +132,13 @@ package final class CodeMemory: Sendable {
     }
   }
 
-  #if arch(x86_64) && os(Linux)
-    private static var mapFailed: UnsafeMutableRawPointer? {
-      UnsafeMutableRawPointer(bitPattern: -1)
+  private func refuse(releasing bytes: Int, _ code: Int32) {
+    let text = String(cString: strerror(code))
+    state.withLock { state in
+      state.counters.liveBytes -= bytes
+      state.counters.liveBlocks -= 1
+      state.counters.refusals += 1
+      state.counters.lastRefusal = text
     }
-
-    private func refuse(releasing bytes: Int, _ code: Int32) {
-      let text = String(cString: strerror(code))
-      state.withLock { state in
-        state.counters.liveBytes -= bytes
-        state.counters.liveBlocks -= 1
-        state.counters.refusals += 1
-        state.counters.lastRefusal = text
-      }
-    }
-
-    private static func refusedMapping() -> UnsafeMutableRawPointer? {
-      errno = ENOMEM
-      return mapFailed
-    }
-
-    private static func refusedProtection() -> Int32 {
-      errno = EACCES
-      return -1
-    }
-  #endif
+  }
 }

@@ -3,7 +3,7 @@
 
 import Synchronization
 
-/// The kernels there are, slowest first.
+/// The kernels there are, slowest first among those of a machine.
 package enum InstructionSet: UInt8, CaseIterable, Comparable, Sendable {
   /// Swift loops, compiled with the package: everywhere.
   case portable
@@ -11,6 +11,8 @@ package enum InstructionSet: UInt8, CaseIterable, Comparable, Sendable {
   case avx2
   /// Machine code for AVX-512 F, DQ, BW and VL.
   case avx512
+  /// Machine code for AArch64.
+  case neon
 
   package var name: String { "\(self)" }
 
@@ -46,6 +48,12 @@ package enum NativeCode {
     }
   }
 
+  #if arch(arm64)
+    private typealias Query = ARMProbe
+  #else
+    private typealias Query = CPUQuery
+  #endif
+
   private struct Start: Sendable {
     let choice: Choice
     let caches: CacheSizes?
@@ -56,7 +64,7 @@ package enum NativeCode {
     var caches: CacheSizes?
     let choice = choose(jit: Settings.jit, isa: Settings.instructionSet) {
       if let unsupported = CodeMemory.unsupported { return .refused(unsupported) }
-      guard let query = CPUQuery(memory: .shared) else {
+      guard let query = Query(memory: .shared) else {
         let why = CodeMemory.shared.counters.lastRefusal ?? "unknown error"
         return .refused("the system refused executable memory: \(why)")
       }
@@ -159,6 +167,10 @@ package enum NativeCode {
   }
 
   private static func best(_ features: CPUFeatures) -> Choice {
+    if features.hasNeon {
+      return Choice(
+        available: [.portable, .neon], initial: .neon, reason: "the CPU is an AArch64")
+    }
     guard features.hasAVX2 else {
       return Choice(
         available: [.portable], initial: .portable, reason: "the CPU lacks AVX2, FMA or F16C")
@@ -179,7 +191,7 @@ package enum NativeCode {
         reason: "the CPU has AVX-512 but the system saves the state of AVX2 only")
     }
     return Choice(
-      available: InstructionSet.allCases, initial: .avx512,
+      available: [.portable, .avx2, .avx512], initial: .avx512,
       reason: "the CPU has AVX-512 and the system saves its state")
   }
 }

@@ -13,13 +13,17 @@ enum LoopCompiler {
       let routine = KernelCache.shared.routine(
         for: key,
         make: {
+          if set == .neon {
+            var nest = NeonNest(shape)
+            return nest.emit()
+          }
           var nest = LoopNest(shape, set)
           if nest.isStreamed { nest = LoopNest(shape, set.forStreams) }
           return nest.emit()
         })
     else { return nil }
-    // The code begins with an instruction that holds the frame's size.
-    let frameBytes = Int(routine.entry.loadUnaligned(fromByteOffset: 1, as: UInt32.self))
+    let frameBytes =
+      set == .neon ? NeonNest.frameBytes(routine.entry) : LoopNest.frameBytes(routine.entry)
     return NativeLoop(
       routine: routine, arguments: shape.arguments, registers: shape.placed, loads: shape.loads,
       terminals: shape.terminals, rowLength: shape.rowLength,

@@ -1,5 +1,5 @@
 // Cuts the instructions of a loop into phases between the reductions of its rows, and writes each
-// phase's body. Continues LoopShape.swift; LoopCompiler emits the bodies.
+// phase's body. Continues LoopShape.swift; LoopCompiler has the bodies emitted.
 
 /// A reduction of the lanes of a running result: of a row, or of a part of a whole reduction.
 struct LoopReduction {
@@ -35,7 +35,7 @@ struct LoopPhases {
   let shape: LoopShape
   let kernel: LoopKernel
   let instructionSet: InstructionSet
-  private var emitter: LoopEmitter
+  private var space: LoopFrameSpace
   /// The phase in which each register of the kernel is computed, and the last that reads it.
   private(set) var phase: [Int]
   private var lastPhase: [Int]
@@ -45,8 +45,7 @@ struct LoopPhases {
   /// Per terminal: the running lanes of a part.
   private var partLanes: [Int]
 
-  /// - Parameter emitter: gives out the frame's memory.
-  init(_ shape: LoopShape, _ set: InstructionSet, _ emitter: inout LoopEmitter) {
+  init(_ shape: LoopShape, _ set: InstructionSet, _ space: inout LoopFrameSpace) {
     self.shape = shape
     kernel = shape.kernel
     instructionSet = set
@@ -57,11 +56,11 @@ struct LoopPhases {
     buffers = Array(repeating: -1, count: count)
     reductionOf = Array(repeating: nil, count: count)
     partLanes = Array(repeating: -1, count: shape.terminals.count)
-    self.emitter = emitter
+    self.space = space
     schedule()
     assignMemory()
     build()
-    emitter = self.emitter
+    space = self.space
   }
 
   /// Whether an instruction reduces rows. Those of one element are their own reductions.
@@ -107,23 +106,23 @@ struct LoopPhases {
       let register = kernel.registers[r]
       switch shape.roles[r] {
       case .scalar(let argument):
-        slots[r] = emitter.reserve(64)
+        slots[r] = space.reserve(64)
         scalars.append((slots[r], register.type, argument))
       case .uniform(let argument):
-        slots[r] = emitter.reserve(64)
+        slots[r] = space.reserve(64)
         uniforms.append((slots[r], register.type, argument))
       case .computed:
         if register.isPerRow {
-          slots[r] = emitter.reserve(64)
+          slots[r] = space.reserve(64)
         } else if lastPhase[r] > phase[r] {
-          buffers[r] = emitter.reserve(kernel.columns * max(register.type.size, 4) + 64)
+          buffers[r] = space.reserve(kernel.columns * max(register.type.size, 4) + 64)
         }
-      case .memory, .repeated: if register.isPerRow { slots[r] = emitter.reserve(64) }
+      case .memory, .repeated: if register.isPerRow { slots[r] = space.reserve(64) }
       case .unused: break
       }
     }
     for t in shape.terminals.indices where shape.terminals[t] == .parts {
-      partLanes[t] = emitter.reserve(LoopAddress.laneBytes)
+      partLanes[t] = space.reserve(LoopAddress.laneBytes)
     }
     for i in 0..<kernel.code.count where isReduction(i) {
       let instruction = kernel.code[i]
@@ -131,11 +130,11 @@ struct LoopPhases {
       let blocks =
         kernel.columns > Summation.blockLength && reducer.isPairwise
           && instruction.type.isFloating
-        ? emitter.reserve((kernel.columns / Summation.blockLength + 1) * 8) : -1
+        ? space.reserve((kernel.columns / Summation.blockLength + 1) * 8) : -1
       reductionOf[Int(instruction.dst)] = LoopReduction(
         reducer: reducer,
         lane: instruction.type.size == 1 ? .i32 : instruction.type.lane,
-        lanes: emitter.reserve(LoopAddress.laneBytes), slot: slots[Int(instruction.dst)],
+        lanes: space.reserve(LoopAddress.laneBytes), slot: slots[Int(instruction.dst)],
         blocks: blocks)
     }
   }

@@ -27,6 +27,8 @@ package enum ProductCompiler {
       let (heights, isPieced) = heights(kernel)
     else { return }
     if isOuterSum(kernel) {
+      // The portable kernels are as good as vectors of 16 bytes.
+      if instructionSet == .neon { return }
       let shape = OuterSumShape(
         instructionSet: instructionSet, isDouble: product.type == .float64, columns: product.n,
         heights: heights)
@@ -47,7 +49,8 @@ package enum ProductCompiler {
       ProductShape(
         instructionSet: instructionSet, isDouble: product.type == .float64,
         left: left(kernel, tallest: heights.last!), columns: columns, heights: heights,
-        prefetches: kernel.chunkColumns > 0, streams: streams(kernel)
+        prefetches: kernel.chunkColumns > 0,
+        streams: instructionSet != .neon && streams(kernel)
       ).turned
     }
     guard var main = part(shape(width), kernel),

@@ -14,3 +14,14 @@ struct Target: Sendable {
   /// Conversions between 64-bit integers and floats.
   let convertsWideIntegers: Bool
 }
+
+extension InstructionSet {
+  /// What loops are compiled for. There are none for the portable kernels.
+  var target: Target {
+    switch self {
+    case .portable, .avx2: .x86(isNew: false)
+    case .avx512: .x86(isNew: true)
+    case .neon: .neon
+    }
+  }
+}

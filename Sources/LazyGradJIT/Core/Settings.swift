@@ -14,7 +14,7 @@ package enum Settings {
     ),
     ("LAZYGRAD_MEMORY_LIMIT", "bytes that arrays may hold together; K, M, G or T may follow"),
     ("LAZYGRAD_JIT", "0 runs the portable kernels only and emits no machine code"),
-    ("LAZYGRAD_ISA", "portable, avx2 or avx512: kernels to begin with (default: the best)"),
+    ("LAZYGRAD_ISA", "portable, avx2, avx512 or neon: kernels to begin with (default: the best)"),
     (
       "LAZYGRAD_DEBUG",
       "prints on standard error: 1 every evaluation, 2 also new plans, 3 their loops, 4 machine code"

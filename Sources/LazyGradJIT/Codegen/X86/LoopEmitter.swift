@@ -1,5 +1,5 @@
-// Turns the body of a loop into instructions: registers by one scan over it, constants and what is
-// read once as memory operands, values that find no register in the frame. Uses the assembler.
+// Turns the body of a loop into instructions: constants and what is read once as memory operands, values
+// that find no register in the frame. Uses the assembler; which register a value has says LoopEmitting.
 
 /// The general-purpose registers of a loop.
 enum LoopRegister {
@@ -18,36 +18,14 @@ enum LoopRegister {
   static let count = GPR.rcx
 }
 
-/// Where things are in a frame, the memory that a loop's code is called with.
-package enum LoopFrame {
-  /// Where to go on; 0 for the start.
-  static let resume = 0
-  package static let elementCount = 8
-  static let startColumn = 16
-  static let row = 24
-  static let registers = 32
-  /// Elements of a masked iteration, kept while the caller helps.
-  static let tailCount = 80
-  static let rowEnd = 88
-  /// The bytes of a masked iteration: a vector of numbers of 16 bits.
-  static let staging = 96
-  /// Vector registers and mask registers while the caller helps.
-  static let vectors = 128
-  static let masks = vectors + 32 * 64
-  static let tails = masks + 64
-  static let pointers = tails + 128
-  package static func pointer(_ number: Int) -> Int { pointers + 8 * number }
-}
-
 /// Emits bodies. One body after the other goes through the same emitter, so slots and constants are
 /// shared.
-struct LoopEmitter {
+struct LoopEmitter: LoopEmitting {
   var code = Assembler()
   let instructionSet: InstructionSet
   /// Elements per iteration.
   let lanes: Int
-  /// The first byte behind the pointers.
-  private(set) var frameEnd: Int
+  var space: LoopFrameSpace
   var stubs: [Stub] = []
   var isMasked = false
 
@@ -66,8 +44,8 @@ struct LoopEmitter {
   var locked: UInt64 = 0
   var now = 0
 
-  // What stays in registers over iterations, in LoopEmitter+Pins.swift.
-  var pins: [Pin] = []
+  // What stays in registers over iterations.
+  var pins: [LoopPin] = []
   var pinnedRegisters: UInt64 = 0
   /// The running results of the body that have a register: what is stored, and what was there.
   var running: [(value: Int32, before: Int32, register: UInt8)] = []
@@ -75,21 +53,12 @@ struct LoopEmitter {
   init(_ instructionSet: InstructionSet, lanes: Int, pointers: Int) {
     self.instructionSet = instructionSet
     self.lanes = lanes
-    frameEnd = (LoopFrame.pointer(pointers) + 63) & ~63
+    space = LoopFrameSpace(pointers: pointers)
     body = LoopBody(instructionSet)
   }
 
-  var hasMasks: Bool { instructionSet.target.hasMaskRegisters }
-  var vectorRegisters: Int { instructionSet.target.vectorRegisters }
   /// Mask registers for values: 2 to 7.
   static let maskRegisters = 6
-
-  /// Bytes in the frame, aligned to 64.
-  mutating func reserve(_ bytes: Int) -> Int {
-    let offset = frameEnd
-    frameEnd += (bytes + 63) & ~63
-    return offset
-  }
 
   func width(_ lane: LoopLane) -> VectorWidth {
     switch lanes * lane.size {
@@ -99,99 +68,24 @@ struct LoopEmitter {
     }
   }
 
-  func isMaskRegister(_ lane: LoopLane) -> Bool { hasMasks && lane.isMask }
-
-  // MARK: Bodies
-
-  /// Emits one iteration; masked to the elements that are left.
-  mutating func emit(_ body: LoopBody, masked: Bool = false) {
-    self.body = body
-    isMasked = masked
-    countUses()
-    for i in 0..<holder.count { holder[i] = -1 }
-    usePins()
-    for i in body.nodes.indices {
-      now = i
-      locked = pinnedRegisters
-      let node = body.nodes[i]
-      if node.isInMemory || node.op == .tail { continue }
-      if !node.op.isEffect, usesLeft[i] == 0 { continue }
-      emit(Int32(i), node)
-    }
-  }
-
-  mutating func countUses() {
-    let n = body.nodes.count
-    registerOf = ContiguousArray(repeating: -1, count: n)
-    spillOf = ContiguousArray(repeating: -1, count: n)
-    usesLeft = ContiguousArray(repeating: 0, count: n)
-    useStart = ContiguousArray(repeating: 0, count: n + 1)
-    useAt = ContiguousArray(repeating: 0, count: n)
-    // What nobody uses is not computed, and so uses nothing.
-    for i in body.nodes.indices.reversed() {
-      let node = body.nodes[i]
-      if !node.op.isEffect, usesLeft[i] == 0 { continue }
-      node.forEachOperand { usesLeft[Int($0)] += 1 }
-    }
-    var total: Int32 = 0
-    for i in 0..<n {
-      useStart[i] = total
-      useAt[i] = total
-      total += usesLeft[i]
-    }
-    useStart[n] = total
-    uses = ContiguousArray(repeating: 0, count: Int(total))
-    for i in body.nodes.indices {
-      let node = body.nodes[i]
-      if !node.op.isEffect, usesLeft[i] == 0 { continue }
-      node.forEachOperand { operand in
-        uses[Int(useAt[Int(operand)])] = Int32(i)
-        useAt[Int(operand)] += 1
-      }
-    }
-  }
-
   // MARK: Registers
 
-  func nextUse(_ value: Int32) -> Int32 {
-    let v = Int(value)
-    for k in useStart[v]..<useStart[v + 1] where uses[Int(k)] >= Int32(now) { return uses[Int(k)] }
-    return .max
-  }
-
-  /// A free register, for a mask from 33 on less 32; what is needed last makes room.
-  mutating func allocate(mask: Bool) -> Int {
-    let range = mask ? 34..<40 : 0..<vectorRegisters
-    var victim = -1
-    var furthest: Int32 = -1
-    for r in range where locked >> UInt64(r) & 1 == 0 {
-      if holder[r] < 0 { return r }
-      let use = nextUse(holder[r])
-      if use > furthest {
-        furthest = use
-        victim = r
-      }
-    }
-    evict(victim)
-    return victim
-  }
-
-  mutating func evict(_ r: Int) {
-    let value = Int(holder[r])
-    holder[r] = -1
-    registerOf[value] = -1
-    let node = body.nodes[value]
-    if node.isInMemory || node.op == .tail || spillOf[value] >= 0 { return }
-    let offset = reserve(64)
-    spillOf[value] = Int32(offset)
+  mutating func spill(_ r: Int, _ lane: LoopLane, _ offset: Int) {
     let memory = Memory(LoopRegister.frame, offset)
     if r >= 32 {
       code.vector(.kmovwToGPR, .x, LoopRegister.scratch.rawValue, .register(UInt8(r - 32)))
       code.mov32(memory, LoopRegister.scratch)
     } else {
-      code.vector(.movupsStore, width(node.lane), UInt8(r), .memory(memory))
+      code.vector(.movupsStore, width(lane), UInt8(r), .memory(memory))
     }
   }
+
+  mutating func storePin(_ register: UInt8, _ lane: LoopLane, _ address: LoopAddress) {
+    code.vector(.movupsStore, width(lane), register, .memory(memory(address)))
+  }
+
+  /// Registers that code between loops may use: what the folding of lanes takes.
+  static let freeBetweenLoops = 5
 
   /// The operand in a register.
   mutating func register(_ value: Int32) -> UInt8 {
@@ -239,12 +133,6 @@ struct LoopEmitter {
       }
     }
     return .register(register(value))
-  }
-
-  var freeRegisters: Int {
-    var count = 0
-    for r in 0..<vectorRegisters where holder[r] < 0 && !isPinned(r) { count += 1 }
-    return count
   }
 
   mutating func constant(_ node: LoopBody.Node) -> Memory {
@@ -399,24 +287,5 @@ struct LoopEmitter {
     code.mov8(isStore ? far : near, LoopRegister.scratch)
     code.sub(LoopRegister.count, 1)
     code.jump(.notEqual, loop)
-  }
-
-  /// One of an operand's uses is done; after the last its register is free.
-  mutating func release(_ value: Int32) {
-    if value < 0 { return }
-    let v = Int(value)
-    usesLeft[v] -= 1
-    if usesLeft[v] == 0, registerOf[v] >= 0, !isPinned(Int(registerOf[v])) {
-      holder[Int(registerOf[v])] = -1
-      locked &= ~(1 << UInt64(registerOf[v]))
-      registerOf[v] = -1
-    }
-  }
-
-  mutating func define(_ value: Int32, _ lane: LoopLane) -> UInt8 {
-    let r = runningRegister(value) ?? allocate(mask: isMaskRegister(lane))
-    holder[r] = value
-    registerOf[Int(value)] = Int8(r)
-    return UInt8(r & 31)
   }
 }

@@ -19,7 +19,7 @@ struct LoopNest {
     instructionSet = set
     lanes = set.target.vectorBytes / (shape.isWide ? 8 : 4)
     var emitter = LoopEmitter(set, lanes: lanes, pointers: shape.arguments.count)
-    let phases = LoopPhases(shape, set, &emitter)
+    let phases = LoopPhases(shape, set, &emitter.space)
     self.phases = phases
     self.emitter = emitter
     let lanes = lanes
@@ -81,9 +81,15 @@ struct LoopNest {
       emitter.emitStubs(leave: leave)
     }
     var bytes = emitter.code.finish()
-    let size = UInt32(emitter.frameEnd)
+    let size = UInt32(emitter.space.end)
     for k in 0..<4 { bytes[1 + k] = UInt8(truncatingIfNeeded: size >> UInt32(8 * k)) }
     return bytes
+  }
+
+  /// The size of the frame that some code of this nest takes: the code begins with an instruction that
+  /// holds it.
+  static func frameBytes(_ entry: UnsafeRawPointer) -> Int {
+    Int(entry.loadUnaligned(fromByteOffset: 1, as: UInt32.self))
   }
 
   // MARK: Before the loops
