@@ -60,9 +60,6 @@ extension LoopEmitting {
 
   func isMaskRegister(_ lane: LoopLane) -> Bool { hasMasks && lane.isMask }
 
-  /// Bytes in the frame, aligned to 64.
-  mutating func reserve(_ bytes: Int) -> Int { space.reserve(bytes) }
-
   // MARK: Bodies
 
   /// Emits one iteration; masked to the elements that are left.
