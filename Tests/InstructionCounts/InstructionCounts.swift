@@ -53,7 +53,7 @@ private func product(_ m: Int, _ k: Int, _ n: Int) -> () -> Void {
 }
 
 @main struct InstructionCounts {
-  private static let programs: [String: () -> () -> Void] = [
+  private static let programs: [String: @Sendable () -> () -> Void] = [
     "W1 S": { recurrent(steps: 50, batch: 1, inputs: 8, hidden: 16, classes: 4) },
     "W1 M": { recurrent(steps: 100, batch: 16, inputs: 32, hidden: 64, classes: 10) },
     "W2 1000": { chain(1000) }, "W2 100000": { chain(100_000) },
