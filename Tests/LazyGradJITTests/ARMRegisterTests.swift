@@ -142,7 +142,8 @@ import Testing
               b.withUnsafeBytes { b in
                 c.withUnsafeBytes { c in
                   var call = CanaryCall(
-                    block.entry, [arguments, b.baseAddress!, c.baseAddress!, a.baseAddress!])
+                    block.entry,
+                    [UnsafeRawPointer(arguments), b.baseAddress!, c.baseAddress!, a.baseAddress!])
                   _ = call.run()
                   return call.changed
                 }
