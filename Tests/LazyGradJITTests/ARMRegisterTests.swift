@@ -104,7 +104,7 @@ import Testing
         memory.initializeMemory(as: UInt8.self, repeating: 0, count: 1 << 16)
         let frame = memory + 4096
         for i in 0..<64 {
-          memory.storeBytes(of: i == 20 ? 3e8 : 1, toByteOffset: 4 * i, as: Float.self)
+          memory.storeBytes(of: i == 20 ? 1e18 : 1, toByteOffset: 4 * i, as: Float.self)
         }
         frame.storeBytes(of: 37, toByteOffset: LoopFrame.elementCount, as: Int.self)
         for i in 0..<4 {
