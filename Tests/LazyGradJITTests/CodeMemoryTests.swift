@@ -158,8 +158,19 @@ import Testing
       #expect(try mappedPages() - before < 2000 * pages / 2)
     }
 
+    /// Whether an emulator runs this on an x86-64: QEMU shows programs that machine's processors.
+    private static var isEmulated: Bool {
+      #if arch(arm64)
+        let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
+        return text?.contains("vendor_id") ?? false
+      #else
+        return false
+      #endif
+    }
+
     /// The mappings go, not just their count.
-    @Test func pagesGoBackToTheSystem() throws {
+    @Test(.disabled(if: isEmulated, "QEMU's list has mappings as one that differ in permissions"))
+    func pagesGoBackToTheSystem() throws {
       var blocks = (0..<400 as Range<UInt32>).compactMap {
         CodeMemory(limit: 1 << 20).install(constant($0))
       }

@@ -68,11 +68,12 @@ import Testing
     let storage = try Storage(byteCount: 24)
     storage.pointer.initializeMemory(as: Double.self, repeating: 1, count: 3)
     #expect(!storage.hasReaders)
-    let sent = Sent(value: (storage, read))
+    // One function and no tuple with one: Swift 6.2's compiler ends in an assertion otherwise.
+    let sent = Sent(value: { read(storage) })
     for _ in 0..<3 {
       let letGo = read(storage)
       #expect(storage.hasReaders)
-      let others = (0..<2).map { _ in onNewThread { Sent(value: sent.value.1(sent.value.0)) } }
+      let others = (0..<2).map { _ in onNewThread { Sent(value: sent.value()) } }
       letGo()
       #expect(storage.hasReaders)
       others[0].value()
