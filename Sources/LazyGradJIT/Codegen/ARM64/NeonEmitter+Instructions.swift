@@ -85,10 +85,11 @@ extension NeonEmitter {
 
   // MARK: Comparisons and choices
 
-  /// Whether a mask has one use, as that of a selection: then it may be the other way round.
+  /// Whether a mask has one use, as that of a selection: then it may be the other way round. Of all uses, not of
+  /// those that are left: the answer is the same where it is made and where it is read.
   private func isSelectedBy(_ value: Int32) -> Bool {
     let v = Int(value)
-    guard usesLeft[v] == 1 else { return false }
+    guard useStart[v + 1] - useStart[v] == 1 else { return false }
     let user = body.nodes[Int(uses[Int(useStart[v])])]
     return user.op == .select && user.a == value
   }
