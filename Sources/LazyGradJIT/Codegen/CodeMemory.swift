@@ -37,8 +37,8 @@ package final class CodeBlock: Sendable {
 /// Takes pages, writes code into them, and only then makes them executable.
 ///
 /// A page is never writable and executable at once: it is mapped for writing, filled, switched to
-/// reading and executing, and not written again until it is unmapped. On macOS it is so for each thread. That is why every block has
-/// pages of its own; a page that is shared would have to become writable while others run in it.
+/// reading and executing, and not written again until it is unmapped; on macOS, for each thread. That is why
+/// every block has pages of its own; a page that is shared would have to become writable while others run in it.
 ///
 /// The system may refuse at any step (hardened kernels, SELinux, no memory), and so does a limit on
 /// all blocks together. A refusal is counted and no error: the portable kernels do the work.

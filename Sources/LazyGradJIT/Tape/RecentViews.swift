@@ -55,7 +55,8 @@ extension Tape {
     else { return nil }
     let slot = place.pointee.slot.unsafelyUnwrapped
     releaseValue(slot)
-    // Whoever goes along the views of a base has the base, and so do we.
+    // Nobody else counts references to it meanwhile: who goes along the views of a base has that base, as our
+    // caller has, and a tensor belongs to one task at a time.
     state.pointee.recent.retainSole(object)
     return (object, slot)
   }
@@ -90,7 +91,9 @@ extension Tape {
   ///
   /// - Returns: The object that was kept there.
   private func takePlace(for base: SlotRef) -> UnsafeMutableRawPointer? {
-    let next = state.pointee.recentViews.next % state.pointee.limits.recentViews
+    // No remainder: to divide would take as long as the rest.
+    let last = state.pointee.recentViews.next
+    let next = last < state.pointee.limits.recentViews ? last : 0
     let old = state.pointee.recentViews.places[next].object
     state.pointee.recentViews.places[next] = RecentViews.Place(base: base)
     state.pointee.recentViews.count -= old == nil ? 0 : 1
