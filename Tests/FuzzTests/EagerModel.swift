@@ -375,16 +375,20 @@ final class EagerModel {
       }
     }
     func ofLeft(_ g: [Double]) -> [Double] {
-      (0..<(m * k)).map { e in
+      var result = [Double](repeating: 0, count: m * k)
+      for e in result.indices {
         let (i, l) = (e / k, e % k)
-        return (0..<n).reduce(0.0) { $0 + g[i * n + $1] * b.values[l * n + $1] }
+        for j in 0..<n { result[e] += g[i * n + j] * b.values[l * n + j] }
       }
+      return result
     }
     func ofRight(_ g: [Double]) -> [Double] {
-      (0..<(k * n)).map { e in
+      var result = [Double](repeating: 0, count: k * n)
+      for e in result.indices {
         let (l, j) = (e / n, e % n)
-        return (0..<m).reduce(0.0) { $0 + a.values[$1 * k + l] * g[$1 * n + j] }
+        for i in 0..<m { result[e] += a.values[i * k + l] * g[i * n + j] }
       }
+      return result
     }
     return make([m, n], values, [(a, ofLeft), (b, ofRight)])
   }

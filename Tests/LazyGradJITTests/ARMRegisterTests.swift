@@ -98,19 +98,20 @@ import Testing
         sketch.root(sketch.op(.exp, .float32, other))
         let plan = PlanRunner.plan(sketch.graph, for: .neon)
         let entry = try #require(plan.kernels[0].nativeLoop).routine.entry
-        // A frame by hand: four arrays of which only one is read, between ones.
+        // A frame by hand. Which array is read and which is written is the kernel's choice, so that all begin
+        // with the same numbers, of which one asks for help.
         let memory = UnsafeMutableRawPointer.allocate(byteCount: 1 << 16, alignment: 64)
         defer { memory.deallocate() }
         memory.initializeMemory(as: UInt8.self, repeating: 0, count: 1 << 16)
         let frame = memory + 4096
-        for i in 0..<64 {
-          memory.storeBytes(of: i == 20 ? 1e18 : 1, toByteOffset: 4 * i, as: Float.self)
-        }
         frame.storeBytes(of: 37, toByteOffset: LoopFrame.elementCount, as: Int.self)
         for i in 0..<4 {
+          let array = memory + 512 * i
+          for k in 0..<64 {
+            array.storeBytes(of: k == 20 ? 1e18 : 1, toByteOffset: 4 * k, as: Float.self)
+          }
           frame.storeBytes(
-            of: UInt(bitPattern: memory) + UInt(i < 2 ? 0 : 512 * i),
-            toByteOffset: LoopFrame.pointer(i), as: UInt.self)
+            of: UInt(bitPattern: array), toByteOffset: LoopFrame.pointer(i), as: UInt.self)
         }
         var call = CanaryCall(entry, [UnsafeRawPointer(frame)])
         var turns = 0

@@ -188,7 +188,7 @@ extension VectorOp {
   var canMask: Bool {
     if form.encoding == .vex { return false }
     switch self {
-    case .movntpsStore, .movd, .movq, .movdStore, .movqStore, .movhlps: return false
+    case .movntpsStore, .movd, .movq, .movdStore, .movqStore, .movhlps, .pextrwStore: return false
     default: return true
     }
   }

@@ -97,6 +97,16 @@ struct LoopBody {
     /// The first lane.
     case storeFirst
 
+    /// Of a sum, difference or product.
+    init(arithmetic opcode: Opcode) {
+      switch opcode {
+      case .add: self = .add
+      case .sub: self = .sub
+      case .mul: self = .mul
+      default: preconditionFailure("loop compiler: expected arithmetic, got \(opcode.info.name)")
+      }
+    }
+
     var isEffect: Bool { rawValue >= Op.store.rawValue }
 
     var isCommutative: Bool {

@@ -398,15 +398,10 @@ extension LoopBody {
 
   /// A running result with one more value; an extreme becomes NaN with the first one and stays it.
   mutating func combine(_ reducer: Reducer, _ before: Value, _ value: Value) -> Value {
-    let isFloat = lane(value).isFloat
-    switch reducer {
-    case .sum: return add(before, value)
-    case .product: return isFloat ? mul(before, value) : product(before, value)
-    case .maximum where !isFloat: return extreme(.max, before, value)
-    case .minimum where !isFloat: return extreme(.min, before, value)
-    case .maximum, .minimum:
-      let picked = binary(reducer == .maximum ? .max : .min, value, before)
-      return select(compare(.unordered, value, value), value, picked)
-    }
+    guard let end = reducer.extreme else { return arithmetic(reducer.combiner, before, value) }
+    let op: Op = end == .largest ? .max : .min
+    if !lane(value).isFloat { return extreme(op, before, value) }
+    let picked = binary(op, value, before)
+    return select(compare(.unordered, value, value), value, picked)
   }
 }

@@ -104,6 +104,12 @@ extension LoopBody {
     return narrow(mask)
   }
 
+  /// A sum, difference or product of floats, or of integers that wrap around in their lanes.
+  mutating func arithmetic(_ opcode: Opcode, _ a: Value, _ b: Value) -> Value {
+    let op = Op(arithmetic: opcode)
+    return op == .mul && !lane(a).isFloat ? product(a, b) : binary(op, a, b)
+  }
+
   // MARK: Floats
 
   private mutating func float(_ opcode: Opcode, _ a: Value, _ b: Value) -> Value {
@@ -122,9 +128,7 @@ extension LoopBody {
     case .reciprocal: return div(number(type, 1), a)
     case .relu: return select(compare(.lessEqual, a, zero), zero, a)
     case .floor: return round(a, down: true)
-    case .add: return add(a, b)
-    case .sub: return sub(a, b)
-    case .mul: return mul(a, b)
+    case .add, .sub, .mul: return arithmetic(opcode, a, b)
     case .div: return div(a, b)
     case .maximum: return select(compare(.unordered, a, a), a, binary(.max, a, b))
     case .minimum: return select(compare(.unordered, a, a), a, binary(.min, a, b))
@@ -181,9 +185,7 @@ extension LoopBody {
     case .square: return wrapped(product(a, a), type)
     case .relu: return isUnsigned ? a : extreme(.max, a, zero)
     case .floor: return a
-    case .add: return wrapped(add(a, b), type)
-    case .sub: return wrapped(sub(a, b), type)
-    case .mul: return wrapped(product(a, b), type)
+    case .add, .sub, .mul: return wrapped(arithmetic(opcode, a, b), type)
     case .maximum: return extreme(.max, a, b)
     case .minimum: return extreme(.min, a, b)
     case .bitAnd: return and(a, b)
@@ -209,7 +211,7 @@ extension LoopBody {
       ? select(compare(.less, a, b), b, a) : select(compare(.less, b, a), b, a)
   }
 
-  mutating func product(_ a: Value, _ b: Value) -> Value {
+  private mutating func product(_ a: Value, _ b: Value) -> Value {
     if lane(a) == .i32 || target.hasWideIntegers { return mul(a, b) }
     // There are products of halves.
     let low = binary(.mulLow, a, b)

@@ -8,45 +8,27 @@ protocol ReduceLanes {
   associatedtype Scalar: BinaryFloatingPoint
   static var width: Int { get }
   init(repeating value: Scalar)
-  /// Lane by lane; of an extreme the one of `self` where they aren't ordered.
-  func combined(_ reducer: Reducer, _ other: Self) -> Self
+  /// Lane by lane.
+  func combined<A: LaneArithmetic>(_: A.Type, _ other: Self) -> Self
   /// The first `lanes` lanes, `filler` in the others.
   func first(_ lanes: Int, else filler: Scalar) -> Self
   /// All bits set in the lanes that equal `value`.
   func equalBits(_ value: Self) -> SIMD2<Int64>
   /// The lanes in a tree of halves.
-  func folded(_ reducer: Reducer) -> Scalar
-}
-
-extension SIMD where Scalar: FloatingPoint {
-  @inline(__always)
-  func combined(_ reducer: Reducer, _ other: Self) -> Self {
-    switch reducer {
-    case .sum: self + other
-    case .product: self * other
-    case .maximum: replacing(with: other, where: other .> self)
-    case .minimum: replacing(with: other, where: other .< self)
-    }
-  }
+  func folded<A: LaneArithmetic>(_: A.Type) -> Scalar
 }
 
 extension SIMD2 where Scalar: FloatingPoint {
   @inline(__always)
-  func folded(_ reducer: Reducer) -> Scalar {
-    combined(reducer, SIMD2(self[1], self[0]))[0]
-  }
-}
-
-extension Reducer {
-  /// Two results; NaN stays.
-  @inline(__always)
-  func combined(_ a: Double, _ b: Double) -> Double {
-    if extreme != nil, a.isNaN || b.isNaN { return .nan }
-    return SIMD2(a, 0).combined(self, SIMD2(b, 0))[0]
+  func folded<A: LaneArithmetic>(_: A.Type) -> Scalar {
+    A.lanes(self, SIMD2(self[1], self[0]))[0]
   }
 }
 
 extension SIMD4: ReduceLanes where Scalar == Float {
+  @inline(__always)
+  func combined<A: LaneArithmetic>(_: A.Type, _ other: Self) -> Self { A.lanes(self, other) }
+
   @inline(__always)
   func first(_ lanes: Int, else filler: Float) -> SIMD4<Float> {
     let index = SIMD4<Float>(0, 1, 2, 3)
@@ -59,14 +41,17 @@ extension SIMD4: ReduceLanes where Scalar == Float {
   }
 
   @inline(__always)
-  func folded(_ reducer: Reducer) -> Float {
+  func folded<A: LaneArithmetic>(_: A.Type) -> Float {
     // In whole registers: comparisons of two lanes would go through memory, lane by lane.
-    let halves = combined(reducer, SIMD4(self[2], self[3], self[0], self[1]))
-    return halves.combined(reducer, SIMD4(halves[1], halves[0], halves[3], halves[2]))[0]
+    let halves = A.lanes(self, SIMD4(self[2], self[3], self[0], self[1]))
+    return A.lanes(halves, SIMD4(halves[1], halves[0], halves[3], halves[2]))[0]
   }
 }
 
 extension SIMD2: ReduceLanes where Scalar == Double {
+  @inline(__always)
+  func combined<A: LaneArithmetic>(_: A.Type, _ other: Self) -> Self { A.lanes(self, other) }
+
   @inline(__always)
   func first(_ lanes: Int, else filler: Double) -> SIMD2<Double> {
     SIMD2<Double>(self[0], lanes > 1 ? self[1] : filler)
@@ -102,40 +87,25 @@ enum FloatRun<V: ReduceLanes> {
   /// the price of one addition. Which of two zeros it is follows from the order.
   @inline(__always)
   static func run(_ reducer: Reducer, _ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    switch reducer {
-    case .sum: sum(p, count)
-    case .product: product(p, count)
-    case .maximum: largest(p, count)
-    case .minimum: smallest(p, count)
+    reducer.arithmetic(Run(reducer: reducer, p: p, count: count))
+  }
+
+  private struct Run: ArithmeticUse {
+    let reducer: Reducer
+    let p: UnsafePointer<Element>
+    let count: Int
+
+    // A call of its own because inlined the optimiser takes the lanes of the accumulators apart for the
+    // sake of the last steps over them.
+    @inline(never)
+    func callAsFunction<A: LaneArithmetic>(_: A.Type) -> Element {
+      lanes(A.self, reducer, p, count)
     }
   }
 
-  // Calls of their own because inlined the optimiser takes the lanes of the accumulators apart for the
-  // sake of the last steps over them.
-
-  @inline(never)
-  private static func sum(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    lanes(.sum, p, count)
-  }
-
-  @inline(never)
-  private static func product(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    lanes(.product, p, count)
-  }
-
-  @inline(never)
-  private static func largest(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    lanes(.maximum, p, count)
-  }
-
-  @inline(never)
-  private static func smallest(_ p: UnsafePointer<Element>, _ count: Int) -> Element {
-    lanes(.minimum, p, count)
-  }
-
   @inline(__always)
-  private static func lanes(
-    _ reducer: Reducer, _ p: UnsafePointer<Element>, _ count: Int
+  private static func lanes<A: LaneArithmetic>(
+    _: A.Type, _ reducer: Reducer, _ p: UnsafePointer<Element>, _ count: Int
   ) -> Element {
     let width = V.width
     let none = reducer.ofNothing(Element.self)
@@ -145,8 +115,8 @@ enum FloatRun<V: ReduceLanes> {
     var at = 0
     @inline(__always)
     func take(_ lanes: inout V, _ a: V) {
-      lanes = lanes.combined(reducer, a)
-      if reducer.extreme != nil { sum = sum.combined(.sum, a) }
+      lanes = lanes.combined(A.self, a)
+      if A.isExtreme { sum = sum.combined(Addition.self, a) }
     }
     while at <= count &- 8 &* width {
       take(&r0, vector(p, at))
@@ -171,14 +141,14 @@ enum FloatRun<V: ReduceLanes> {
       if left > 6 &* width { take(&r6, rest(p, at &+ 6 &* width, count, none)) }
       if left > 7 &* width { take(&r7, rest(p, at &+ 7 &* width, count, none)) }
     }
-    if reducer.extreme != nil, sum.folded(.sum).isNaN, firstNaN(p, count) != nil { return .nan }
+    if A.isExtreme, sum.folded(Addition.self).isNaN, firstNaN(p, count) != nil { return .nan }
     if isShort {
       // The other registers hold the neutral element: the bits are the same without them.
-      return r0.combined(reducer, r2).combined(reducer, r1.combined(reducer, r3)).folded(reducer)
+      return r0.combined(A.self, r2).combined(A.self, r1.combined(A.self, r3)).folded(A.self)
     }
-    let (h0, h1) = (r0.combined(reducer, r4), r1.combined(reducer, r5))
-    let (h2, h3) = (r2.combined(reducer, r6), r3.combined(reducer, r7))
-    return h0.combined(reducer, h2).combined(reducer, h1.combined(reducer, h3)).folded(reducer)
+    let (h0, h1) = (r0.combined(A.self, r4), r1.combined(A.self, r5))
+    let (h2, h3) = (r2.combined(A.self, r6), r3.combined(A.self, r7))
+    return h0.combined(A.self, h2).combined(A.self, h1.combined(A.self, h3)).folded(A.self)
   }
 
   /// The register from element `at` on, with `filler` where the run is over.

@@ -41,23 +41,25 @@ extension Reduce {
   private static func integer<T: FixedWidthInteger>(
     _ reducer: Reducer, _ p: UnsafePointer<T>, _ count: Int
   ) -> Int64 {
-    switch reducer {
-    case .sum:
-      var sum: Int64 = 0
-      for i in 0..<count { sum &+= Int64(truncatingIfNeeded: p[i]) }
-      return sum
-    case .product:
-      var product: Int64 = 1
-      for i in 0..<count { product &*= Int64(truncatingIfNeeded: p[i]) }
-      return product
-    case .maximum:
-      var best = reducer.ofNothing(T.self)
-      for i in 0..<count { best = Swift.max(best, p[i]) }
-      return Int64(best)
-    case .minimum:
-      var best = reducer.ofNothing(T.self)
-      for i in 0..<count { best = Swift.min(best, p[i]) }
-      return Int64(best)
+    switch reducer.extreme {
+    case nil:
+      reducer.arithmetic(IntegerRun(start: reducer.ofNothing(Int64.self), p: p, count: count))
+    case .largest, .smallest:
+      Int64(reducer.arithmetic(IntegerRun(start: reducer.ofNothing(T.self), p: p, count: count)))
+    }
+  }
+
+  /// A run of integers, of which each is made one of the result's type.
+  private struct IntegerRun<T: FixedWidthInteger, R: FixedWidthInteger>: ArithmeticUse {
+    let start: R
+    let p: UnsafePointer<T>
+    let count: Int
+
+    @inline(__always)
+    func callAsFunction<A: LaneArithmetic>(_: A.Type) -> R {
+      var result = start
+      for i in 0..<count { result = A.integer(result, R(truncatingIfNeeded: p[i])) }
+      return result
     }
   }
 

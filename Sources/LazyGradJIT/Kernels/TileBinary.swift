@@ -2,15 +2,38 @@
 // Tile.swift; uses the loops of TileScalar.swift.
 
 extension Tile {
+  private struct OfFloats<T: TileScalar & BinaryFloatingPoint>: ArithmeticUse {
+    let dst: UnsafeMutableRawPointer
+    let a: UnsafeRawPointer
+    let b: UnsafeRawPointer
+    let count: Int
+
+    @inline(__always)
+    func callAsFunction<A: LaneArithmetic>(_: A.Type) {
+      zip(dst, a, b, count) { (x: SIMD8<T>, y: SIMD8<T>) in A.lanes(x, y) }
+    }
+  }
+
+  private struct OfIntegers<T: TileScalar & FixedWidthInteger>: ArithmeticUse {
+    let dst: UnsafeMutableRawPointer
+    let a: UnsafeRawPointer
+    let b: UnsafeRawPointer
+    let count: Int
+
+    @inline(__always)
+    func callAsFunction<A: LaneArithmetic>(_: A.Type) {
+      zip(dst, a, b, count) { (x: SIMD8<T>, y: SIMD8<T>) in lanes(x, y) { A.integer($0, $1) } }
+    }
+  }
+
   @inline(never)
   static func binaryFloat32(
     _ op: Opcode, _ dst: UnsafeMutableRawPointer, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer,
     _ count: Int
   ) {
     switch op {
-    case .add: zip(dst, a, b, count) { (x: F8, y: F8) in x + y }
+    case .add, .mul: _ = op.arithmetic(OfFloats<Float>(dst: dst, a: a, b: b, count: count))
     case .sub: zip(dst, a, b, count) { (x: F8, y: F8) in x - y }
-    case .mul: zip(dst, a, b, count) { (x: F8, y: F8) in x * y }
     case .div: zip(dst, a, b, count) { (x: F8, y: F8) in x / y }
     case .maximum: zip(dst, a, b, count) { (x: F8, y: F8) in Float.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: F8, y: F8) in Float.smaller(x, y) }
@@ -25,9 +48,8 @@ extension Tile {
   ) {
     typealias D8 = SIMD8<Double>
     switch op {
-    case .add: zip(dst, a, b, count) { (x: D8, y: D8) in x + y }
+    case .add, .mul: _ = op.arithmetic(OfFloats<Double>(dst: dst, a: a, b: b, count: count))
     case .sub: zip(dst, a, b, count) { (x: D8, y: D8) in x - y }
-    case .mul: zip(dst, a, b, count) { (x: D8, y: D8) in x * y }
     case .div: zip(dst, a, b, count) { (x: D8, y: D8) in x / y }
     case .maximum: zip(dst, a, b, count) { (x: D8, y: D8) in Double.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: D8, y: D8) in Double.smaller(x, y) }
@@ -43,9 +65,8 @@ extension Tile {
   ) {
     typealias V = SIMD8<T>
     switch op {
-    case .add: zip(dst, a, b, count) { (x: V, y: V) in lanes(x, y) { $0 &+ $1 } }
+    case .add, .mul: _ = op.arithmetic(OfIntegers<T>(dst: dst, a: a, b: b, count: count))
     case .sub: zip(dst, a, b, count) { (x: V, y: V) in lanes(x, y) { $0 &- $1 } }
-    case .mul: zip(dst, a, b, count) { (x: V, y: V) in lanes(x, y) { $0 &* $1 } }
     case .maximum: zip(dst, a, b, count) { (x: V, y: V) in T.larger(x, y) }
     case .minimum: zip(dst, a, b, count) { (x: V, y: V) in T.smaller(x, y) }
     case .pow: zip(dst, a, b, count) { (x: V, y: V) in lanes(x, y) { power($0, $1) } }

@@ -46,23 +46,26 @@ extension NeonEmitter {
     var (a, b) = (register(node.a), register(node.b))
     release(node.a)
     release(node.b)
-    let op: NeonOp
-    let isFloat = node.lane.isFloat
-    switch node.op {
-    case .add: op = isFloat ? .fadd : .add
-    case .sub: op = isFloat ? .fsub : .sub
-    case .mul: op = isFloat ? .fmul : .mul
-    case .div: op = .fdiv
-    case .min: op = .smin
-    case .max: op = .smax
-    case .and: op = .and
-    case .or: op = .orr
-    case .xor: op = .eor
-    default:
-      op = .bic
-      swap(&a, &b)
+    // What the machine does has the operands the other way round.
+    if node.op == .andNot { swap(&a, &b) }
+    code.vector(
+      Self.instruction(node.op, isFloat: node.lane.isFloat), lanes(node.lane),
+      result(value, node.lane), a, b)
+  }
+
+  static func instruction(_ op: LoopBody.Op, isFloat: Bool) -> NeonOp {
+    switch op {
+    case .add: isFloat ? .fadd : .add
+    case .sub: isFloat ? .fsub : .sub
+    case .mul: isFloat ? .fmul : .mul
+    case .div: .fdiv
+    case .min: .smin
+    case .max: .smax
+    case .and: .and
+    case .or: .orr
+    case .xor: .eor
+    default: .bic
     }
-    code.vector(op, lanes(node.lane), result(value, node.lane), a, b)
   }
 
   private mutating func emitMulLow(_ value: Int32, _ node: LoopBody.Node) {

@@ -33,13 +33,12 @@ extension NeonNest {
   private mutating func combine(_ reduction: LoopReduction, _ a: UInt8, _ b: UInt8) {
     let lane = reduction.lane
     let lanes: NeonLanes = lane.size == 8 ? .d2 : .s4
-    switch reduction.reducer {
-    case .sum: emitter.code.vector(lane.isFloat ? .fadd : .add, lanes, a, a, b)
-    case .product where !lane.isFloat && lane.size == 8: multiplyWide(a, b)
-    case .product: emitter.code.vector(lane.isFloat ? .fmul : .mul, lanes, a, a, b)
-    case .maximum: pick(isMax: true, lane, lanes, a, b)
-    case .minimum: pick(isMax: false, lane, lanes, a, b)
+    if let extreme = reduction.reducer.extreme {
+      return pick(isMax: extreme == .largest, lane, lanes, a, b)
     }
+    let op = LoopBody.Op(arithmetic: reduction.reducer.combiner)
+    if op == .mul, lane == .i64 { return multiplyWide(a, b) }
+    emitter.code.vector(NeonEmitter.instruction(op, isFloat: lane.isFloat), lanes, a, a, b)
   }
 
   /// Products of 64-bit lanes, number by number: there is no other.

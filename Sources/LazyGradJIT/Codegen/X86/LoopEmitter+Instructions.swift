@@ -54,12 +54,13 @@ extension LoopEmitter {
     let rb = operand(b)
     release(a)
     release(b)
-    code.vector(Self.opcode(node), width(node.lane), define(value, node.lane), ra, rb)
+    code.vector(
+      Self.instruction(node.op, node.lane), width(node.lane), define(value, node.lane), ra, rb)
   }
 
-  private static func opcode(_ node: LoopBody.Node) -> VectorOp {
-    let wide = node.lane.size == 8
-    switch (node.op, node.lane) {
+  static func instruction(_ op: LoopBody.Op, _ lane: LoopLane) -> VectorOp {
+    let wide = lane.size == 8
+    switch (op, lane) {
     case (.add, .f32): return .addps
     case (.add, .f64): return .addpd
     case (.add, .i32): return .paddd

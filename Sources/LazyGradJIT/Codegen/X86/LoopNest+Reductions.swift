@@ -46,23 +46,10 @@ extension LoopNest {
 
   /// Register 0 takes register 1 in; 2 and 3 are free.
   private mutating func combine(_ reduction: LoopReduction, _ width: VectorWidth) {
-    func binary(_ single: VectorOp, _ double: VectorOp, _ narrow: VectorOp, _ wide: VectorOp) {
-      let op =
-        switch reduction.lane {
-        case .f32: single
-        case .f64: double
-        case .i32, .mask32: narrow
-        case .i64, .mask64: wide
-        }
-      emitter.code.vector(op, width, 0, 0, 1)
-    }
-    switch reduction.reducer {
-    case .sum: binary(.addps, .addpd, .paddd, .paddq)
-    case .product where reduction.lane.size == 8 && !reduction.lane.isFloat: multiplyWide(width)
-    case .product: binary(.mulps, .mulpd, .pmulld, .pmullq)
-    case .maximum: pick(.largest, reduction.lane, width)
-    case .minimum: pick(.smallest, reduction.lane, width)
-    }
+    if let extreme = reduction.reducer.extreme { return pick(extreme, reduction.lane, width) }
+    let op = LoopBody.Op(arithmetic: reduction.reducer.combiner)
+    if op == .mul, reduction.lane == .i64 { return multiplyWide(width) }
+    emitter.code.vector(LoopEmitter.instruction(op, reduction.lane), width, 0, 0, 1)
   }
 
   /// Products of 64-bit lanes of their halves: AVX2 has no other.
