@@ -3,6 +3,7 @@
 
 import Foundation
 import LazyGrad
+import TestSupport
 import Testing
 
 #if os(Linux)
@@ -30,7 +31,9 @@ import Testing
     } catch { return (error as? TensorError)?.cause }
   }
 
-  @Suite("Lack of memory")
+  @Suite(
+    "Lack of memory", .disabled(if: Emulation.isActive, "QEMU lets programs set no limit of memory")
+  )
   struct LackOfMemoryTests {
     @Test("For elements, snapshots, index arrays and masks it is thrown, and is no misuse")
     func arrays() async {

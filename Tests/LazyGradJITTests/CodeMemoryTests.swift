@@ -4,6 +4,7 @@
 
 import Foundation
 import LazyGradJIT
+import TestSupport
 import Testing
 
 #if (arch(x86_64) || arch(arm64)) && os(Linux)
@@ -158,18 +159,10 @@ import Testing
       #expect(try mappedPages() - before < 2000 * pages / 2)
     }
 
-    /// Whether an emulator runs this on an x86-64: QEMU shows programs that machine's processors.
-    private static var isEmulated: Bool {
-      #if arch(arm64)
-        let text = try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
-        return text?.contains("vendor_id") ?? false
-      #else
-        return false
-      #endif
-    }
-
     /// The mappings go, not just their count.
-    @Test(.disabled(if: isEmulated, "QEMU's list has mappings as one that differ in permissions"))
+    @Test(
+      .disabled(
+        if: Emulation.isActive, "QEMU's list has mappings as one that differ in permissions"))
     func pagesGoBackToTheSystem() throws {
       var blocks = (0..<400 as Range<UInt32>).compactMap {
         CodeMemory(limit: 1 << 20).install(constant($0))

@@ -39,8 +39,8 @@ import Testing
   /// Runs a product and the loops, and compares all of `C` with the gaps between its rows.
   private func check<T: Equatable>(
     _ type: ScalarType, m: Int, n: Int, depths: [Int], transposed: Bool = false, gap: Int = 0,
-    accumulate: Bool = false, value: (Int) -> T, zero: T, one: T,
-    _ addProduct: (T, T, T) -> T
+    accumulate: Bool = false, fused: Bool = PortableArithmetic.isFused, value: (Int) -> T, zero: T,
+    one: T, _ addProduct: (T, T, T) -> T
   ) {
     let terms = depths.enumerated().map {
       Self.term(
@@ -79,28 +79,32 @@ import Testing
     let segments = terms.map(\.segment)
     Matmul.run(
       type: type, m: m, n: n, segments: segments, segmentCount: segments.count, c: c, cRow: cRow,
-      accumulate: accumulate)
+      accumulate: accumulate, fused: fused)
     var different = 0
     for i in 0..<(m * cRow) where c[i] != expected[i] { different += 1 }
-    #expect(different == 0, "\(type) \(m)x\(n), depths \(depths), transposed \(transposed)")
+    #expect(
+      different == 0,
+      "\(type) \(m)x\(n), depths \(depths), transposed \(transposed), fused \(fused)")
   }
 
   private func checkFloats(
     m: Int, n: Int, depths: [Int], transposed: Bool = false, gap: Int = 0, accumulate: Bool = false
   ) {
-    check(
-      .float32, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
-      accumulate: accumulate, value: { Float($0) / 65536 - 0.5 }, zero: 0, one: 1
-    ) { sum, a, b in
-      let product = a * b
-      return PortableArithmetic.isFused ? sum.addingProduct(a, b) : sum + product
-    }
-    check(
-      .float64, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
-      accumulate: accumulate, value: { Double($0) / 65536 - 0.5 }, zero: 0, one: 1
-    ) { sum, a, b in
-      let product = a * b
-      return PortableArithmetic.isFused ? sum.addingProduct(a, b) : sum + product
+    for fused in [false, true] {
+      check(
+        .float32, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
+        accumulate: accumulate, fused: fused, value: { Float($0) / 65536 - 0.5 }, zero: 0, one: 1
+      ) { sum, a, b in
+        let product = a * b
+        return fused ? sum.addingProduct(a, b) : sum + product
+      }
+      check(
+        .float64, m: m, n: n, depths: depths, transposed: transposed, gap: gap,
+        accumulate: accumulate, fused: fused, value: { Double($0) / 65536 - 0.5 }, zero: 0, one: 1
+      ) { sum, a, b in
+        let product = a * b
+        return fused ? sum.addingProduct(a, b) : sum + product
+      }
     }
   }
 

@@ -121,7 +121,7 @@ struct FunctionFamilyTests {
   func specialValues() {
     let inf = Self.inf
     expectSame(
-      values(arcsinh(Tensor([-0.0, inf, -inf, 1e300]))), [-0.0, inf, -inf, Foundation.asinh(1e300)])
+      values(arcsinh(Tensor([-0.0, inf, -inf, 1e300]))), [-0.0, inf, -inf, 691.4686750787736])
     expectSame(values(arccosh(Tensor([1, 0.5, -3, inf]))), [0, .nan, .nan, inf])
     expectSame(values(arctanh(Tensor([-0.0, 1, -1, 2, inf]))), [-0.0, inf, -inf, .nan, .nan])
     expectSame(values(arccot(Tensor([0.0, -0.0]))), [.pi / 2, .pi / 2])

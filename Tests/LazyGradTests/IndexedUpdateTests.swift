@@ -108,6 +108,35 @@ struct IndexedUpdateTests {
     #expect(values(shown) == [1, 2])
   }
 
+  @Test(
+    "What an update leaves alone is what it was, where the old value stays",
+    arguments: [DType.float32, .uint8])
+  func pieces(_ dtype: DType) {
+    for length in [1, 2, 7, 100] {
+      let old = Tensor(NDArray((0..<length).map { Double($0 + 1) }, shape: [length], dtype: dtype))
+      for start in Set([0, 1, length / 2, length - 1, length]) {
+        for end in Set([start, start + 1, length]) where start <= end && end <= length {
+          let x = +old
+          x[start..<end] = Tensor(200.0).cast(to: dtype)
+          let expected = (0..<length).map { start..<end ~= $0 ? 200.0 : Double($0 + 1) }
+          #expect(values(x) == expected, "\(length): \(start) to \(end)")
+        }
+      }
+      #expect(values(old) == (0..<length).map { Double($0 + 1) })
+    }
+    let table = Tensor(NDArray((0..<12).map(Double.init), shape: [4, 3], dtype: dtype))
+    let rows = +table
+    rows[1..<3] = Tensor([50.0, 51, 52]).cast(to: dtype)
+    #expect(values(rows) == [0, 1, 2, 50, 51, 52, 50, 51, 52, 9, 10, 11])
+    let columns = +table
+    columns[.all, 1..<2] = Tensor(60.0).cast(to: dtype)
+    #expect(values(columns) == [0, 60, 2, 3, 60, 5, 6, 60, 8, 9, 60, 11])
+    // In C order of the result, not of the memory.
+    let turned = +table.transposed()
+    turned[1..<2] = Tensor(70.0).cast(to: dtype)
+    #expect(values(turned) == [0, 3, 6, 9, 70, 70, 70, 70, 2, 5, 8, 11])
+  }
+
   @Test("The memory is that of before where nobody needs the old value", arguments: [false, true])
   func memory(_ tracked: Bool) {
     let w = Tensor(NDArray.arange(600.0))

@@ -61,7 +61,7 @@ extension LoopKernel {
     Matmul.run(
       type: product.type, m: n, n: product.n, segments: segments, segmentCount: terms.count,
       c: c, cRow: product.n, accumulate: product.start != nil,
-      fused: fusesMultiplyAdds)
+      fused: fusesProducts)
   }
 
   @inline(__always)
@@ -160,7 +160,7 @@ extension LoopKernel {
     Matmul.run(
       type: product.type, m: rows, n: count, segments: segments, segmentCount: terms.count,
       c: c + first &* size, cRow: columns, accumulate: product.start != nil,
-      fused: fusesMultiplyAdds)
+      fused: fusesProducts)
   }
 
   /// Block by block of the summed axis: packs B's rows into strips whose rows follow each other, then

@@ -145,7 +145,7 @@ extension LoopKernel {
       bRow: term.bRow)
     Matmul.run(
       type: product.type, m: block.rows, n: block.columns, segments: segments, segmentCount: 1,
-      c: block.c, cRow: block.cRow / size, accumulate: accumulates, fused: fusesMultiplyAdds)
+      c: block.c, cRow: block.cRow / size, accumulate: accumulates, fused: fusesProducts)
   }
 
   private func runCode(_ block: ProductBlock, accumulates: Bool) {

@@ -51,7 +51,7 @@ extension MoveKernel {
           rowCount: rowCount)
       if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
     case .setRegion, .addRegion:
-      start(to, size, from)
+      startRegion(to, size, from)
       let value = contiguous(bLayout!, size, context.address(b), &work)
       region!._withUnsafeGuaranteedRef { layout in
         let target = to + regionOffset * size
@@ -62,8 +62,8 @@ extension MoveKernel {
         }
       }
     case .cumsum, .cumprod:
-      start(to, size, from)
-      Scan.run(isSum: kind == .cumsum, type: type, runs, to, work)
+      Scan.run(
+        isSum: kind == .cumsum, type: type, runs, from: inOrder(from, to, size), to: to, work)
     case .sort, .argsort:
       let (order, type) = order!
       let elements = contiguous(aLayout, type.size, from, &work)
@@ -142,6 +142,30 @@ extension MoveKernel {
   /// given the result its operand's memory.
   private func start(_ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer) {
     if !isInPlace, from != to { Self.read(aLayout, size, from, to) }
+  }
+
+  /// The elements of operand a in C order: where they are, or brought into the destination.
+  private func inOrder(
+    _ from: UnsafeMutableRawPointer, _ to: UnsafeMutableRawPointer, _ size: Int
+  ) -> UnsafeRawPointer {
+    if aLayout._withUnsafeGuaranteedRef({ $0.isContiguous }) { return UnsafeRawPointer(from) }
+    start(to, size, from)
+    return UnsafeRawPointer(to)
+  }
+
+  /// The same as `start` for an update of a region, without what is overwritten if that is one piece.
+  private func startRegion(
+    _ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer
+  ) {
+    let isPiece =
+      kind == .setRegion && aLayout._withUnsafeGuaranteedRef { $0.isContiguous }
+      && region!._withUnsafeGuaranteedRef { $0.isContiguous }
+    if !isPiece { return start(to, size, from) }
+    if isInPlace || from == to { return }
+    let before = regionOffset * size
+    let after = before + region!._withUnsafeGuaranteedRef { $0.count } * size
+    memcpy(to, from, before)
+    memcpy(to + after, from + after, count * size - after)
   }
 
   private static func read(

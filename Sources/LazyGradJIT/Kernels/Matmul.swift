@@ -12,13 +12,15 @@ extension Matmul {
   /// The summed axis of every segment is cut into blocks of `Summation.blockDepth`. The sum over a block is
   /// one chain of multiplications and additions that begins with zero; the blocks' sums are added in the order
   /// of segments and blocks. So a segment that is no longer than a block counts as if its product had been
-  /// computed alone and then added, and however the caller cuts `m` and `n`, the bits are the same. With
-  /// `fused`, or where `PortableArithmetic` says so, a multiplication and the addition behind it round once, as
-  /// in machine code, whose bits these are then. Integers wrap; for bool it is "or" of "and". Rows of `B` may
+  /// computed alone and then added, and however the caller cuts `m` and `n`, the bits are the same. Integers wrap; for bool it is "or" of "and". Rows of `B` may
   /// be read up to 32 bytes past `n`; nothing but the `m` x `n` elements of `C` is read or written.
+  ///
+  /// - Parameter fused: Whether a multiplication and the addition behind it round once: as in machine code, whose
+  ///   bits these are then.
   package static func run(
     type: ScalarType, m: Int, n: Int, segments: UnsafePointer<MatmulSegment>, segmentCount: Int,
-    c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool, fused: Bool = false
+    c: UnsafeMutableRawPointer, cRow: Int, accumulate: Bool,
+    fused: Bool = PortableArithmetic.isFused
   ) {
     if m <= 0 || n <= 0 { return }
     @inline(__always)
@@ -28,12 +30,12 @@ extension Matmul {
         c: c.assumingMemoryBound(to: V.Scalar.self), cRow: cRow, accumulate: accumulate)
       product(tiles, m: m, n: n)
     }
-    let fused = fused && !PortableArithmetic.isFused
+    let isForeign = fused != PortableArithmetic.isFused
     switch type {
     case .float32:
-      if fused { floats(FusedLanes<SIMD4<Float>>.self) } else { floats(SIMD4<Float>.self) }
+      if isForeign { floats(ForeignLanes<SIMD4<Float>>.self) } else { floats(SIMD4<Float>.self) }
     case .float64:
-      if fused { floats(FusedLanes<SIMD2<Double>>.self) } else { floats(SIMD2<Double>.self) }
+      if isForeign { floats(ForeignLanes<SIMD2<Double>>.self) } else { floats(SIMD2<Double>.self) }
     case .int64:
       integers(Int64.self, m, n, segments, segmentCount, c, cRow, accumulate)
     case .int32:

@@ -10,7 +10,7 @@ protocol MatmulLanes {
   init(repeating value: Scalar)
   /// The sum; `ReduceLanes` asks for the same and gives it.
   func adding(_ other: Self) -> Self
-  /// `self + a * b`, with one rounding in `FusedLanes` and where `PortableArithmetic` says so, else with two.
+  /// `self + a * b`, with as many roundings as `PortableArithmetic` says, in `ForeignLanes` the other way.
   func adding(_ a: Self, times b: Self) -> Self
   /// `self` plus the products of a column of `width` rows by `width` steps of the summed axis, step
   /// after step: rows are `aRow` apart and contiguous, the factors of the steps `bRow` apart.
@@ -155,11 +155,9 @@ extension SIMD2: MatmulLanes where Scalar == Double {
   }
 }
 
-/// Lanes whose multiplications and additions round together, as in machine code.
-///
-/// For where an instruction set with such instructions is chosen, a product has no machine code, and the
-/// portable kernels round twice: on baseline x86-64 every lane is a call of the C library's.
-struct FusedLanes<Base: MatmulLanes & SIMD>: MatmulLanes {
+/// Lanes whose multiplications and additions round as those of `PortableArithmetic` don't: together on x86-64,
+/// where every lane is then a call of the C library's, one by one on arm64.
+struct ForeignLanes<Base: MatmulLanes & SIMD>: MatmulLanes {
   typealias Scalar = Base.Scalar
 
   private var base: Base
@@ -176,6 +174,7 @@ struct FusedLanes<Base: MatmulLanes & SIMD>: MatmulLanes {
 
   @inline(__always)
   func adding(_ a: Self, times b: Self) -> Self {
+    if PortableArithmetic.isFused { return Self(base + a.base * b.base) }
     var sum = base
     for i in 0..<Base.width { sum[i].addProduct(a.base[i], b.base[i]) }
     return Self(sum)

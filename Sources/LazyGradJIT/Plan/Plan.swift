@@ -204,6 +204,8 @@ package final class LoopKernel: @unchecked Sendable {
   /// they are to give its bits, because the plan is made for an instruction set that has it. So the
   /// bits depend on that choice, and not on whether code memory was granted. Set once, as below.
   @exclusivity(unchecked) package var fusesMultiplyAdds = false
+  /// The same of products of matrices, which portable kernels that always do so leave no choice.
+  var fusesProducts: Bool { fusesMultiplyAdds || PortableArithmetic.isFused }
   /// Machine code for the loop and for the product; set once, before the plan is shared. Without it
   /// the portable kernels run.
   @exclusivity(unchecked) package var nativeLoop: NativeLoop? {

@@ -116,7 +116,9 @@ import Testing
       #expect(last.max()! > 1e6 || kills < 3)
     }
 
-    @Test("A file of 1 GiB is mapped: its first tensor takes milliseconds, and no memory")
+    @Test(
+      "A file of 1 GiB is mapped: its first tensor takes milliseconds, and no memory",
+      .disabled(if: Emulation.isActive, "time and what is resident are the emulator's as well"))
     func large() async {
       #if os(Linux)
         let result = await #expect(

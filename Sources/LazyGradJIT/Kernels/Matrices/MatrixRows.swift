@@ -128,7 +128,8 @@ enum MatrixRows {
     }
   }
 
-  /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns.
+  /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns. Rounds twice, as all of
+  /// these routines do: they have no machine code, and the same bits on every machine.
   static func multiply<T: MatrixScalar>(
     _ a: UnsafePointer<T>, row: Int, column: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>,
     adding: Bool
@@ -137,6 +138,6 @@ enum MatrixRows {
       a: a, b: b.base, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
     Matmul.run(
       type: T.scalarType, m: c.rows, n: c.columns, segments: &segment, segmentCount: 1, c: c.base,
-      cRow: c.step, accumulate: adding)
+      cRow: c.step, accumulate: adding, fused: false)
   }
 }
