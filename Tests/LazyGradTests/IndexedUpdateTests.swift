@@ -131,6 +131,14 @@ struct IndexedUpdateTests {
     let columns = +table
     columns[.all, 1..<2] = Tensor(60.0).cast(to: dtype)
     #expect(values(columns) == [0, 60, 2, 3, 60, 5, 6, 60, 8, 9, 60, 11])
+    // Of nothing, from a place that is behind it on.
+    for shape in [[0, 3], [3, 0], [0]] {
+      let empty = Tensor.zeros(shape, dtype: dtype)
+      let copy = +empty
+      if shape.count > 1 { copy[.all, (shape[1] - shape[1] / 3)...] = Tensor(1.0).cast(to: dtype) }
+      copy[shape[0]...] = Tensor(1.0).cast(to: dtype)
+      #expect(values(copy) == [] && copy.shape == shape)
+    }
     // In C order of the result, not of the memory.
     let turned = +table.transposed()
     turned[1..<2] = Tensor(70.0).cast(to: dtype)

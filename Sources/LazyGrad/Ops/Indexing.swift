@@ -95,11 +95,11 @@ extension Tensor {
   /// Whether a value of a shape can be stored here, or in a part of this tensor; says so where it can't.
   func canBeUpdated(_ operation: String, shape other: [Int], part: LayoutID? = nil) -> Bool {
     let target = part.map { LayoutTable.shared[$0] } ?? ownLayout.layout
-    if Layout.broadcast(other, target.dims) != target.dims {
+    if other != target.dims, Layout.broadcast(other, target.dims) != target.dims {
       _ = fail(operation, "shape \(other) does not fit into shape \(target.dims)", [self])
       return false
     }
-    if zip(target.dims, target.strides).contains(where: { $0 > 1 && $1 == 0 }) {
+    if !target.isContiguous, zip(target.dims, target.strides).contains(where: { $0 > 1 && $1 == 0 }) {
       _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return false
     }
@@ -132,11 +132,11 @@ extension Tensor {
     value.use()
     let typed = value.dtype == dtype ? value : value.cast(to: dtype)
     guard baseTensor != nil else {
-      let full = typed.shape == shape ? +typed : +typed.broadcast(to: shape)
+      let full = typed.shapeID == shapeID ? +typed : +typed.broadcast(to: shape)
       renew { _ in full.surrenderedSlot() }
       return
     }
-    let part = typed.shape == shape ? typed : typed.broadcast(to: shape)
+    let part = typed.shapeID == shapeID ? typed : typed.broadcast(to: shape)
     renew { base in
       Tensor.prepared(part) {
         Tape.general(

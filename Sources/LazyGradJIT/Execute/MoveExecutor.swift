@@ -153,13 +153,14 @@ extension MoveKernel {
     return UnsafeRawPointer(to)
   }
 
-  /// The same as `start` for an update of a region, without what is overwritten if that is one piece.
+  /// The same as `start` for an update of a region, without what is overwritten if that is one piece. A region of
+  /// no elements may begin behind the last one.
   private func startRegion(
     _ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer
   ) {
     let isPiece =
       kind == .setRegion && aLayout._withUnsafeGuaranteedRef { $0.isContiguous }
-      && region!._withUnsafeGuaranteedRef { $0.isContiguous }
+      && region!._withUnsafeGuaranteedRef { $0.isContiguous && $0.count > 0 }
     if !isPiece { return start(to, size, from) }
     if isInPlace || from == to { return }
     let before = regionOffset * size
