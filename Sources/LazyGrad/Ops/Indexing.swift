@@ -99,7 +99,8 @@ extension Tensor {
       _ = fail(operation, "shape \(other) does not fit into shape \(target.dims)", [self])
       return false
     }
-    if !target.isContiguous, zip(target.dims, target.strides).contains(where: { $0 > 1 && $1 == 0 }) {
+    if !target.isContiguous, zip(target.dims, target.strides).contains(where: { $0 > 1 && $1 == 0 })
+    {
       _ = fail(operation, "a tensor that was broadcast can't be updated in place", [self])
       return false
     }
