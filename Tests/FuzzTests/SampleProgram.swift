@@ -237,7 +237,7 @@ private struct SampleLines {
       if right.isEmpty { return false }
       let rows = right.count == 1 ? right[0] : right[right.count - 2]
       return rows == left[left.count - 1]
-        && (left.count < 3 || right.count < 3 || left[0] == right[0])
+        && zip(left.dropLast(2).reversed(), right.dropLast(2).reversed()).allSatisfy { $0 == $1 }
     }
     guard let y = fitting else { return }
     put(matmul(at(x), at(y)), fine: false, "matmul %\(x) %\(y)")
