@@ -1,6 +1,7 @@
 // How often recording an operation takes memory: not even for the tensor that it returns, if the one before was
 // dropped. What takes some is listed with the reason, so that a change is noticed both ways.
 
+import Foundation
 import LazyGrad
 import LazyGradJIT
 import TestSupport
@@ -105,6 +106,29 @@ struct RecordingMemoryTests {
   /// A scope that is open elsewhere makes them ask for their own, which takes no memory either.
   @Test func allocationsBesideAnOpenScope() { noAutodiff { expectAllocations(12) } }
 
+  /// One whose share is full of sizes that nobody asks for any more: the tape of a thread that has ended, and
+  /// that a new one has taken over, used to keep none of what that let go.
+  @Test func allocationsOnATapeThatIsFull() {
+    let leave = DispatchSemaphore(value: 0)
+    // The more tapes there are, the smaller is the share of each.
+    for _ in 0..<64 {
+      let made = DispatchSemaphore(value: 0)
+      Thread {
+        _ = Tape.current
+        made.signal()
+        leave.wait()
+      }.start()
+      made.wait()
+    }
+    expectAllocations(4) {
+      for count in [512, 640, 768, 896, 1024] {
+        let x = NDArray.ones([count], dtype: .float64)
+        eval((0..<64).map { Tensor(x, constant: true) + Double($0) })
+      }
+    }
+    for _ in 0..<64 { leave.signal() }
+  }
+
   /// The least of a few: now and then a list grows, or the arena starts again. Only those count during which
   /// no other test has freed shapes, which makes all tapes forget what they know of them, or has emptied or
   /// counted what the tapes keep, which they can't take from meanwhile.
@@ -128,9 +152,10 @@ struct RecordingMemoryTests {
     return counts.min() ?? -1
   }
 
-  private func expectAllocations(_ n: Int) {
+  private func expectAllocations(_ n: Int, after prepare: @Sendable @escaping () -> Void = {}) {
     let counts = ConcurrencyTests.onNewThread {
-      Tape.withLimits(.usual) {
+      prepare()
+      return Tape.withLimits(.usual) {
         let entries =
           Self.elementwise(n) + Self.reductions(n) + Self.views(n) + Self.selections(n)
         return entries.map { entry in

@@ -122,9 +122,11 @@ package struct SpareStorages: @unchecked Sendable {
       assert(!storage.hasReaders, "LazyGrad: a storage that nobody has is read by a record")
       let list = state.pointee.lists + index
       let capacity = StoragePool.capacity(ofClass: index)
+      var surplus: Unmanaged<Storage>?
       let isKept =
         list.pointee.count &* capacity < Self.listLimit
-        && state.pointee.byteCount &+ capacity <= state.pointee.limit.load(ordering: .relaxed)
+        && (state.pointee.byteCount &+ capacity <= state.pointee.limit.load(ordering: .relaxed)
+          || makeRoom(for: index, &surplus))
       if isKept {
         state.pointee.byteCount &+= capacity
         storage.home.store(0, ordering: .relaxed)
@@ -133,7 +135,45 @@ package struct SpareStorages: @unchecked Sendable {
         list.pointee.count &+= 1
       }
       leave()
+      if let surplus { Self.release(listFrom: surplus) }
       return isKept
+    }
+  }
+
+  /// Takes storages off the lists that have the most bytes, half of one at a time, until there is room for one
+  /// of a class. Without that a tape whose share is full of sizes that its program has done with, or that of a
+  /// thread that has ended, would keep none of those that are used now.
+  ///
+  /// - Parameter surplus: The list of what is to be released when the lists are left.
+  /// - Returns: Whether there is room; not where the class's own list is the longest.
+  @inline(never)
+  private func makeRoom(for index: Int, _ surplus: inout Unmanaged<Storage>?) -> Bool {
+    let lists = state.pointee.lists
+    func bytes(_ index: Int) -> Int { lists[index].count * StoragePool.capacity(ofClass: index) }
+    let capacity = StoragePool.capacity(ofClass: index)
+    let limit = state.pointee.limit.load(ordering: .relaxed)
+    while state.pointee.byteCount + capacity > limit {
+      let longest = (0..<StoragePool.smallClassCount).max { bytes($0) < bytes($1) }!
+      if longest == index || lists[longest].count == 0 { return false }
+      for _ in 0..<(lists[longest].count + 1) / 2 {
+        let storage = lists[longest].first.unsafelyUnwrapped
+        storage._withUnsafeGuaranteedRef {
+          lists[longest].first = $0.nextSpare
+          $0.nextSpare = surplus
+        }
+        surplus = storage
+        lists[longest].count -= 1
+        state.pointee.byteCount -= StoragePool.capacity(ofClass: longest)
+      }
+    }
+    return true
+  }
+
+  private static func release(listFrom first: Unmanaged<Storage>) {
+    var rest: Unmanaged<Storage>? = first
+    while let storage = rest {
+      rest = storage._withUnsafeGuaranteedRef { $0.nextSpare }
+      storage.release()
     }
   }
 
@@ -158,11 +198,8 @@ package struct SpareStorages: @unchecked Sendable {
   /// Gives everything to the pool.
   func empty() {
     for index in 0..<StoragePool.smallClassCount {
-      while let spare = state.pointee.lists[index].first {
-        state.pointee.lists[index].first = spare._withUnsafeGuaranteedRef { $0.nextSpare }
-        spare.release()
-      }
-      state.pointee.lists[index].count = 0
+      if let first = state.pointee.lists[index].first { Self.release(listFrom: first) }
+      state.pointee.lists[index] = List()
     }
     state.pointee.byteCount = 0
   }

@@ -137,10 +137,11 @@ extension Tape {
     }
   }
 
-  /// Computes values that were left out when others were read. Where there is no memory for them they stay
-  /// pending, and who reads them is told. The caller holds the lock.
+  /// Computes values of handles that were left out when others were read. Where there is no memory for them
+  /// they stay pending, and who reads them is told. The caller holds the lock.
   package func forceLate(_ ids: [UInt32]) {
-    let pending = ids.filter { !isGiven($0) }
+    // A pass in pieces may have computed one on its way: its handle has the value, its record may be dead.
+    let pending = ids.filter { nodes[Int($0)].slot != nil && !isGiven($0) }
     if !pending.isEmpty { try? force(pending) }
   }
 }
