@@ -106,7 +106,8 @@ enum Disassembler {
     for (prefix, predicates) in [("vcmp", floatPredicates), ("vpcmp", integerPredicates)]
     where mnemonic.hasPrefix(prefix) && (prefix == "vcmp" || operands[0].hasPrefix("k")) {
       let isFloat = prefix == "vcmp"
-      let type = mnemonic.suffix(isFloat ? 2 : 1)
+      let hasNoSign = mnemonic.hasSuffix("ud") || mnemonic.hasSuffix("uq")
+      let type = mnemonic.suffix(isFloat || hasNoSign ? 2 : 1)
       let predicate = mnemonic.dropFirst(prefix.count).dropLast(type.count)
       if let number = predicates.firstIndex(of: predicate) {
         mnemonic = prefix + type

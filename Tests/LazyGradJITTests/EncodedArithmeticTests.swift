@@ -96,6 +96,10 @@ func expectLanes<T: BitwiseCopyable>(
     binary(.pmulld, words, otherWords) { (x: Int32, y: Int32) in x &* y }
     binary(.pminsd, words, otherWords) { (x: Int32, y: Int32) in min(x, y) }
     binary(.pmaxsd, words, otherWords) { (x: Int32, y: Int32) in max(x, y) }
+    binary(.pminud, words, otherWords) { (x: UInt32, y: UInt32) in min(x, y) }
+    binary(.pmaxud, words, otherWords) { (x: UInt32, y: UInt32) in max(x, y) }
+    binary(.pminuq, longs, otherLongs) { (x: UInt64, y: UInt64) in min(x, y) }
+    binary(.pmaxuq, longs, otherLongs) { (x: UInt64, y: UInt64) in max(x, y) }
     binary(.paddq, longs, otherLongs) { (x: Int64, y: Int64) in x &+ y }
     binary(.psubq, longs, otherLongs) { (x: Int64, y: Int64) in x &- y }
     binary(.pmullq, longs, otherLongs) { (x: Int64, y: Int64) in x &* y }
@@ -300,7 +304,7 @@ func expectLanes<T: BitwiseCopyable>(
           ? thirdDoubles[i, as: Double.self] : firstDoubles[i, as: Double.self]
       }
     }
-    for op in [VectorOp.pcmpdMask, .pcmpqMask] {
+    for op in [VectorOp.pcmpdMask, .pcmpqMask, .pcmpudMask, .pcmpuqMask] {
       Encoded.each(op) { width, high in
         let out = Encoded.run(width, words, otherWords, words, storesResult: false, high: high) {
           code, body in
@@ -311,13 +315,48 @@ func expectLanes<T: BitwiseCopyable>(
         let size = op.form.elementSize
         let mask = (0..<width.byteCount / size).reduce(UInt32(0)) { mask, i in
           let isLess =
-            size == 4
-            ? words[i, as: Int32.self] < otherWords[i, as: Int32.self]
-            : words[i, as: Int64.self] < otherWords[i, as: Int64.self]
+            switch op {
+            case .pcmpdMask: words[i, as: Int32.self] < otherWords[i, as: Int32.self]
+            case .pcmpqMask: words[i, as: Int64.self] < otherWords[i, as: Int64.self]
+            case .pcmpudMask: words[i, as: UInt32.self] < otherWords[i, as: UInt32.self]
+            default: words[i, as: UInt64.self] < otherWords[i, as: UInt64.self]
+            }
           return isLess ? mask | 1 << UInt32(i) : mask
         }
         expectLanes(out, 1, "\(op) \(width)") { _ in mask }
       }
+    }
+  }
+
+  /// The lanes of a mask, one beside the other, and 0 behind them; and bits that are counted and cut off.
+  @Test func picksAndCounts() {
+    func check<T: FixedWidthInteger & BitwiseCopyable>(_ op: VectorOp, _ lanes: Lanes, _: T.Type) {
+      Encoded.each(op) { width, high in
+        let picked = 0b1010_0110_1101_0010
+        let out = Encoded.run(width, lanes, lanes, lanes, high: high) { code, body in
+          code.mov(.r9, picked)
+          code.vector(.kmovwFromGPR, .x, 3, .register(GPR.r9.rawValue))
+          code.vector(op, width, body.a, .register(body.result), mask: 3, zeroing: true)
+        }
+        let count = width.byteCount / op.form.elementSize
+        let expected = (0..<count).filter { picked >> $0 & 1 != 0 }.map { lanes[$0, as: T.self] }
+        expectLanes(out, count, "\(op) \(width)") { $0 < expected.count ? expected[$0] : 0 }
+      }
+    }
+    check(.pcompressd, words, Int32.self)
+    check(.pcompressq, longs, Int64.self)
+    guard !Encoded.widths.isEmpty else { return }
+    for (bits, count) in [(0x1234_5678_9ABC_DEF0, 12), (-1, 63), (-1, 64), (0x7FFF, 0)] {
+      let out = Encoded.run(.x, words, words, words, storesResult: false) { code, _ in
+        code.mov(.r9, bits)
+        code.mov(.rcx, count)
+        code.bzhi(.r8, .r9, .rcx)
+        code.mov(Memory(.rdi), .r8)
+        code.popcnt(.rax, .r9)
+        code.mov(Memory(.rdi, 8), .rax)
+      }
+      let low = count < 64 ? UInt64(bitPattern: Int64(bits)) & (1 << UInt64(count) - 1) : .max
+      #expect(out[0, as: UInt64.self] == low && out[1, as: Int.self] == bits.nonzeroBitCount)
     }
   }
 

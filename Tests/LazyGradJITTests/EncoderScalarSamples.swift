@@ -126,6 +126,13 @@ enum ScalarSamples {
         add("shr \(r),\(VectorInstruction.hex(Int(count)))") { $0.shr(r, count) }
       }
       add("shl \(r),cl") { $0.shlByCL(r) }
+      for other in [GPR.rcx, .rsp, .r9] {
+        add("popcnt \(r),\(other)") { $0.popcnt(r, other) }
+        add("popcnt \(other),\(r)") { $0.popcnt(other, r) }
+        add("bzhi \(r),\(other),rdi") { $0.bzhi(r, other, .rdi) }
+        add("bzhi r10,\(r),\(other)") { $0.bzhi(.r10, r, other) }
+        add("bzhi \(other),rsi,\(r)") { $0.bzhi(other, .rsi, r) }
+      }
     }
     add("vzeroupper") { $0.vzeroupper() }
     add("ret") { $0.ret() }

@@ -13,7 +13,7 @@
 package struct CPUFeatures: Sendable, Equatable {
   /// AVX2, FMA and F16C, by CPUID.
   package var hasAVX2 = false
-  /// AVX-512 F, DQ, BW and VL, by CPUID.
+  /// AVX-512 F, DQ, BW and VL, with POPCNT and BMI2, by CPUID.
   package var hasAVX512 = false
   /// The system saves the 256-bit registers, by XGETBV: without that they may not be used.
   package var savesYMM = false

@@ -3,7 +3,7 @@
 
 /// What a kernel does, as plain data: equal keys mean equal code.
 package struct KernelKey: Hashable, Sendable {
-  package enum Kind: UInt8, Sendable { case loop, product, packing, outerSum }
+  package enum Kind: UInt8, Sendable { case loop, product, packing, outerSum, sort }
   package let kind: Kind
   package let instructionSet: InstructionSet
   package let words: [UInt64]

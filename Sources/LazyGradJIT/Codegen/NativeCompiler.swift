@@ -14,6 +14,7 @@ package enum NativeCompiler {
   ) {
     plan.takeInMoves { $0.workBytes }
     if instructionSet == .portable { return }
+    if !refusesCode { plan.takeInMoveCode { SortCompiler.prepare(&$0, instructionSet) } }
     for kernel in plan.kernels {
       kernel.fusesMultiplyAdds = true
       if refusesCode { continue }

@@ -69,7 +69,8 @@ extension MoveKernel {
       let elements = contiguous(aLayout, type.size, from, &work)
       if kind == .sort {
         Sort.values(
-          type, runs, isDescending: order.isDescending, from: elements, to: to, work)
+          type, runs, isDescending: order.isDescending, from: elements, to: to, work,
+          code: nativeSort?.steps)
       } else {
         Sort.places(
           type, runs, isDescending: order.isDescending, isFlat: order.isFlat, from: elements,

@@ -2,9 +2,10 @@
 
 /// Sorts runs of elements.
 ///
-/// Elements are sorted by whole numbers that are in the same order, their keys: short runs by insertion,
-/// others digit by digit from the last, eight bits at a time, which takes as many passes as a key has bytes
-/// that differ, however the elements lie.
+/// Elements are sorted by whole numbers that are in the same order, their keys. Where there is machine code, by
+/// parts (PartitionSort.swift). Places, and elements elsewhere: short runs by insertion, others digit by digit
+/// from the last, eight bits at a time, which takes as many passes as a key has bytes that differ, however the
+/// elements lie.
 package enum Sort {
   /// Bytes that `values` works in.
   package static func workBytes(_ type: ScalarType, _ runs: Runs) -> Int {
@@ -26,12 +27,13 @@ package enum Sort {
   /// - Parameters:
   ///   - from: Elements in C order.
   ///   - to: Memory for as many; `from` itself, or none of it.
+  ///   - code: Machine code for keys of the type's size.
   package static func values(
     _ type: ScalarType, _ runs: Runs, isDescending: Bool, from: UnsafeRawPointer,
-    to: UnsafeMutableRawPointer, _ work: WorkMemory
+    to: UnsafeMutableRawPointer, _ work: WorkMemory, code: SortSteps?
   ) {
     func run<T: Sortable>(_: T.Type) {
-      RunSorter<T>(runs: runs, isDescending: isDescending).sort(
+      RunSorter<T>(runs: runs, isDescending: isDescending, code: code).sort(
         from.assumingMemoryBound(to: T.self), to.assumingMemoryBound(to: T.self), work)
     }
     switch type {
@@ -142,6 +144,8 @@ private struct KeyAndPlace<
 private struct RunSorter<T: Sortable> {
   let runs: Runs
   let isDescending: Bool
+  /// Used for elements alone.
+  var code: SortSteps?
 
   private var length: Int { runs.length }
   private var inner: Int { runs.inner }
@@ -153,7 +157,7 @@ private struct RunSorter<T: Sortable> {
     forEachRun { start in
       let x = from + start
       if inner == 1 ? take(x, 1, flip, keys) : take(x, inner, flip, keys) {
-        let sorted = RadixSort.sort(keys, scratch: keys + length, length)
+        let sorted = RadixSort.sort(keys, scratch: keys + length, length, code)
         if inner == 1 {
           put(sorted, flip, to + start, 1)
         } else {
@@ -249,6 +253,34 @@ private enum RadixSort {
   /// The longest run that insertion sorts sooner than digits do.
   static var insertionLimit: Int { 40 }
 
+  /// Sorts keys that are all there is of an element.
+  ///
+  /// - Parameter scratch: Memory for as many.
+  /// - Returns: Where the sorted keys are: one of the two.
+  @inline(__always)
+  static func sort<Key>(
+    _ keys: UnsafeMutablePointer<KeyAlone<Key>>, scratch: UnsafeMutablePointer<KeyAlone<Key>>,
+    _ count: Int, _ code: SortSteps?
+  ) -> UnsafeMutablePointer<KeyAlone<Key>> {
+    guard let code, count > Self.mostInserted else { return sort(keys, scratch: scratch, count) }
+    if isSorted(keys, count) { return keys }
+    func plain(_ keys: UnsafeMutablePointer<KeyAlone<Key>>) -> UnsafeMutablePointer<Key> {
+      UnsafeMutableRawPointer(keys).assumingMemoryBound(to: Key.self)
+    }
+    func keyed(_ keys: UnsafeMutablePointer<Key>) -> UnsafeMutablePointer<KeyAlone<Key>> {
+      UnsafeMutableRawPointer(keys).assumingMemoryBound(to: KeyAlone<Key>.self)
+    }
+    PartitionSort(code: code, target: plain(keys)) { keys, scratch, count in
+      plain(byDigits(keyed(keys), keyed(scratch), count))
+    }.sort(
+      plain(keys), plain(scratch), 0..<count,
+      depth: 2 * (Int.bitWidth - count.leadingZeroBitCount))
+    return keys
+  }
+
+  /// The longest run that insertion sorts sooner than machine code does.
+  private static var mostInserted: Int { 6 }
+
   /// Sorts by keys; equal ones keep their order.
   ///
   /// - Parameter scratch: Memory for as many elements.
@@ -256,14 +288,18 @@ private enum RadixSort {
   static func sort<E: Keyed>(
     _ elements: UnsafeMutablePointer<E>, scratch: UnsafeMutablePointer<E>, _ count: Int
   ) -> UnsafeMutablePointer<E> {
-    var sorted = min(count, 1)
-    while sorted < count, elements[sorted - 1].key <= elements[sorted].key { sorted += 1 }
-    if sorted == count { return elements }
+    if isSorted(elements, count) { return elements }
     if count <= insertionLimit {
       insert(elements, count)
       return elements
     }
     return byDigits(elements, scratch, count)
+  }
+
+  private static func isSorted<E: Keyed>(_ x: UnsafePointer<E>, _ count: Int) -> Bool {
+    var sorted = min(count, 1)
+    while sorted < count, x[sorted - 1].key <= x[sorted].key { sorted += 1 }
+    return sorted == count
   }
 
   private static func insert<E: Keyed>(_ x: UnsafeMutablePointer<E>, _ count: Int) {

@@ -138,6 +138,11 @@ package final class Plan: @unchecked Sendable {
     self.calls = Frozen(all)
   }
 
+  /// Takes in machine code for moves, before anybody else knows the plan.
+  func takeInMoveCode(_ prepare: (inout MoveKernel) -> Void) {
+    for i in 0..<moves.count { prepare(&moves.base[i]) }
+  }
+
   /// Takes in what the kernels of moves work in.
   func takeInMoves(_ workBytes: (MoveKernel) -> Int) {
     if moves.count == 0 { return }
@@ -464,6 +469,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var runs = Runs()
   /// Sorting: the order, and the type of what is sorted.
   package var order: (SortOrder, of: ScalarType)?
+  /// Machine code that sorts; nil: there is none.
+  package var nativeSort: NativeSort?
   /// `matrix`: what is done.
   package var call: MatrixCall?
   /// `stack`, `sumRows`: where the rows are, of `width` elements; `unstack`: by turns where they are and where

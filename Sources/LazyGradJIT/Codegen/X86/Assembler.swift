@@ -327,6 +327,20 @@ package struct Assembler: Sendable {
   /// Shifts left by the low bits of rcx.
   package mutating func shlByCL(_ to: GPR) { scalar([0xD3], reg: 4, rm: to.rawValue) }
 
+  /// How many bits are set.
+  package mutating func popcnt(_ to: GPR, _ from: GPR) {
+    byte(0xF3)
+    scalar([0x0F, 0xB8], reg: to.rawValue, rm: from.rawValue)
+  }
+  /// The low bits of `from`, as many as `count` says (BMI2).
+  package mutating func bzhi(_ to: GPR, _ from: GPR, _ count: GPR) {
+    byte(0xC4)
+    byte((to.rawValue >> 3 ^ 1) << 7 | 0x40 | (from.rawValue >> 3 ^ 1) << 5 | 2)
+    byte(0x80 | (~count.rawValue & 15) << 3)
+    byte(0xF5)
+    modRM(reg: to.rawValue, register: from.rawValue)
+  }
+
   package mutating func push(_ register: GPR) {
     rex(reg: 0, rm: register.rawValue, wide: false)
     byte(0x50 | register.rawValue & 7)

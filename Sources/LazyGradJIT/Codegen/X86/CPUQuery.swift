@@ -94,9 +94,10 @@ struct CPUQuery {
     guard highest >= 7 else { return features }
     let basic = cpuid(1).ecx
     let extended = cpuid(7).ebx
-    // Of leaf 1: FMA 12, AVX 28, F16C 29. Of leaf 7: AVX2 5, AVX512F 16, DQ 17, BW 30, VL 31.
+    // Of leaf 1: FMA 12, POPCNT 23, AVX 28, F16C 29. Of leaf 7: AVX2 5, BMI2 8, AVX512F 16, DQ 17, BW 30, VL 31.
     features.hasAVX2 = has(basic, 12, 28, 29) && has(extended, 5)
-    features.hasAVX512 = features.hasAVX2 && has(extended, 16, 17, 30, 31)
+    features.hasAVX512 =
+      features.hasAVX2 && has(basic, 23) && has(extended, 8, 16, 17, 30, 31)
     // OSXSAVE: the system has switched XGETBV on. Without it the instruction is invalid.
     guard has(basic, 27) else { return features }
     // Bits of XCR0: SSE 1, AVX 2, masks 5, upper halves of zmm0-15 6, zmm16-31 7.

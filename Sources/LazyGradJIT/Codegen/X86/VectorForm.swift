@@ -24,19 +24,19 @@ package enum VectorOp: UInt8, CaseIterable, Sendable {
     fmadd231sd, roundps, roundpd, rndscaleps, rndscalepd, scalefps, scalefpd
   // Comparisons and choices: AVX2 gives lanes of ones, AVX-512 mask registers.
   case cmpps, cmppd, cmppsMask, cmppdMask, pcmpeqd, pcmpgtd, pcmpeqq, pcmpgtq, pcmpdMask,
-    pcmpqMask, blendvps, blendvpd, blendmps, blendmpd, movmskps, ptest, kmovwFromGPR, kmovwToGPR,
-    kmovw, kandw, kandnw, korw, kxnorw, kxorw, knotw, kortestw
+    pcmpqMask, pcmpudMask, pcmpuqMask, blendvps, blendvpd, blendmps, blendmpd, movmskps, ptest,
+    kmovwFromGPR, kmovwToGPR, kmovw, kandw, kandnw, korw, kxnorw, kxorw, knotw, kortestw
   // Arithmetic on integers.
   case paddd, paddq, psubd, psubq, pmulld, pmullq, pmuludq, pand, pandn, por, pxor, pandd,
-    pandnd, pord, pxord, pternlogd, pabsd, pabsq, pminsd, pminsq, pmaxsd, pmaxsq, pslld, psrld,
-    psrad, psllq, psrlq, psraq, psllvd, psrlvd, psravd
+    pandnd, pord, pxord, pternlogd, pabsd, pabsq, pminsd, pminsq, pmaxsd, pmaxsq, pminud, pminuq,
+    pmaxud, pmaxuq, pslld, psrld, psrad, psllq, psrlq, psraq, psllvd, psrlvd, psravd
   // Conversions.
   case cvtdq2ps, cvtps2dq, cvttps2dq, cvtps2pd, cvtpd2ps, cvtdq2pd, cvttpd2dq, cvtqq2pd,
     cvtqq2ps, cvttpd2qq, cvttps2qq, cvtss2sd, cvtsd2ss, cvtph2ps, cvtps2phStore
   // Shuffles.
   case shufps, shufpd, permilps, unpcklps, unpckhps, unpcklpd, unpckhpd, movhlps, movshdup,
     permps, permd, permq, permpd, perm2f128, insertf128, extractf128, insertf32x4, insertf64x4,
-    extractf32x4, extractf64x4, shuff32x4, shuff64x2, permt2ps
+    extractf32x4, extractf64x4, shuff32x4, shuff64x2, permt2ps, pcompressd, pcompressq
 }
 
 /// One row of the table.
@@ -378,6 +378,12 @@ extension VectorOp {
       return F(
         "vpcmpq", .p66, .m0F3A, 0x1F, only: .evex, evexWide: true, size: 8, immediate: true,
         reg: .mask)
+    case .pcmpudMask:
+      return F("vpcmpud", .p66, .m0F3A, 0x1E, only: .evex, immediate: true, reg: .mask)
+    case .pcmpuqMask:
+      return F(
+        "vpcmpuq", .p66, .m0F3A, 0x1E, only: .evex, evexWide: true, size: 8, immediate: true,
+        reg: .mask)
     case .blendvps:
       return F("vblendvps", .p66, .m0F3A, 0x4A, only: .vex, shape: .rvmr, immediate: true)
     case .blendvpd:
@@ -446,6 +452,10 @@ extension VectorOp {
     case .pminsq: return F("vpminsq", .p66, .m0F38, 0x39, only: .evex, evexWide: true, size: 8)
     case .pmaxsd: return F("vpmaxsd", .p66, .m0F38, 0x3D)
     case .pmaxsq: return F("vpmaxsq", .p66, .m0F38, 0x3D, only: .evex, evexWide: true, size: 8)
+    case .pminud: return F("vpminud", .p66, .m0F38, 0x3B)
+    case .pminuq: return F("vpminuq", .p66, .m0F38, 0x3B, only: .evex, evexWide: true, size: 8)
+    case .pmaxud: return F("vpmaxud", .p66, .m0F38, 0x3F)
+    case .pmaxuq: return F("vpmaxuq", .p66, .m0F38, 0x3F, only: .evex, evexWide: true, size: 8)
     case .pslld:
       return F("vpslld", .p66, .m0F, 0x72, memory: .none, shape: .vmi, immediate: true, digit: 6)
     case .psrld:
@@ -557,6 +567,13 @@ extension VectorOp {
       return F(
         "vshuff64x2", .p66, .m0F3A, 0x23, only: .evex, evexWide: true, size: 8, immediate: true)
     case .permt2ps: return F("vpermt2ps", .p66, .m0F38, 0x7F, only: .evex)
+    // To a register: in memory they take many times as long on some processors.
+    case .pcompressd:
+      return F("vpcompressd", .p66, .m0F38, 0x8B, only: .evex, memory: .none, shape: .mr)
+    case .pcompressq:
+      return F(
+        "vpcompressq", .p66, .m0F38, 0x8B, only: .evex, evexWide: true, memory: .none, size: 8,
+        shape: .mr)
     }
   }
 }
