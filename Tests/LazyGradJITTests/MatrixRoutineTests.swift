@@ -33,7 +33,8 @@ struct MatrixRoutineTests {
   }
 
   private static func run(
-    _ attribute: UInt32, _ operands: [ReferenceArray], flush: FencedMemory.Flush = .end
+    _ attribute: UInt32, _ operands: [ReferenceArray], flush: FencedMemory.Flush = .end,
+    _ set: InstructionSet = .portable, refusesCode: Bool = false
   ) -> ReferenceArray {
     let call = MatrixCall(
       attribute: attribute, operands[0].dims, operands.dropFirst().first?.dims)
@@ -54,7 +55,8 @@ struct MatrixRoutineTests {
     return withExtendedLifetime((memory, result, work)) {
       call.run(
         type: type, a: memory[0].pointer, b: memory.dropFirst().first.map { $0.pointer },
-        to: result.pointer, WorkMemory(work.pointer, byteCount: workBytes))
+        to: result.pointer, WorkMemory(work.pointer, byteCount: workBytes),
+        MatrixProductCompiler.products(for: call, type, set, refusesCode: refusesCode))
       #expect(guardWord.loadUnaligned(as: UInt64.self) == 0x5A5A_5A5A_5A5A_5A5A)
       let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: [count])]
       return ReferenceArray(type, layout, at: result.pointer)
@@ -105,6 +107,41 @@ struct MatrixRoutineTests {
               MatrixCall.attribute(.triangularSolve, options), [triangle, b], tolerance,
               "triangularSolve \(n) \(width) \(bits)")
           }
+        }
+      }
+    }
+  }
+
+  /// In large matrices machine code takes the products, of any number of rows and columns.
+  @Test(arguments: [ScalarType.float64, .float32])
+  func largeSystems(_ type: ScalarType) {
+    let tolerance = type == .float64 ? 1e-10 : 2e-2
+    for (n, width) in [(95, 3), (96, 16), (97, 1), (103, 17), (130, 97), (161, 81), (300, 2)] {
+      let definite = Self.operand(type, [n, n], seed: n, isDefinite: true)
+      let b = Self.operand(type, [n, width], seed: width)
+      let calls: [(UInt32, [ReferenceArray])] = [
+        (MatrixCall.attribute(.cholesky), [definite]), (MatrixCall.attribute(.inverse), [definite]),
+        (MatrixCall.attribute(.solve), [definite, b]),
+        (MatrixCall.attribute(.triangularSolve, [.upper]), [definite, b]),
+        (MatrixCall.attribute(.triangularSolve, [.transposed]), [definite, b]),
+        (MatrixCall.attribute(.logDeterminant), [definite]),
+      ]
+      for (k, (attribute, operands)) in calls.enumerated() {
+        let plain = Self.run(attribute, operands).floats
+        let scale = plain.reduce(1) { max($0, abs($1)) }
+        var fused: [Double]?
+        for set in NativeCode.available where set != .portable {
+          for flush in FencedMemory.Flush.allCases {
+            let found = Self.run(attribute, operands, flush: flush, set).floats
+            // Any tier gives these bits, and so do portable kernels where code is refused.
+            let expected = fused ?? Self.run(attribute, operands, set, refusesCode: true).floats
+            fused = expected
+            #expect(found == expected, "\(n) \(width) call \(k) \(set)")
+          }
+        }
+        for (x, y) in zip(fused ?? plain, plain) where !(abs(x - y) <= tolerance * scale) {
+          Issue.record("\(n) \(width) call \(k): expected \(y), got \(x)")
+          break
         }
       }
     }

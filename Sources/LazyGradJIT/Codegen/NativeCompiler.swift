@@ -13,8 +13,11 @@ package enum NativeCompiler {
     _ plan: Plan, for instructionSet: InstructionSet, refusesCode: Bool = false
   ) {
     plan.takeInMoves { $0.workBytes }
+    plan.takeInMoveCode {
+      if !refusesCode { SortCompiler.prepare(&$0, instructionSet) }
+      MatrixProductCompiler.prepare(&$0, instructionSet, refusesCode: refusesCode)
+    }
     if instructionSet == .portable { return }
-    if !refusesCode { plan.takeInMoveCode { SortCompiler.prepare(&$0, instructionSet) } }
     for kernel in plan.kernels {
       kernel.fusesMultiplyAdds = true
       if refusesCode { continue }

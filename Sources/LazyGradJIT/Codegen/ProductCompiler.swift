@@ -12,6 +12,9 @@ package enum ProductCompiler {
   /// take ten times as long.
   private static let heightLimit = 8
 
+  /// These numbers of rows.
+  static let pieces = (0..<heightLimit).map { 1 << $0 }
+
   /// Elements of a row of C whose bytes an instruction can count.
   private static let longestRow = Int(Int32.max) / 8
   /// Most rows that are looked through for the numbers of rows in which they come.
@@ -81,7 +84,8 @@ package enum ProductCompiler {
     return part
   }
 
-  private static func routine(_ shape: ProductShape) -> NativeRoutine? {
+  /// The code of a shape.
+  static func routine(_ shape: ProductShape) -> NativeRoutine? {
     let words =
       [
         UInt64(shape.isDouble ? 1 : 0), UInt64(shape.left.rawValue), UInt64(shape.columns),
@@ -142,7 +146,7 @@ package enum ProductCompiler {
           let n = min(blockEnd - row, left)
           found.insert(n)
           if found.count > heightLimit {
-            return ((0..<heightLimit).map { 1 << $0 }, true)
+            return (pieces, true)
           }
           row += n
         }

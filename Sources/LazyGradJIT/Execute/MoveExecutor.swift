@@ -113,7 +113,7 @@ extension MoveKernel {
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)
       let second = bLayout.map { contiguous($0, size, context.address(b), &work) }
-      call!.run(type: type, a: first, b: second, to: to, work)
+      call!.run(type: type, a: first, b: second, to: to, work, matrixProducts)
     }
   }
 

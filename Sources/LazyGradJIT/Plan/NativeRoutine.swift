@@ -37,8 +37,13 @@ package struct NativeProduct: @unchecked Sendable {
     /// How many of some rows a call takes.
     @inline(__always)
     package func piece(of rows: Int) -> Int {
-      if !isPieced { return rows }
-      return min(1 << (Int.bitWidth - 1 - rows.leadingZeroBitCount), Self.largestPiece)
+      isPieced ? Self.largestPiece(of: rows) : rows
+    }
+
+    /// The largest power of two that is not above some rows and `largestPiece`.
+    @inline(__always)
+    package static func largestPiece(of rows: Int) -> Int {
+      min(1 << (Int.bitWidth - 1 - rows.leadingZeroBitCount), largestPiece)
     }
 
     package init(

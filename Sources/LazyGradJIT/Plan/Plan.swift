@@ -473,6 +473,8 @@ package struct MoveKernel: @unchecked Sendable {
   package var nativeSort: NativeSort?
   /// `matrix`: what is done.
   package var call: MatrixCall?
+  /// How products are taken in it; nil: by portable code, which rounds twice.
+  package var matrixProducts: MatrixProducts?
   /// `stack`, `sumRows`: where the rows are, of `width` elements; `unstack`: by turns where they are and where
   /// they go.
   package var places: [Place] = []

@@ -36,24 +36,24 @@ extension MatrixCall {
   /// Rows of the results may be read up to 32 bytes past their end. Takes `workBytes` to work in.
   package func run(
     type: ScalarType, a: UnsafeRawPointer, b: UnsafeRawPointer?, to: UnsafeMutableRawPointer,
-    _ work: WorkMemory
+    _ work: WorkMemory, _ products: MatrixProducts?
   ) {
     switch type {
     case .float32:
       run(
         a.assumingMemoryBound(to: Float.self), b?.assumingMemoryBound(to: Float.self),
-        to.assumingMemoryBound(to: Float.self), work)
+        to.assumingMemoryBound(to: Float.self), work, products)
     case .float64:
       run(
         a.assumingMemoryBound(to: Double.self), b?.assumingMemoryBound(to: Double.self),
-        to.assumingMemoryBound(to: Double.self), work)
+        to.assumingMemoryBound(to: Double.self), work, products)
     default: fatalError("LazyGrad: matrix: \(routine) of \(type)")
     }
   }
 
   private func run<T: MatrixScalar>(
     _ a: UnsafePointer<T>, _ b: UnsafePointer<T>?, _ to: UnsafeMutablePointer<T>,
-    _ work: WorkMemory
+    _ work: WorkMemory, _ products: MatrixProducts?
   ) {
     // Where each result of each matrix goes.
     let counts = resultCounts
@@ -66,13 +66,13 @@ extension MatrixCall {
       case .cholesky:
         let l = UnsafeMatrix(result(0, index), rows: rows, columns: columns)
         l.assign(matrix)
-        MatrixRows.cholesky(l, work)
+        MatrixRows.cholesky(l, work, products)
       case .triangularSolve:
         let x = UnsafeMatrix(result(0, index), rows: rows, columns: width)
         if let b { x.assign(b + index * rows * width) }
         let triangle = UnsafeMatrix(
           UnsafeMutablePointer(mutating: matrix), rows: rows, columns: columns)
-        MatrixRows.solveTriangle(triangle, options, x, work)
+        MatrixRows.solveTriangle(triangle, options, x, work, products)
       case .solve, .inverse:
         let x = UnsafeMatrix(
           result(0, index), rows: rows, columns: routine == .solve ? width : columns)
@@ -82,21 +82,21 @@ extension MatrixCall {
           x.assign(b + index * rows * width)
         }
         var work = work
-        let (factors, order, elimination) = eliminated(matrix, &work)
+        let (factors, order, elimination) = eliminated(matrix, &work, products)
         if elimination.isSingular {
           x.fill(.nan)
         } else {
-          MatrixRows.solve(factors, order: order, x, work)
+          MatrixRows.solve(factors, order: order, x, work, products)
         }
       case .determinant:
         var work = work
-        let (factors, _, elimination) = eliminated(matrix, &work)
+        let (factors, _, elimination) = eliminated(matrix, &work, products)
         var product: T = elimination.isOdd ? -1 : 1
         for i in 0..<rows { product *= factors[i, i] }
         result(0, index).pointee = product
       case .logDeterminant:
         var work = work
-        let (factors, _, elimination) = eliminated(matrix, &work)
+        let (factors, _, elimination) = eliminated(matrix, &work, products)
         var sign: T = elimination.isOdd ? -1 : 1
         var sum = 0.0
         for i in 0..<rows {
@@ -126,12 +126,12 @@ extension MatrixCall {
 
   /// The factors L and U of a matrix, and the rows that have been exchanged.
   private func eliminated<T: MatrixScalar>(
-    _ matrix: UnsafePointer<T>, _ work: inout WorkMemory
+    _ matrix: UnsafePointer<T>, _ work: inout WorkMemory, _ products: MatrixProducts?
   ) -> (UnsafeMatrix<T>, UnsafeMutablePointer<Int>, MatrixRows.Elimination) {
     let factors = UnsafeMatrix<T>(work.take(rows * columns), rows: rows, columns: columns)
     let order = work.take(rows, of: Int.self)
     factors.assign(matrix)
-    return (factors, order, MatrixRows.eliminate(factors, order: order, work))
+    return (factors, order, MatrixRows.eliminate(factors, order: order, work, products))
   }
 
   private func factorQR<T: MatrixScalar>(

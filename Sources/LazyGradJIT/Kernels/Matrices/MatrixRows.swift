@@ -128,16 +128,65 @@ enum MatrixRows {
     }
   }
 
-  /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns. Rounds twice, as all of
-  /// these routines do: they have no machine code, and the same bits on every machine.
+  /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns.
+  ///
+  /// Without `products` it rounds twice, as everything else here does, which gives the same bits on every machine.
+  ///
+  /// - Parameter products: For an `a` whose rows are runs.
   static func multiply<T: MatrixScalar>(
     _ a: UnsafePointer<T>, row: Int, column: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>,
-    adding: Bool
+    adding: Bool, _ products: MatrixProducts? = nil
   ) {
+    let done = products?.multiply(a, row: row, b, into: c, adding: adding) ?? 0
+    if done == c.columns { return }
     var segment = MatmulSegment(
-      a: a, b: b.base, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
+      a: a, b: b.base + done, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
     Matmul.run(
-      type: T.scalarType, m: c.rows, n: c.columns, segments: &segment, segmentCount: 1, c: c.base,
-      cRow: c.step, accumulate: adding, fused: false)
+      type: T.scalarType, m: c.rows, n: c.columns - done, segments: &segment, segmentCount: 1,
+      c: c.base + done, cRow: c.step, accumulate: adding, fused: products != nil)
+  }
+}
+
+extension MatrixProducts {
+  /// c = a b, or c + a b, for as many columns from the first on as there is machine code for: their number is
+  /// returned.
+  fileprivate func multiply<T: MatrixScalar>(
+    _ a: UnsafePointer<T>, row: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>, adding: Bool
+  ) -> Int {
+    let size = MemoryLayout<T>.stride
+    var first = 0
+    for strip in strips {
+      let comesOften = Self.widths.contains(strip.columns)
+      while comesOften ? strip.columns <= c.columns - first : strip.columns == c.columns - first {
+        multiply(
+          strip, a, row: row * size, b.base + first, bRow: b.step * size, b.rows,
+          c.base + first, cRow: c.step * size, c.rows, adding)
+        first += strip.columns
+      }
+    }
+    return first
+  }
+
+  /// Distances are in bytes.
+  private func multiply<T: MatrixScalar>(
+    _ strip: Strip, _ a: UnsafePointer<T>, row: Int, _ b: UnsafePointer<T>, bRow: Int, _ depth: Int,
+    _ c: UnsafeMutablePointer<T>, cRow: Int, _ rows: Int, _ adding: Bool
+  ) {
+    let size = MemoryLayout<T>.stride
+    var done = 0
+    while done < rows {
+      let piece = NativeProduct.Part.largestPiece(of: rows - done)
+      var arguments = ProductArguments(
+        rows: piece, depth: 0, aRow: row, aColumn: size, bRow: bRow, cRow: cRow,
+        bStrip: strip.step * size, accumulates: adding)
+      for start in stride(from: 0, to: depth, by: Summation.blockDepth) {
+        arguments.depth = min(depth - start, Summation.blockDepth)
+        strip.function(
+          &arguments, UnsafeRawPointer(b) + start * bRow, UnsafeMutableRawPointer(c) + done * cRow,
+          UnsafeRawPointer(a + start) + done * row)
+        arguments.accumulates = 1
+      }
+      done += piece
+    }
   }
 }

@@ -16,7 +16,9 @@ extension MatrixRows {
 
   /// Replaces the lower triangle of a matrix by Cholesky's factor and the rest by zeros; the whole by
   /// not-a-number where it is not positive definite.
-  static func cholesky<T: MatrixScalar>(_ a: UnsafeMatrix<T>, _ work: WorkMemory) {
+  static func cholesky<T: MatrixScalar>(
+    _ a: UnsafeMatrix<T>, _ work: WorkMemory, _ products: MatrixProducts?
+  ) {
     let n = a.rows
     var work = work
     let scratch: UnsafeMutablePointer<T> = work.take(block * n)
@@ -32,14 +34,15 @@ extension MatrixRows {
         if !(pivot > 0) { return a.fill(.nan) }
         a[i, i] = pivot.squareRoot()
       }
-      if end < n { subtractSquare(a, start..<end, scratch) }
+      if end < n { subtractSquare(a, start..<end, scratch, products) }
     }
     for i in 0..<n { (a[i] + i + 1).update(repeating: 0, count: n - i - 1) }
   }
 
   /// Takes the product of some finished columns with their transpose off the triangle behind them.
   private static func subtractSquare<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, _ columns: Range<Int>, _ scratch: UnsafeMutablePointer<T>
+    _ a: UnsafeMatrix<T>, _ columns: Range<Int>, _ scratch: UnsafeMutablePointer<T>,
+    _ products: MatrixProducts?
   ) {
     let rest = columns.upperBound..<a.rows
     let negated = UnsafeMatrix(scratch, rows: columns.count, columns: rest.count)
@@ -51,7 +54,7 @@ extension MatrixRows {
       multiply(
         a[start] + columns.lowerBound, row: a.step, column: 1,
         negated.part(0..<columns.count, (start - rest.lowerBound)..<(end - rest.lowerBound)),
-        into: a.part(start..<a.rows, start..<end), adding: true)
+        into: a.part(start..<a.rows, start..<end), adding: true, products)
     }
   }
 
@@ -59,7 +62,8 @@ extension MatrixRows {
 
   /// Replaces B by the solution of A X = B. The other triangle of A is not read.
   static func solveTriangle<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, _ options: MatrixCall.Options, _ b: UnsafeMatrix<T>, _ work: WorkMemory
+    _ a: UnsafeMatrix<T>, _ options: MatrixCall.Options, _ b: UnsafeMatrix<T>, _ work: WorkMemory,
+    _ products: MatrixProducts?
   ) {
     let (n, width) = (a.rows, b.columns)
     if n == 0 || width == 0 { return }
@@ -94,7 +98,7 @@ extension MatrixRows {
         }
         multiply(
           negated.base, row: known.count, column: 1, b.part(known, 0..<width),
-          into: b.part(start..<end, 0..<width), adding: true)
+          into: b.part(start..<end, 0..<width), adding: true, products)
       }
       if isForward {
         for i in start..<end { solve(i, after: start..<i) }
@@ -141,7 +145,8 @@ extension MatrixRows {
   ///
   /// - Parameter order: Becomes the row that has been exchanged with each.
   static func eliminate<T: MatrixScalar>(
-    _ a: UnsafeMatrix<T>, order: UnsafeMutablePointer<Int>, _ work: WorkMemory
+    _ a: UnsafeMatrix<T>, order: UnsafeMutablePointer<Int>, _ work: WorkMemory,
+    _ products: MatrixProducts?
   ) -> Elimination {
     let n = a.rows
     var result = Elimination()
@@ -171,26 +176,27 @@ extension MatrixRows {
       if end == n { continue }
       // The rows of U, then what they take off the rest.
       let rows = a.part(start..<end, end..<n)
-      solveTriangle(a.part(start..<end, start..<end), .unitDiagonal, rows, work)
+      solveTriangle(a.part(start..<end, start..<end), .unitDiagonal, rows, work, products)
       let negated = UnsafeMatrix(scratch, rows: n - end, columns: end - start)
       for i in end..<n {
         for j in start..<end { negated[i - end, j - start] = -a[i, j] }
       }
       multiply(
         negated.base, row: negated.step, column: 1, rows, into: a.part(end..<n, end..<n),
-        adding: true)
+        adding: true, products)
     }
     return result
   }
 
   /// Replaces B by the solution of A X = B, for the factors that `eliminate` leaves.
   static func solve<T: MatrixScalar>(
-    _ factors: UnsafeMatrix<T>, order: UnsafePointer<Int>, _ b: UnsafeMatrix<T>, _ work: WorkMemory
+    _ factors: UnsafeMatrix<T>, order: UnsafePointer<Int>, _ b: UnsafeMatrix<T>, _ work: WorkMemory,
+    _ products: MatrixProducts?
   ) {
     for i in 0..<factors.rows where order[i] != i {
       for k in 0..<b.columns { swap(&b[i][k], &b[order[i]][k]) }
     }
-    solveTriangle(factors, .unitDiagonal, b, work)
-    solveTriangle(factors, .upper, b, work)
+    solveTriangle(factors, .unitDiagonal, b, work, products)
+    solveTriangle(factors, .upper, b, work, products)
   }
 }
