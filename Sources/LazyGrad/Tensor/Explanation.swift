@@ -43,12 +43,15 @@ public struct Explanation: Sendable, Equatable {
     public let shape: [Int]
     /// Of a product the length of the summed axis, for each product that is added up; empty for others.
     public let depths: [Int]
+    /// How often it runs: once, or once in every turn of a loop that was found in the program, with other memory each
+    /// time. Kernels of a loop stand once, one after the other, with the same number.
+    public let turns: Int
     /// The names of the memory that is read and written: as in `buffers`, and `tmp0`, `tmp1` and so on
-    /// for what lives only as long as the evaluation.
+    /// for what lives only as long as the evaluation. Of a loop those of its first turn.
     public let memoryRead: [String]
     /// See `memoryRead`.
     public let memoryWritten: [String]
-    /// Bytes that are read from arrays, each counted once, and bytes that are written.
+    /// Bytes that are read from arrays, each counted once, and bytes that are written: by all turns.
     public let bytesRead: Int
     /// See `bytesRead`.
     public let bytesWritten: Int
@@ -173,6 +176,7 @@ extension Explanation.Kernel {
     operations = kernel.operations
     shape = kind == .product ? Array(kernel.shape[..<3]) : kernel.shape
     depths = kind == .product ? Array(kernel.shape[3...]) : []
+    turns = kernel.turns
     memoryRead = kernel.reads.map(name)
     memoryWritten = kernel.writes.map(name)
     bytesRead = kernel.bytesRead

@@ -4,13 +4,19 @@ extension Explanation: CustomStringConvertible {
   /// The kernels, the arrays and the sums as aligned tables.
   public var description: String {
     if kernels.isEmpty { return "Nothing to do: the value is there.\n" }
+    let runs = kernels.reduce(0) { $0 + $1.turns }
     var text =
-      "\(count(operationCount, "recorded operation")) in \(count(kernels.count, "kernel")), "
+      "\(count(operationCount, "recorded operation")) in \(count(runs, "kernel")), "
       + "each a pass over memory; \(isPlanKnown ? "a known plan" : "a new plan"); "
       + "\(count(threads, "thread")); "
       + (instructionSet == "portable"
         ? "portable code" : "machine code for \(instructionSet)") + "\n\n"
     text += kernelTable + "\n" + bufferTable
+    if kernels.contains(where: { $0.turns > 1 }) {
+      text +=
+        "\ntimes: a loop, whose kernels run one after the other in every turn; bytes and flops are "
+      text += "those of all turns, reads and writes those of the first\n"
+    }
     if buffers.contains(where: { $0.role == .kept }) {
       text += "\nkept: computed on the way; the program holds it, or a gradient will need it\n"
     }
@@ -33,7 +39,8 @@ extension Explanation: CustomStringConvertible {
     ])
     for (k, kernel) in kernels.enumerated() {
       table.add(
-        "\(k + 1)", kernel.operationList, kernel.shapeText,
+        kernel.turns == 1 ? "\(k + 1)" : "\(k + 1), \(kernel.turns) times", kernel.operationList,
+        kernel.shapeText,
         kernel.memoryRead.joined(separator: " "),
         kernel.memoryWritten.joined(separator: " "), TextTable.grouped(Double(kernel.bytesRead)),
         TextTable.grouped(Double(kernel.bytesWritten)), TextTable.grouped(kernel.flops),

@@ -9,6 +9,12 @@ extension Plan {
   ///
   /// On arm64 the machine is `aarch64`.
   package func machineCode() -> String {
+    if !isRolled { return machineCode(from: 0) }
+    return sectionRuns.map { $0.body.machineCode(from: sections[$0.section].firstStep) }.joined()
+  }
+
+  /// - Parameter first: The number of the first kernel.
+  private func machineCode(from first: Int) -> String {
     var text = ""
     for (i, step) in steps.array.enumerated() {
       switch step {
@@ -21,10 +27,10 @@ extension Plan {
         }
         for (name, owner) in blocks {
           guard let block = owner as? CodeBlock else { continue }
-          text += "  k\(i) \(name): \(block.byteCount) bytes\n" + block.listing()
+          text += "  k\(first + i) \(name): \(block.byteCount) bytes\n" + block.listing()
         }
-        if blocks.isEmpty { text += "  k\(i): portable\n" }
-      case .move: text += "  k\(i): portable\n"
+        if blocks.isEmpty { text += "  k\(first + i): portable\n" }
+      case .move: text += "  k\(first + i): portable\n"
       }
     }
     return text

@@ -99,7 +99,7 @@ extension Engine {
         let extraction = tape.extract(ids)
         let graph = extraction.graph
         let asked = Set(ids.map { tape.computed($0) })
-        let (plan, isKnown) = plan(for: graph, batching: tape.state.pointee.limits.batching)
+        let (plan, isKnown) = plan(for: graph, tape.state.pointee.limits.planning)
         reports.append(
           PlanReport(
             plan, graph, asked: extraction.roots.map(asked.contains), isKnown: isKnown,
@@ -112,10 +112,9 @@ extension Engine {
 
   /// The plan of a graph, ready to be run.
   static func plan(
-    for graph: Graph, batching: BatchLimits
+    for graph: Graph, _ limits: PlanLimits
   ) -> (plan: Plan, isHit: Bool) {
-    let result = PlanCache.shared.plan(
-      for: graph, batching: batching, prepare: NativeCompiler.prepare)
+    let result = PlanCache.shared.plan(for: graph, limits, prepare: NativeCompiler.prepare)
     if !result.isHit, Settings.debugLevel > 1 { Trace.show(result.plan, graph) }
     return result
   }

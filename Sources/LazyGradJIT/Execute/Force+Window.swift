@@ -12,15 +12,16 @@ extension Tape {
     }
     let count = UInt64(Int(state.pointee.count) - start)
     // Plans that were made with other limits are others.
-    let batching = state.pointee.limits.batching.word << 40
-    return TapeHash.mix(state.pointee.hash ^ count ^ batching) ^ TapeHash.mix(sum)
+    let limits = state.pointee.limits.planning.word << 40
+    return TapeHash.mix(state.pointee.hash ^ count ^ limits) ^ TapeHash.mix(sum)
   }
 
   /// The work that this window takes, if an equal window was forced before.
   func knownWindow(_ ids: [UInt32]) -> Work? {
     if !isSelfContained(ids) { return nil }
-    return PlanCache.shared.window(windowKey(ids), { self.matches($0, ids) })
-      .map { Work(nodes: $0.nodes, base: state.pointee.windowStart) }
+    let known = PlanCache.shared.window(windowKey(ids)) { self.matches($0, ids) }
+    if let known, known.nodes.plan.isOutgrown(state.pointee.limits.rolling) { return nil }
+    return known.map { Work(nodes: $0.nodes, base: state.pointee.windowStart) }
   }
 
   /// Whether all that decides what a force does lies in the window.

@@ -152,8 +152,7 @@ extension Tape {
     }
     let windowKey = isSelfContained(ids) ? self.windowKey(ids) : nil
     let extraction = extract(ids)
-    let (plan, isHit) = Engine.plan(
-      for: extraction.graph, batching: state.pointee.limits.batching)
+    let (plan, isHit) = Engine.plan(for: extraction.graph, state.pointee.limits.planning)
     if isHit {
       state.pointee.counters.planHits += 1
     } else {
@@ -222,6 +221,7 @@ extension Tape {
       for leaf in work.leaves { release(work.base &+ leaf) }
     }
     state.pointee.inFlight -= 1
+    if plan.isRolled { plan.runs.add(1, ordering: .relaxed) }
     state.pointee.counters.kernelsRun += plan.kernelCount
     state.pointee.counters.bytesRead += plan.cost.bytesRead
     state.pointee.counters.bytesWritten += plan.cost.bytesWritten

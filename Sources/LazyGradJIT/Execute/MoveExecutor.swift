@@ -51,10 +51,11 @@ extension MoveKernel {
           rowCount: rowCount)
       if !isValid { fatalError("LazyGrad: row indices changed after they were checked") }
     case .setRegion, .addRegion:
-      startRegion(to, size, from)
+      let offset = regionNumber < 0 ? regionOffset : Int(context.scalars[Int(regionNumber)])
+      startRegion(to, size, from, at: offset)
       let value = contiguous(bLayout!, size, context.address(b), &work)
       region!._withUnsafeGuaranteedRef { layout in
-        let target = to + regionOffset * size
+        let target = to + offset * size
         if kind == .setRegion {
           Strided.scatter(elementSize: size, from: value, to: target, layout: layout)
         } else {
@@ -157,14 +158,14 @@ extension MoveKernel {
   /// The same as `start` for an update of a region, without what is overwritten if that is one piece. A region of
   /// no elements may begin behind the last one.
   private func startRegion(
-    _ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer
+    _ to: UnsafeMutableRawPointer, _ size: Int, _ from: UnsafeMutableRawPointer, at offset: Int
   ) {
     let isPiece =
       kind == .setRegion && aLayout._withUnsafeGuaranteedRef { $0.isContiguous }
       && region!._withUnsafeGuaranteedRef { $0.isContiguous && $0.count > 0 }
     if !isPiece { return start(to, size, from) }
     if isInPlace || from == to { return }
-    let before = regionOffset * size
+    let before = offset * size
     let after = before + region!._withUnsafeGuaranteedRef { $0.count } * size
     memcpy(to, from, before)
     memcpy(to + after, from + after, count * size - after)

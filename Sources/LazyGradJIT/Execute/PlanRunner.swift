@@ -90,6 +90,19 @@ package enum PlanRunner {
   }
 
   private static func runSerial(_ plan: Plan, _ context: RunContext) {
+    if plan.isRolled {
+      for i in 0..<plan.sections.count {
+        plan.sections[i].body._withUnsafeGuaranteedRef {
+          runSteps($0, plan.context(ofSection: i, context))
+        }
+      }
+    } else {
+      runSteps(plan, context)
+    }
+  }
+
+  @inline(__always)
+  private static func runSteps(_ plan: Plan, _ context: RunContext) {
     for i in 0..<plan.steps.count {
       switch plan.steps[i] {
       case .loop(let reference):
@@ -111,10 +124,10 @@ package enum PlanRunner {
   /// all workers have come by: the calling thread can always get through alone, and a worker that
   /// arrives late finds everything claimed.
   private static func runParallel(_ plan: Plan, _ binding: Binding, flushesDenormals: Bool) {
-    let counters = UnsafeMutablePointer<StepCounter>.allocate(capacity: plan.steps.count)
-    for i in 0..<plan.steps.count { (counters + i).initialize(to: StepCounter()) }
+    let counters = UnsafeMutablePointer<StepCounter>.allocate(capacity: plan.kernelCount)
+    for i in 0..<plan.kernelCount { (counters + i).initialize(to: StepCounter()) }
     defer {
-      counters.deinitialize(count: plan.steps.count)
+      counters.deinitialize(count: plan.kernelCount)
       counters.deallocate()
     }
     let shared = Shared(counters: counters, binding: binding)
@@ -130,25 +143,37 @@ package enum PlanRunner {
   /// What one of several workers does.
   private static func takePart(_ plan: Plan, _ shared: Shared, _ worker: Int) {
     let context = shared.binding.context(ofThread: worker, plan)
+    if !plan.isRolled { return takePart(plan, shared.counters, context) }
+    for i in 0..<plan.sections.count {
+      plan.sections[i].body._withUnsafeGuaranteedRef {
+        takePart(
+          $0, shared.counters + plan.sections[i].firstStep, plan.context(ofSection: i, context))
+      }
+    }
+  }
+
+  private static func takePart(
+    _ plan: Plan, _ counters: UnsafeMutablePointer<StepCounter>, _ context: RunContext
+  ) {
     for i in 0..<plan.steps.count {
       switch plan.steps[i] {
       case .loop(let reference):
         reference._withUnsafeGuaranteedRef { kernel in
-          shared.counters[i].share(
+          counters[i].share(
             kernel.chunkCount, { kernel.run(chunk: $0, context) },
             then: kernel.needsFinish ? { kernel.finish(context) } : nil)
         }
       case .calls(let reference, let first, let count):
         let chunks = reference._withUnsafeGuaranteedRef { $0.chunkCount }
         let each = count / chunks
-        shared.counters[i].share(
+        counters[i].share(
           chunks,
           {
             let own = first &+ $0 &* each
             for call in own..<(own &+ each) { plan.calls[call].run(context) }
           }, then: nil)
       case .move(let index):
-        shared.counters[i].share(
+        counters[i].share(
           1, { _ in MoveKernel.run(plan.moves.base + index, context, plan.moveWork(context)) },
           then: nil)
       }
@@ -209,15 +234,24 @@ package enum PlanRunner {
     Planner.plan(graph, batching: batching).explain(graph, details: details)
   }
 
+  /// The text of a graph's plan with its loops: for tests.
+  package static func explain(_ graph: Graph, details: Bool = true, _ limits: PlanLimits) -> String
+  {
+    plan(graph, for: .portable, limits).explain(graph, details: details)
+  }
+
   /// The plan of a graph on its own, with code for an instruction set, or as where the memory for it is
   /// refused: for tests.
   package static func plan(
     _ graph: Graph, for instructionSet: InstructionSet, refusesCode: Bool = false,
-    batching: BatchLimits = .usual
+    _ limits: PlanLimits = PlanLimits()
   ) -> Plan {
-    let plan = Planner.plan(graph, batching: batching)
-    NativeCompiler.prepare(plan, for: instructionSet, refusesCode: refusesCode)
-    return plan
+    func whole(_ graph: Graph) -> Plan {
+      let plan = Planner.plan(graph, batching: limits.batching)
+      NativeCompiler.prepare(plan, for: instructionSet, refusesCode: refusesCode)
+      return plan
+    }
+    return Plan.rolled(graph, limits, plan: whole) ?? whole(graph)
   }
 
   /// Plans and runs a graph on its own: for tests.
@@ -235,9 +269,11 @@ package enum PlanRunner {
     outputs given: [Int: UnsafeMutableRawPointer] = [:], threads: Int,
     instructionSet: InstructionSet = NativeCode.instructionSet, refusesCode: Bool = false,
     parallelThreshold: Double = PlanRunner.parallelThreshold, poisons: Bool = false,
-    updatesInPlace: Bool = false, batching: BatchLimits = .usual
+    updatesInPlace: Bool = false, batching: BatchLimits = .usual, rolling: RollLimits = .usual
   ) throws -> [Int: Storage] {
-    let plan = plan(graph, for: instructionSet, refusesCode: refusesCode, batching: batching)
+    let plan = plan(
+      graph, for: instructionSet, refusesCode: refusesCode,
+      PlanLimits(batching: batching, rolling: rolling))
     let binding = try Binding(
       plan, scalarCount: scalars.count, threads: threads, parallelThreshold: parallelThreshold,
       take: { size throws(StorageError) in Unmanaged.passRetained(try Storage(byteCount: size)) })
@@ -281,6 +317,32 @@ package enum PlanRunner {
 }
 
 extension Plan {
+  /// What a section runs with, in a thread that runs the whole plan with `context`: a table of its own in the
+  /// thread's scratch memory.
+  fileprivate func context(ofSection i: Int, _ context: RunContext) -> RunContext {
+    let section = sections.base + i
+    let bases = (context.scratch + sectionTable).assumingMemoryBound(
+      to: UnsafeMutableRawPointer.self)
+    let numbers = (context.scratch + sectionTableNumbers).assumingMemoryBound(to: UInt64.self)
+    section.pointee.body._withUnsafeGuaranteedRef { body in
+      bases[Int(Place.arena)] = context.bases[Int(Place.arena)] + carriedBytes
+      let places = sectionPlaces.base + section.pointee.firstPlace
+      for k in 0..<(body.leafCount &+ body.outputs.count) {
+        bases[1 &+ k] = context.address(places[k])
+      }
+      bases[body.scratchBase] = context.scratch
+      bases[body.scalarBase] = UnsafeMutableRawPointer(numbers)
+    }
+    let own = sectionNumbers.base + section.pointee.firstNumber
+    for k in 0..<section.pointee.numberCount {
+      numbers[k] =
+        own[k].slot < 0
+        ? UInt64(bitPattern: Int64(own[k].value)) : context.scalars[Int(own[k].slot)]
+    }
+    return RunContext(
+      bases: bases, scalars: numbers, scratch: context.scratch, isAlone: context.isAlone)
+  }
+
   /// What one of `moves` works in.
   fileprivate func moveWork(_ context: RunContext) -> WorkMemory {
     WorkMemory(context.bases[0] + (arenaBytes - moveBytes), byteCount: moveBytes)

@@ -58,7 +58,12 @@ extension Tape {
       targets.isEmpty
       ? Extraction(graph: Graph(cut: [], leafCount: 0, scalarCount: 0))
       : extract(targets, rootsAreAsked: true)
-    let (plan, isKnown) = Engine.plan(for: cut.graph, batching: state.pointee.limits.batching)
+    var limits = state.pointee.limits.planning
+    // It is going to be run many times.
+    if cut.graph.nodes.count <= limits.rolling.wholeOperations, limits.rolling.runs != .max {
+      limits.rolling = .off
+    }
+    let (plan, isKnown) = Engine.plan(for: cut.graph, limits)
     if isKnown {
       state.pointee.counters.planHits += 1
     } else {
@@ -142,9 +147,9 @@ extension Engine {
   /// word is free.
   package static var settingsWords: (UInt64, UInt64) {
     let tape = Tape.current
-    let batching = tape.locked { tape.state.pointee.limits.batching.word }
+    let limits = tape.locked { tape.state.pointee.limits.planning.word }
     let count = UInt64(forgotten.load(ordering: .relaxed))
-    return (batching, count << 8 | UInt64(NativeCode.instructionSet.rawValue))
+    return (limits, count << 8 | UInt64(NativeCode.instructionSet.rawValue))
   }
 
   /// The value of a handle as an argument, which is a use of it: its old gradient ends.

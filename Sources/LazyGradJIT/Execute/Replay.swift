@@ -171,7 +171,7 @@ extension Plan {
       for i in 0..<kernel.loads.count { all.append(kernel.loads[i].layout) }
     }
     for move in moves.array { all += [move.aLayout, move.bLayout, move.cLayout, move.region] }
-    return all.compactMap { $0?.takeUnretainedValue() }
+    return all.compactMap { $0?.takeUnretainedValue() } + bodies.flatMap(\.layouts)
   }
 }
 

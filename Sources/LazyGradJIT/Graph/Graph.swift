@@ -20,7 +20,8 @@ package struct GraphNode: Equatable, Sendable {
   /// `view` of a computed value, `setRegion`, `addRegion`: the offset of the layout in elements;
   /// `setRows`: the elements of a row.
   package var offset: Int = 0
-  /// `leaf` and `scalar`: the number of the run-time slot; a `view` of a leaf that is bound as one
+  /// `leaf` and `scalar`: the number of the run-time slot; `setRegion` and `addRegion` in a section of a rolled
+  /// plan: the number of the run-time number that is the offset, which then stands in its place; a `view` of a leaf that is bound as one
   /// more leaf has been turned into a `leaf` before it gets here.
   package var slot: Int32 = -1
 

@@ -338,7 +338,7 @@ struct LoopBuilder {
     if start >= 0 { cost.bytesRead += rows * n * node.type.size }
     product = LoopKernel.Product(
       type: node.type, m: m, n: n, register: Int(register), wholeChunk: false,
-      start: start < 0 ? nil : planner.entries[Int(start)].place,
+      start: start < 0 ? nil : planner.place(of: planner.entries[Int(start)].source),
       isOnlyResult: planner.entries[i].readers == 0)
   }
 

@@ -13,7 +13,7 @@ package final class PlanCache: Sendable {
 
   private struct Entry {
     let graph: Graph
-    let batching: BatchLimits
+    let limits: PlanLimits
     let plan: Plan
     var lastUse: UInt64
   }
@@ -37,6 +37,29 @@ package final class PlanCache: Sendable {
       windowCount = 0
       nodes = 0
     }
+
+    mutating func removeOldest() {
+      var oldest: (key: UInt64, index: Int, use: UInt64) = (0, 0, .max)
+      for (key, entries) in entries {
+        for (index, entry) in entries.enumerated() where entry.lastUse < oldest.use {
+          oldest = (key, index, entry.lastUse)
+        }
+      }
+      if oldest.use != .max { remove(oldest.index, of: oldest.key) }
+    }
+
+    mutating func remove(_ index: Int, of key: UInt64) {
+      guard let entry = entries[key]?.remove(at: index) else { return }
+      if entries[key]!.isEmpty { entries[key] = nil }
+      count -= 1
+      nodes -= entry.graph.nodes.count
+      // Windows keep their plans alive; they go with the plan.
+      for (key, known) in windows {
+        let kept = known.filter { $0.nodes.plan !== entry.plan }
+        windowCount -= known.count - kept.count
+        windows[key] = kept.isEmpty ? nil : kept
+      }
+    }
   }
   private let lockedState = Lock(State())
 
@@ -53,60 +76,63 @@ package final class PlanCache: Sendable {
 
   /// The plan of a graph: remembered, or made now.
   ///
+  /// A rolled plan that is made of known sections counts as known.
+  ///
   /// - Parameters:
-  ///   - batching: What may be batched: another plan for other limits.
+  ///   - limits: What may be batched and rolled: another plan for other limits.
   ///   - prepare: What else a new plan needs before anybody runs it.
   package func plan(
-    for graph: Graph, batching: BatchLimits = .usual, prepare: (Plan) -> Void
+    for graph: Graph, _ limits: PlanLimits = PlanLimits(), prepare: (Plan) -> Void
   ) -> (plan: Plan, isHit: Bool) {
     let hash = Self.hash(graph)
     let known: Plan? = withState { state in
       state.clock += 1
       let key = state.collides ? 0 : hash
       let index = state.entries[key]?.firstIndex {
-        $0.batching == batching && $0.graph.nodes == graph.nodes
+        $0.limits == limits && $0.graph.nodes == graph.nodes
       }
       guard let index else { return nil }
       state.entries[key]![index].lastUse = state.clock
       return state.entries[key]![index].plan
     }
-    if let known { return (known, true) }
-    let plan = Planner.plan(graph, batching: batching)
-    prepare(plan)
+    if let known, !known.isOutgrown(limits.rolling) { return (known, true) }
+    var isHit = true
+    var sectionLimits = limits
+    sectionLimits.rolling = .off
+    let rolled =
+      known != nil
+      ? nil
+      : Plan.rolled(graph, limits) { section in
+        let result = self.plan(for: section, sectionLimits, prepare: prepare)
+        isHit = isHit && result.isHit
+        return result.plan
+      }
+    let plan: Plan
+    if let rolled {
+      plan = rolled
+    } else {
+      plan = Planner.plan(graph, batching: limits.batching)
+      prepare(plan)
+      isHit = false
+    }
     withState { state in
       let key = state.collides ? 0 : hash
+      if let known, let old = state.entries[key]?.firstIndex(where: { $0.plan === known }) {
+        state.remove(old, of: key)
+      }
       state.entries[key, default: []].append(
-        Entry(graph: graph, batching: batching, plan: plan, lastUse: state.clock))
+        Entry(graph: graph, limits: limits, plan: plan, lastUse: state.clock))
       state.count += 1
-      state.compiled += 1
+      if rolled == nil { state.compiled += 1 }
       state.nodes += graph.nodes.count
       while state.count > Self.entryLimit || (state.nodes > Self.nodeLimit && state.count > 1) {
-        Self.evict(&state)
+        state.removeOldest()
       }
     }
-    return (plan, false)
+    return (plan, isHit)
   }
 
-  private static func evict(_ state: inout State) {
-    var oldest: (key: UInt64, index: Int, use: UInt64) = (0, 0, .max)
-    for (key, entries) in state.entries {
-      for (index, entry) in entries.enumerated() where entry.lastUse < oldest.use {
-        oldest = (key, index, entry.lastUse)
-      }
-    }
-    guard let entry = state.entries[oldest.key]?.remove(at: oldest.index) else { return }
-    if state.entries[oldest.key]!.isEmpty { state.entries[oldest.key] = nil }
-    state.count -= 1
-    state.nodes -= entry.graph.nodes.count
-    // Windows keep their plans alive; they go with the plan.
-    for (key, windows) in state.windows {
-      let kept = windows.filter { $0.nodes.plan !== entry.plan }
-      state.windowCount -= windows.count - kept.count
-      state.windows[key] = kept.isEmpty ? nil : kept
-    }
-  }
-
-  private static func hash(_ graph: Graph) -> UInt64 {
+  static func hash(_ graph: Graph) -> UInt64 {
     var h: UInt64 = 0x9E37_79B9_7F4A_7C15
     for node in graph.nodes {
       let w0 =

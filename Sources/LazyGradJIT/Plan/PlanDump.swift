@@ -1,25 +1,57 @@
 // Plans as text, for people and for golden tests: no addresses, no times.
 
 extension Plan {
-  /// The plan, one line per kernel; with `details`, the instructions of each as well.
+  /// The plan, one line per kernel; with `details`, the instructions of each as well. Kernels of a loop stand
+  /// once, behind a line that says how many turns it has.
   package func explain(_ graph: Graph, details: Bool) -> String {
     var text =
       "plan: \(graph.nodes.count) nodes, \(kernelCount) kernels, \(leafCount) inputs, "
       + "\(outputs.count) outputs, arena \(arenaBytes) B, "
       + "reads \(cost.bytesRead) B, writes \(cost.bytesWritten) B\n"
+    if !isRolled { return text + listing(from: 0, updates.array, details: details) }
+    for run in sectionRuns {
+      if run.turns > 1 { text += "  loop of \(run.turns) turns\n" }
+      let first = sections[run.section].firstStep
+      // What a result replaces is said of the whole plan.
+      text += run.body.listing(
+        from: first, run.turns > 1 ? [] : updates.array, details: details)
+      if run.turns > 1 { text += "  end of loop\n" }
+    }
+    return text
+  }
+
+  /// - Parameters:
+  ///   - first: The number of the first kernel.
+  ///   - updates: With steps that are counted from 0.
+  private func listing(from first: Int, _ updates: [Update], details: Bool) -> String {
+    var text = ""
     for (i, step) in steps.array.enumerated() {
       switch step {
       case .loop(let reference), .calls(let reference, _, _):
         let kernel = reference.takeUnretainedValue()
-        text += "  k\(i) \(kernel.summary)\n"
+        text += "  k\(first + i) \(kernel.summary)\n"
         if details { text += kernel.listing() }
       case .move(let index):
-        let update = updates.array.first { $0.step == i }
+        let update = updates.first { $0.step == first + i }
         let place = update.map { ", in input \($0.leaf) if nothing else needs it" } ?? ""
-        text += "  k\(i) move \(moves[index].summary)\(place)\n"
+        text += "  k\(first + i) move \(moves[index].summary)\(place)\n"
       }
     }
     return text
+  }
+
+  /// Sections that are the same plan, one after the other.
+  var sectionRuns: [(body: Plan, section: Int, turns: Int)] {
+    var runs: [(body: Plan, section: Int, turns: Int)] = []
+    for (i, section) in sections.array.enumerated() {
+      let body = section.body.takeUnretainedValue()
+      if let last = runs.last, last.body === body {
+        runs[runs.count - 1].turns += 1
+      } else {
+        runs.append((body, i, 1))
+      }
+    }
+    return runs
   }
 }
 

@@ -33,6 +33,9 @@ package struct PlanReport: Sendable {
     package var shape: [Int]
     package var reads: [Memory] = []
     package var writes: [Memory] = []
+    /// How often it runs: once, or once in every turn of a loop; memory is that of the first turn.
+    package var turns = 1
+    /// Bytes and operations of all turns.
     package var bytesRead: Int
     package var bytesWritten: Int
     /// Arithmetic operations on numbers; an elementary function is one. A count of what no array could
@@ -70,13 +73,13 @@ package struct PlanReport: Sendable {
       Value(shape: LayoutTable.shared[node.shape].dims, type: node.type)
     }
 
-    kernels = plan.steps.array.enumerated().map { i, step in
-      let cost = plan.stepCosts[i]
-      switch step {
-      case .loop(let reference), .calls(let reference, _, _):
-        return Kernel(reference.takeUnretainedValue(), cost, memory)
-      case .move(let index): return Kernel(plan.moves[index], cost, memory)
+    if plan.isRolled {
+      kernels = plan.sectionRuns.flatMap { run in
+        run.body.reports { memory(plan.place($0, ofSection: run.section)) }
+          .map { $0.times(run.turns) }
       }
+    } else {
+      kernels = plan.reports(memory)
     }
     var inputs = [Value?](repeating: nil, count: plan.leafCount)
     var count = 0
@@ -105,7 +108,40 @@ package struct PlanReport: Sendable {
   }
 }
 
+extension Plan {
+  /// What its steps are.
+  fileprivate func reports(_ memory: (Place) -> PlanReport.Memory) -> [PlanReport.Kernel] {
+    steps.array.enumerated().map { i, step in
+      let cost = stepCosts[i]
+      switch step {
+      case .loop(let reference), .calls(let reference, _, _):
+        return PlanReport.Kernel(reference.takeUnretainedValue(), cost, memory)
+      case .move(let index): return PlanReport.Kernel(moves[index], cost, memory)
+      }
+    }
+  }
+
+  /// Where in the whole plan's memory a place of a section's is.
+  fileprivate func place(_ place: Place, ofSection i: Int) -> Place {
+    if place.base == Place.arena {
+      return Place(base: Place.arena, byteOffset: carriedBytes + place.byteOffset)
+    }
+    var whole = sectionPlaces[sections[i].firstPlace + Int(place.base) - 1]
+    whole.byteOffset += place.byteOffset
+    return whole
+  }
+}
+
 extension PlanReport.Kernel {
+  fileprivate func times(_ turns: Int) -> Self {
+    var all = self
+    all.turns = turns
+    all.bytesRead *= turns
+    all.bytesWritten *= turns
+    all.flops *= Double(turns)
+    return all
+  }
+
   fileprivate init(
     _ kernel: LoopKernel, _ cost: Plan.Cost, _ memory: (Place) -> PlanReport.Memory
   ) {

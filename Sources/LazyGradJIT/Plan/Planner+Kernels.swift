@@ -158,13 +158,46 @@ extension Planner {
     guard entries[i].node.opcode == .add, entries[i].node.type.isFloating else { return false }
     let shape = entries[i].node.shape
     for (sum, term) in [(input(i, 0), input(i, 1)), (input(i, 1), input(i, 0))] {
-      guard isBareProduct(sum, shape), isBareProduct(term, shape),
+      guard isBareProduct(term, shape),
+        isBareProduct(sum, shape) || beginsWithLeaf(sum, shape),
         entries[sum.position].group != entries[term.position].group,
         let one = groups[Int(entries[term.position].group)].product,
         one.terms.count == 1, one.start < 0, one.totalK <= Summation.blockDepth,
         groups[Int(entries[sum.position].group)].product?.isTurned == one.isTurned
       else { continue }
       return addTerm(term, to: sum, as: i)
+    }
+    return false
+  }
+
+  /// Makes `leaf + product`, the sum of an earlier window or turn and one more, the beginning of a sum of products.
+  ///
+  /// - Returns: whether the operand is one.
+  private mutating func beginsWithLeaf(_ operand: Input, _ shape: LayoutID) -> Bool {
+    let s = operand.position
+    // It has been put off for this reader, with nothing before it.
+    guard entries[s].putOff == 1, entries[s].node.opcode == .add, operand.source.isLinear,
+      operand.shape == shape, entries[s].node.shape == shape
+    else { return false }
+    for (start, term) in [(input(s, 0), input(s, 1)), (input(s, 1), input(s, 0))] {
+      guard entries[start.position].node.opcode == .leaf, start.source.offset == 0,
+        start.source.layout == shape, start.shape == shape, isBareProduct(term, shape)
+      else { continue }
+      let g = Int(entries[term.position].group)
+      guard var product = groups[g].product, product.terms.count == 1, product.start < 0,
+        product.totalK <= Summation.blockDepth
+      else { continue }
+      product.start = Int32(start.position)
+      product.sum = Int32(s)
+      product.memberCount += 1
+      groups[g].product = product
+      entries[s].putOff = 0
+      join(s, g, as: .full)
+      setInput(s, 0, start)
+      entries[s].inputCount = 1
+      noteReads(s, g, elementwise: false)
+      entries[term.position].isAbsorbed = true
+      return true
     }
     return false
   }

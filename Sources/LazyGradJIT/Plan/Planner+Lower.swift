@@ -104,7 +104,8 @@ extension Planner {
       move.kind = node.opcode == .setRegion ? .setRegion : .addRegion
       let region = layout(node.attribute)
       move.region = Unmanaged.passUnretained(region)
-      move.regionOffset = node.offset
+      move.regionOffset = node.slot < 0 ? node.offset : 0
+      move.regionNumber = node.slot
       // The value is broadcast to the region.
       let strides = layout(readLayout(inputs[1])).broadcastStrides(to: region.dims)!
       move.bLayout = Unmanaged.passUnretained(

@@ -25,6 +25,8 @@ public struct TapeLimits: Sendable {
   package var passRecords = 8
   /// What small operations plans compute together.
   package var batching = BatchLimits.usual
+  /// Which loops plans plan once for all turns.
+  package var rolling = RollLimits.usual
   /// Whether every backward pass is verified, which takes longer than the pass.
   package var checksPasses: Bool
   /// Views whose layouts are remembered; a power of two.
@@ -70,11 +72,16 @@ public struct TapeLimits: Sendable {
     replacedBytes = 1
     passRecords = 1
     batching = .all
+    rolling = .all
     checksPasses = true
     viewPlaces = 1
     keptRecords = 1
     recentViews = 1
   }
+}
+
+extension TapeLimits {
+  var planning: PlanLimits { PlanLimits(batching: batching, rolling: rolling) }
 }
 
 extension Tape {
