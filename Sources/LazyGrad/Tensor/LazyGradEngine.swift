@@ -8,7 +8,7 @@ public struct EngineCounters: Sendable {
   public var nodesRecorded: Int
   /// Times that recorded work was recognised and its plan reused.
   public var planHits: Int
-  /// Times that a plan had to be made.
+  /// Times that a plan had to be made. One that only puts known turns of a loop together is no new one.
   public var planMisses: Int
   /// Calls of compiled functions that recorded nothing.
   public var replays: Int

@@ -169,16 +169,16 @@ struct LoopFinder {
 }
 
 extension RolledLoop {
-  /// Where the sections end in which the turns are planned: many turns at once, and what is left in sections of
-  /// fewer, so that their lengths don't depend on the number of turns.
+  /// Where the sections end in which the turns are planned: many turns at once, and what is left one by one. At
+  /// least one is left, so that loops of any number of turns have the same sections.
   func sectionEnds(_ limits: RollLimits) -> [Int] {
-    var merged = max(limits.merged, (limits.mergedOperations + period - 1) / period)
+    let merged = max(limits.merged, (limits.mergedOperations + period - 1) / period)
     var ends: [Int] = []
     var (place, left) = (start, turns)
     while left > 0 {
-      while merged > left { merged = merged > limits.merged ? max(limits.merged, merged / 8) : 1 }
-      place += merged * period
-      left -= merged
+      let count = left > merged ? merged : 1
+      place += count * period
+      left -= count
       ends.append(place)
     }
     return ends
