@@ -12,8 +12,9 @@ struct GraphSection {
     let isWhole: Bool
   }
 
-  /// What a run-time number of the section is: one of the whole graph, or the place of a region.
+  /// What a run-time number of the section is: one of the whole graph, or where a region begins.
   struct Number {
+    /// -1 for a place.
     let slot: Int32
     let value: Int
   }

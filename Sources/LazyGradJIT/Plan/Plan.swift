@@ -43,7 +43,7 @@ package final class Plan: @unchecked Sendable {
   /// Of a rolled plan; a plan has steps or sections.
   let sections: Frozen<Section>
   let sectionPlaces: Frozen<Place>
-  let sectionNumbers: Frozen<SectionNumber>
+  let sectionNumbers: Frozen<GraphSection.Number>
   /// The different plans that sections are.
   package let bodies: [Plan]
   /// Bytes at the beginning of the arena for what goes from section to section.

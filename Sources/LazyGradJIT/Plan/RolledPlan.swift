@@ -14,19 +14,12 @@ extension Plan {
     let firstStep: Int
   }
 
-  /// A run-time number of a section: one of the whole plan, or where a region begins.
-  struct SectionNumber {
-    /// -1 for a place.
-    let slot: Int32
-    let value: Int
-  }
-
   /// What sections are, beside what every plan has.
   struct Sections {
     var bodies: [Plan] = []
     var sections: [Section] = []
     var places: [Place] = []
-    var numbers: [SectionNumber] = []
+    var numbers: [GraphSection.Number] = []
     var stepCount = 0
     var operations = 0
     /// Bytes of the arena that values take which go from section to section; the bodies' arenas are behind.
@@ -154,7 +147,7 @@ private struct SectionLinker {
     var cost = Plan.Cost()
     var updates: [Plan.Update] = []
     var lastReads = [Int32](repeating: -1, count: graph.leafCount)
-    for section in sections {
+    for (s, section) in sections.enumerated() {
       let body = plans[section.body]
       parts.sections.append(
         Plan.Section(
@@ -163,20 +156,23 @@ private struct SectionLinker {
           firstStep: parts.stepCount))
       for leaf in section.leaves { parts.places.append(self.place(of: leaf, memory)) }
       for output in section.outputs { parts.places.append(memory.places[Int(output)]) }
-      for number in section.numbers {
-        parts.numbers.append(Plan.SectionNumber(slot: number.slot, value: number.value))
-      }
+      parts.numbers += section.numbers
       for (k, leaf) in section.leaves.enumerated() {
         let node = graph.nodes[Int(leaf.position)]
         if node.opcode == .leaf, body.lastReads[k] >= 0 {
-          lastReads[Int(node.slot)] = Int32(parts.stepCount) + body.lastReads[k]
+          // It may be read as a whole and in parts.
+          lastReads[Int(node.slot)] = max(
+            lastReads[Int(node.slot)], Int32(parts.stepCount) + body.lastReads[k])
         }
       }
       for update in body.updates.array where mayReplace(update, section, body) {
         let leaf = graph.nodes[Int(section.leaves[update.leaf].position)]
         let output = Int(section.outputs[update.output])
-        // What has the memory of another value already has it for longer than the leaf is read.
-        guard leaf.opcode == .leaf, memory.donors[output] < 0 else { continue }
+        // What has the memory of another value already has it for longer than the leaf is read; and no later section
+        // may read the leaf.
+        guard leaf.opcode == .leaf, memory.donors[output] < 0,
+          memory.lastReaders[Int(section.leaves[update.leaf].position)] == Int32(s)
+        else { continue }
         let root = outputIndex[Int(memory.finals[output])]
         if root < 0 { continue }
         updates.append(
