@@ -154,7 +154,7 @@ private struct SectionLinker {
     var cost = Plan.Cost()
     var updates: [Plan.Update] = []
     var lastReads = [Int32](repeating: -1, count: graph.leafCount)
-    for section in sections {
+    for (s, section) in sections.enumerated() {
       let body = plans[section.body]
       parts.sections.append(
         Plan.Section(
@@ -169,14 +169,19 @@ private struct SectionLinker {
       for (k, leaf) in section.leaves.enumerated() {
         let node = graph.nodes[Int(leaf.position)]
         if node.opcode == .leaf, body.lastReads[k] >= 0 {
-          lastReads[Int(node.slot)] = Int32(parts.stepCount) + body.lastReads[k]
+          // It may be read as a whole and in parts.
+          lastReads[Int(node.slot)] = max(
+            lastReads[Int(node.slot)], Int32(parts.stepCount) + body.lastReads[k])
         }
       }
       for update in body.updates.array where mayReplace(update, section, body) {
         let leaf = graph.nodes[Int(section.leaves[update.leaf].position)]
         let output = Int(section.outputs[update.output])
-        // What has the memory of another value already has it for longer than the leaf is read.
-        guard leaf.opcode == .leaf, memory.donors[output] < 0 else { continue }
+        // What has the memory of another value already has it for longer than the leaf is read; and no later section
+        // may read the leaf.
+        guard leaf.opcode == .leaf, memory.donors[output] < 0,
+          memory.lastReaders[Int(section.leaves[update.leaf].position)] == Int32(s)
+        else { continue }
         let root = outputIndex[Int(memory.finals[output])]
         if root < 0 { continue }
         updates.append(
