@@ -56,12 +56,12 @@ import Testing
 
   private static func run(
     _ graphCase: GraphCase, _ graph: Graph, _ set: InstructionSet, threads: Int,
-    updatesInPlace: Bool = false, batching: BatchLimits = .usual
+    updatesInPlace: Bool = false, batching: BatchLimits = .usual, rolling: RollLimits = .usual
   ) throws -> [Int: Storage] {
     try PlanRunner.run(
       graph, leaves: graphCase.pointers, scalars: graphCase.scalars, threads: threads,
       instructionSet: set, parallelThreshold: 0, poisons: true, updatesInPlace: updatesInPlace,
-      batching: batching)
+      batching: batching, rolling: rolling)
   }
 
   /// Whether batching changes a bit, of a graph and of several alike that share some of their leaves.
@@ -71,27 +71,42 @@ import Testing
     limits.terms = 3 + Int(graphCase.seed / 3 % 6)
     limits.rows = [1, 2, 8, 1 << 20][Int(graphCase.seed / 18 % 4)]
     limits.elements = [8, 1024, 1 << 20][Int(graphCase.seed / 72 % 3)]
-    return withExtendedLifetime(graphCase) {
+    return dependence(graphCase, "batched", limits, .off)
+  }
+
+  /// Whether planning by turns changes a bit, of a graph and of several alike that go on with each other's results.
+  private static func dependenceOnLoops(_ graphCase: GraphCase) -> String? {
+    var limits = RollLimits.all
+    limits.merged = 1 + Int(graphCase.seed % 3)
+    limits.common = 1 + Int(graphCase.seed / 3 % 6)
+    return dependence(graphCase, "by turns", graphCase.seed % 2 == 0 ? .off : .all, limits)
+  }
+
+  private static func dependence(
+    _ graphCase: GraphCase, _ name: String, _ batching: BatchLimits, _ rolling: RollLimits
+  ) -> String? {
+    withExtendedLifetime(graphCase) {
       for set in NativeCode.available {
         let alone: [Int: Storage]
-        let batched: [Int: Storage]
+        let other: [Int: Storage]
         do {
-          alone = try run(graphCase, graphCase.graph, set, threads: 1, batching: .off)
-          batched = try run(
+          alone = try run(
+            graphCase, graphCase.graph, set, threads: 1, batching: .off, rolling: .off)
+          other = try run(
             graphCase, graphCase.graph, set, threads: 1 + Int(graphCase.seed % 2),
-            updatesInPlace: graphCase.seed % 5 == 0, batching: limits)
+            updatesInPlace: graphCase.seed % 5 < 2, batching: batching, rolling: rolling)
         } catch {
           return "the engine failed: \(error)"
         }
         for root in graphCase.roots {
-          guard let a = alone[root], let b = batched[root] else { return "%\(root) has no value" }
+          guard let a = alone[root], let b = other[root] else { return "%\(root) has no value" }
           let node = graphCase.graph.nodes[root]
           let shape = LayoutTable.shared[node.shape]
           // Which of two NaNs is passed on is open, as where values are kept.
           let difference = Comparison.compare(
             b.pointer, ReferenceArray(node.type, shape, at: a.pointer), .exact,
             signsOfZeros: true)
-          if let difference { return "%\(root), \(set): other bits in batches: \(difference)" }
+          if let difference { return "%\(root), \(set): other bits \(name): \(difference)" }
         }
       }
       return nil
@@ -216,19 +231,32 @@ import Testing
   }
 
   @Test func bitsDoNotDependOnBatching() throws {
+    try check(Self.dependenceOnBatching) { try $0.repeated(2 + Int($0.seed % 7)) }
+  }
+
+  @Test func bitsDoNotDependOnLoops() throws {
+    try check(Self.dependenceOnLoops) {
+      try $0.repeated(2 + Int($0.seed % 9), isChained: $0.seed % 3 != 0)
+    }
+  }
+
+  /// Looks at random graphs, most of which are repeated.
+  private func check(
+    _ dependence: (GraphCase) -> String?, repeated: (GraphCase) throws -> GraphCase
+  ) throws {
     var failures = 0
     var options = RandomGraph.Options()
     options.nodeCount = 10...120
     options.elementLimits = [64, 300, 1200]
     for seed in Self.seeds {
       var graphCase = RandomGraph.make(seed: seed, options: options)
-      if seed % 4 != 0 { graphCase = try graphCase.repeated(2 + Int(seed % 7)) }
-      guard let difference = Self.dependenceOnBatching(graphCase) else { continue }
-      let small = GraphShrinker.shrink(graphCase) { Self.dependenceOnBatching($0) != nil }
+      if seed % 4 != 0 { graphCase = try repeated(graphCase) }
+      guard let difference = dependence(graphCase) else { continue }
+      let small = GraphShrinker.shrink(graphCase) { dependence($0) != nil }
       Issue.record(
         """
         LAZYGRAD_FUZZ_SEED=\(graphCase.seed): \(difference)
-        shrunk: \(Self.dependenceOnBatching(small) ?? "passes now")
+        shrunk: \(dependence(small) ?? "passes now")
         \(describe(small))
         """)
       failures += 1

@@ -57,7 +57,7 @@ enum ProgramCheck {
     return nil
   }
 
-  private static func compare(_ readings: [Reading], _ program: JudgedProgram) -> String? {
+  static func compare(_ readings: [Reading], _ program: JudgedProgram) -> String? {
     for (actual, expectation) in zip(readings, program.expected) {
       let expected = expectation.reading
       if actual.line != expected.line || actual.values.count != expected.values.count {

@@ -30,9 +30,20 @@ final class PlanSketch {
     return add(GraphNode(.leaf, type, shape: shape, attribute: shape, slot: leafDims.count - 1))
   }
 
-  func scalar(_ value: Double) -> Int {
+  /// A leaf whose elements lie in as much memory in another order.
+  func leaf(_ dims: [Int], strides: [Int]) -> Int {
+    leafDims.append(dims)
+    return add(
+      GraphNode(
+        .leaf, type, shape: Self.id(dims),
+        attribute: LayoutTable.shared.intern(dims: dims, strides: strides),
+        slot: leafDims.count - 1))
+  }
+
+  func scalar(_ value: Double, _ other: ScalarType? = nil) -> Int {
     scalars.append(value)
-    return add(GraphNode(.scalar, type, shape: LayoutTable.scalar, slot: scalars.count - 1))
+    return add(
+      GraphNode(.scalar, other ?? type, shape: LayoutTable.scalar, slot: scalars.count - 1))
   }
 
   func op(_ opcode: Opcode, _ a: Int, _ b: Int = -1, _ c: Int = -1) -> Int {

@@ -112,9 +112,13 @@ package struct GraphCase: Sendable {
 
   /// The same work several times over, one after the other, with numbers of their own in some of the leaves;
   /// what the copies of a root are together is a root as well, where they can be added.
-  package func repeated(_ count: Int) throws -> GraphCase {
+  ///
+  /// - Parameter isChained: Some copies of leaves are what the copy before has computed of the same shape.
+  package func repeated(_ count: Int, isChained: Bool = false) throws -> GraphCase {
     var random = SeededRandom(seed: seed &+ 77)
     let isShared = leaves.map { _ in random.chance(0.4) }
+    let sources = isChained ? graph.nodes.map { chainSource($0, &random) } : []
+    var before: [Int32] = []
     var nodes: [GraphNode] = []
     var allLeaves = leaves
     var allScalars = scalars
@@ -129,6 +133,10 @@ package struct GraphCase: Sendable {
         if node.a >= 0 { node.a = position[Int(node.a)] }
         if node.b >= 0 { node.b = position[Int(node.b)] }
         if node.c >= 0 { node.c = position[Int(node.c)] }
+        if node.opcode == .leaf, copy > 0, isChained, let source = sources[i] {
+          position.append(before[source])
+          continue
+        }
         if node.opcode == .leaf, copy > 0 {
           if isShared[Int(node.slot)], let known = first[Int32(i)] {
             position.append(Int32(known))
@@ -151,6 +159,7 @@ package struct GraphCase: Sendable {
         position.append(Int32(nodes.count))
         nodes.append(node)
       }
+      before = position
       for i in roots where graph.nodes[i].type.isFloating && !graph.nodes[i].type.isHalf {
         let own = Int(position[i])
         if i % 2 == 0 { nodes[own].isRoot = false }
@@ -169,6 +178,16 @@ package struct GraphCase: Sendable {
       seed: seed,
       graph: Graph(nodes: nodes, leafCount: allLeaves.count, scalarCount: allScalars.count),
       leaves: allLeaves, scalars: allScalars)
+  }
+
+  /// What could take the place of a leaf in the next copy of the graph. Integers, which may be positions, have
+  /// none.
+  private func chainSource(_ leaf: GraphNode, _ random: inout SeededRandom) -> Int? {
+    guard leaf.opcode == .leaf, leaf.type.isFloating, random.chance(0.6) else { return nil }
+    let all = roots.filter {
+      graph.nodes[$0].type == leaf.type && graph.nodes[$0].shape == leaf.shape
+    }
+    return all.isEmpty ? nil : random.pick(all)
   }
 
   /// The same work with other roots, cut down to what they need.
