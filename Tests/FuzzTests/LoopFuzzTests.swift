@@ -1,5 +1,5 @@
-// Random programs with loops, planned by turns and as a whole: the same bits, and those of the model as far as
-// rounding goes. A failure prints its seed and a program that has been shrunk to what is needed to fail.
+// Random programs with loops, planned by turns and as a whole: the same bits, and of short ones those of the model as
+// far as rounding goes. A failure prints its seed and a program that has been shrunk to what is needed to fail.
 
 import Foundation
 import LazyGrad
@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 @Suite struct LoopFuzzTests {
-  private static let seeds = FuzzSeeds.range(usual: 300, debug: 20)
+  private static let seeds = FuzzSeeds.range(usual: 150, debug: 20)
 
   @Test func loopsChangeNoBit() {
     var (failures, lines) = (0, 0)
