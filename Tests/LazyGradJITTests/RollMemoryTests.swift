@@ -24,6 +24,16 @@ import Testing
     #expect(RollCheck.turns(text).contains { $0 > 5 }, "\(text)")
   }
 
+  /// The last turn reads the last row, in the order of a result: no more than that row could be its memory.
+  @Test func resultsOfRows() throws {
+    for isLeaf in [true, false] {
+      let s = PlanSketch()
+      let table = isLeaf ? s.leaf(24, 6) : s.op(.exp, s.leaf(24, 6))
+      let roots = (0..<20).map { s.op(.sin, s.op(.exp, s.view(table, [6], at: 6 * $0))) }
+      _ = try RollCheck.plan(s, s.graph(roots))
+    }
+  }
+
   /// Several of the same array in a turn, of which the first does not begin first; the array as a whole, too.
   @Test func severalViewsInATurn() throws {
     for readsWhole in [false, true] {
