@@ -59,7 +59,7 @@ extension Tape {
       ? Extraction(graph: Graph(cut: [], leafCount: 0, scalarCount: 0))
       : extract(targets, rootsAreAsked: true)
     var limits = state.pointee.limits.planning
-    // It is going to be run many times.
+    // It is going to be run many times: as a whole at once, where it would be at last.
     if cut.graph.nodes.count <= limits.rolling.wholeOperations, limits.rolling.runs != .max {
       limits.rolling = .off
     }

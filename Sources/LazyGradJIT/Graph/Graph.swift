@@ -21,8 +21,8 @@ package struct GraphNode: Equatable, Sendable {
   /// `setRows`: the elements of a row.
   package var offset: Int = 0
   /// `leaf` and `scalar`: the number of the run-time slot; `setRegion` and `addRegion` in a section of a rolled
-  /// plan: the number of the run-time number that is the offset, which then stands in its place; a `view` of a leaf that is bound as one
-  /// more leaf has been turned into a `leaf` before it gets here.
+  /// plan: that of the run-time number which is the offset, and which stands in the place of that, too; a `view` of a
+  /// leaf that is bound as one more leaf has been turned into a `leaf` before it gets here.
   package var slot: Int32 = -1
 
   package init(

@@ -28,10 +28,9 @@ struct LoopFinder {
   private let limits: RollLimits
   private let words: [UInt64]
 
-  /// The loops of a graph in ascending order; none where it has too few operations.
+  /// The loops of a graph in ascending order.
   static func loops(in graph: Graph, _ limits: RollLimits) -> [RolledLoop] {
-    if graph.nodes.count < limits.operations { return [] }
-    return LoopFinder(graph, limits).find()
+    LoopFinder(graph, limits).find()
   }
 
   private init(_ graph: Graph, _ limits: RollLimits) {

@@ -34,6 +34,8 @@ extension Plan {
   /// - Parameter plan: The plan of a section.
   /// - Returns: nil where it has none, or where sections are not equal enough for that to be less work.
   static func rolled(_ graph: Graph, _ limits: PlanLimits, plan: (Graph) -> Plan) -> Plan? {
+    // First of all: most graphs are short, and those of sections are never looked at.
+    if graph.nodes.count < limits.rolling.operations { return nil }
     if !limits.rolling.comesFirst, graph.mayBeBatched(limits.batching) { return nil }
     let loops = LoopFinder.loops(in: graph, limits.rolling)
     if loops.isEmpty { return nil }
