@@ -154,31 +154,43 @@ enum Expm1: ElementaryFunction {
 
 /// The hyperbolic tangent, sign of zero kept.
 ///
-/// Below 0.625 `x + x^3 T(x^2)` (fit error 2^-28 and 2^-56), above `1 - 2 / (e^2x + 1)`: Cephes' split.
-/// The denominator is `2^k m + (2^k + 1)`, rounded once. From 10 (20) on the result is 1.
+/// With `a = k ln 2 + r`, `0 <= r < ln 2`, and `t = tanh r` it is `(4^k - 1 + (4^k + 1) t) / (4^k + 1 +
+/// (4^k - 1) t)`. For `k = 0` that is `t`; from 1 on it is computed as `1 + (t - 1) / d` with a quotient
+/// of at most 0.4, halved above and below. `t` is `r + r^3 T(r^2)` (fit error 2^-26.1 and 2^-57.1). From 10
+/// (20) on the result is 1.
+///
+/// `k` is rounded down by clearing the binary digits behind the point, of which the sum has 14. It goes up
+/// a little late, as 1.4426 is less than 1 / ln 2: so `t` is never negative, and `1 - t` at most 1.
 enum Tanh: ElementaryFunction {
-  static let bounds = (single: 1.3, double: 1.3)
+  static let bounds = (single: 1.3, double: 1.4)
   static let reference: @Sendable (Double, Double) -> Double = { x, _ in Foundation.tanh(x) }
 
   @inline(__always)
   static func value<L: ElementaryLanes>(_ l: L, _ x: L.Value, _: L.Value) -> L.Value {
     let a = l.atMost(l.magnitude(x), l.isSingle ? 10 : 20)
-    let z = l.mul(a, a)
+    // Half of the exponents' bias goes along with k: shifted to their place it is that of 4^k / 2.
+    let shift = l.number(l.roundShift * 0x1p-14 + (l.bias - 1) / 2)
+    let sum = l.and(l.fma(a, l.number(1.4426), shift), l.bits(-1 << 14))
+    let scale = l.shiftLeft(sum, l.exponentPlace + 1 - 14)
+    let k = l.sub(sum, shift)
+    let near = l.fnma(k, l.number(l.isSingle ? 0.6931472 : 0.6931471805599453), a)
+    // Single precision's ln 2 happens to have 28 correct binary digits.
+    let r = l.isSingle ? near : l.fnma(k, l.number(2.319046813846e-17), near)
+    let z = l.mul(r, r)
     let p =
       l.isSingle
-      ? l.polynomial(z, -0.0056806705, 0.020619594, -0.05373456, 0.13331392, -0.3333328)
+      ? l.polynomial(z, -0.0051907278, 0.020148093, -0.053579554, 0.13329409, -0.33333203)
       : l.polynomial(
-        z, -1.6065183407439666e-05, 7.713296532959381e-05, -0.00022855777709767576,
-        0.0005863153353336482, -0.0014549591884027704, 0.0035919893843827104,
-        -0.008863221050141114, 0.021869487581628873, -0.05396825393160848, 0.13333333333263087,
-        -0.33333333333332865)
-    let near = l.fma(a, l.mul(z, p), a)
-    let (k, high, low) = l.reducedExp(l.add(a, a))
-    let one = l.number(1)
-    let scale = l.power2(k)
-    let far = l.sub(
-      one, l.div(l.number(2), l.fma(scale, l.add(high, low), l.add(scale, one))))
-    return l.withSign(l.select(l.less(a, l.number(0.625)), near, far), of: x)
+        z, 4.907716671959943e-06, -2.7365331843042587e-05, 8.848460172355071e-05,
+        -0.00023508674660677474, 0.000588687104783456, -0.0014555254243490405,
+        0.0035920789899024246, -0.008863230305423648, 0.021869488180284585,
+        -0.05396825395400287, 0.13333333333304645, -0.3333333333333313)
+    let t = l.fma(l.mul(r, z), p, r)
+    let half = l.number(0.5)
+    let denominator = l.fma(l.sub(scale, half), t, l.add(scale, half))
+    let start = l.atMost(k, 1)
+    let result = l.add(start, l.div(l.sub(t, start), denominator))
+    return l.withSign(result, of: x)
   }
 }
 
