@@ -7,8 +7,8 @@ import Testing
 
 @Suite("Matrix routines")
 struct MatrixRoutineTests {
-  /// Below, at and above the size of a block.
-  private static let sizes = [0, 1, 2, 3, 5, 7, 8, 13, 31, 32, 33, 65]
+  /// Below, at and above the sizes of a strip and of a block.
+  private static let sizes = [0, 1, 2, 3, 5, 7, 8, 13, 15, 16, 17, 31, 32, 33, 49, 65]
 
   /// Random matrices; for `isDefinite` symmetric ones with eigenvalues of at least 1.
   private static func operand(
@@ -37,7 +37,8 @@ struct MatrixRoutineTests {
     _ set: InstructionSet = .portable, refusesCode: Bool = false
   ) -> ReferenceArray {
     let call = MatrixCall(
-      attribute: attribute, operands[0].dims, operands.dropFirst().first?.dims)
+      attribute: attribute, operands[0].dims, operands.dropFirst().first?.dims,
+      hasFactors: operands.count > 2)
     let type = operands[0].type
     let memory = operands.map { operand in
       // Results may be read past their end, operands are not.
@@ -55,7 +56,8 @@ struct MatrixRoutineTests {
     return withExtendedLifetime((memory, result, work)) {
       call.run(
         type: type, a: memory[0].pointer, b: memory.dropFirst().first.map { $0.pointer },
-        to: result.pointer, WorkMemory(work.pointer, byteCount: workBytes),
+        factors: memory.dropFirst(2).first.map { $0.pointer }, to: result.pointer,
+        WorkMemory(work.pointer, byteCount: workBytes),
         MatrixProductCompiler.products(for: call, type, set, refusesCode: refusesCode))
       #expect(guardWord.loadUnaligned(as: UInt64.self) == 0x5A5A_5A5A_5A5A_5A5A)
       let layout = LayoutTable.shared[LayoutTable.shared.intern(dims: [count])]
@@ -112,11 +114,64 @@ struct MatrixRoutineTests {
     }
   }
 
+  /// Factors say how a system and the transposed one are solved without the matrix, which is zeros here.
+  @Test(arguments: [ScalarType.float64, .float32])
+  func systemsByFactors(_ type: ScalarType) {
+    let tolerance = type == .float64 ? 1e-9 : 5e-2
+    for n in Self.sizes + [100] where n > 0 {
+      for batch in [[], [2]] {
+        let a = Self.operand(type, batch + [n, n], seed: n + 100, isDefinite: n % 2 == 0)
+        let routine = MatrixCall.attribute(.factors)
+        compare(routine, [a], tolerance, "factors \(n)")
+        let zeros = ReferenceArray(type, a.dims, floats: a.floats.map { _ in 0 })
+        for width in [0, 1, 3, 20] {
+          let b = Self.operand(type, batch + [n, width], seed: width)
+          for set in NativeCode.available {
+            let factors = Self.run(routine, [a], set)
+            let plain = Self.run(MatrixCall.attribute(.solve), [a, b], set).floats
+            let found = Self.run(MatrixCall.attribute(.solve), [zeros, b, factors], set).floats
+            #expect(found == plain, "\(n) \(width) \(set)")
+          }
+          let factors = Self.run(routine, [a])
+          let turned = Self.run(
+            MatrixCall.attribute(.solve, .transposed), [zeros, b, factors]
+          ).floats
+          let node = GraphNode(
+            .matrix, type, shape: LayoutTable.shared.intern(dims: batch + [n, width]),
+            attribute: MatrixCall.attribute(.solve, .transposed))
+          let expected = Reference.value(of: node, [a, b], leaves: [], scalars: []).floats
+          let scale = expected.reduce(1) { max($0, abs($1)) }
+          for (x, y) in zip(turned, expected) where !(abs(x - y) <= tolerance * scale) {
+            Issue.record("transposed \(n) \(width): expected \(y), got \(x)")
+            break
+          }
+        }
+      }
+    }
+  }
+
+  @Test("A pivot of 0 spoils its own factors, and what is solved with them")
+  func singularFactors() {
+    var values = Self.operand(.float64, [2, 20, 20], seed: 6, isDefinite: true).floats
+    for i in 0..<20 { values[i * 20 + 7] = 0 }
+    let a = ReferenceArray(.float64, [2, 20, 20], floats: values)
+    let b = Self.operand(.float64, [2, 20, 3], seed: 7)
+    let factors = Self.run(MatrixCall.attribute(.factors), [a])
+    #expect(factors.floats[..<420].allSatisfy { $0.isNaN })
+    #expect(factors.floats[420...].allSatisfy { $0.isFinite })
+    for options in [MatrixCall.Options(), .transposed] {
+      let x = Self.run(MatrixCall.attribute(.solve, options), [a, b, factors]).floats
+      #expect(x[..<60].allSatisfy { $0.isNaN } && x[60...].allSatisfy { $0.isFinite })
+    }
+  }
+
   /// In large matrices machine code takes the products, of any number of rows and columns.
   @Test(arguments: [ScalarType.float64, .float32])
   func largeSystems(_ type: ScalarType) {
     let tolerance = type == .float64 ? 1e-10 : 2e-2
-    for (n, width) in [(95, 3), (96, 16), (97, 1), (103, 17), (130, 97), (161, 81), (300, 2)] {
+    for (n, width) in [
+      (95, 3), (96, 16), (97, 1), (103, 17), (130, 97), (161, 81), (300, 2), (531, 70),
+    ] {
       let definite = Self.operand(type, [n, n], seed: n, isDefinite: true)
       let b = Self.operand(type, [n, width], seed: width)
       let calls: [(UInt32, [ReferenceArray])] = [
@@ -125,6 +180,7 @@ struct MatrixRoutineTests {
         (MatrixCall.attribute(.triangularSolve, [.upper]), [definite, b]),
         (MatrixCall.attribute(.triangularSolve, [.transposed]), [definite, b]),
         (MatrixCall.attribute(.logDeterminant), [definite]),
+        (MatrixCall.attribute(.factors), [definite]),
       ]
       for (k, (attribute, operands)) in calls.enumerated() {
         let plain = Self.run(attribute, operands).floats

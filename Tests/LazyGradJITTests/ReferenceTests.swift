@@ -230,6 +230,13 @@ private let otherCases: [Case] = [
     .matrix, [f64([0, 2, 4, 0], [2, 2]), f64([2, 8], [2, 1])], f64([2, 1], [2, 1]),
     attribute: MatrixCall.attribute(.solve)),
   Case(
+    .matrix,
+    [f64([0, 2, 4, 0], [2, 2]), f64([4, 6], [2, 1]), f64([4, 0, 0, 2, 1, 1], [3, 2])],
+    f64([3, 1], [2, 1]), attribute: MatrixCall.attribute(.solve, .transposed)),
+  Case(
+    .matrix, [f64([1, 2, 4, 0], [2, 2])], f64([4, 0, 0.25, 2, 1, 1], [3, 2]),
+    attribute: MatrixCall.attribute(.factors)),
+  Case(
     .matrix, [f64([2, 9, 1, 3], [2, 2]), f64([5, 9], [2, 1])], f64([1, 3], [2, 1]),
     attribute: MatrixCall.attribute(.triangularSolve, [.transposed])),
   Case(

@@ -201,4 +201,38 @@ struct LinearAlgebraTests {
     let error = #expect(throws: TensorError.self) { try catchingTensorErrors(calls[k].1) }
     #expect(error?.operation == calls[k].0)
   }
+
+  @Test("A system and its derivatives of any order take one elimination")
+  func factorsAreKept() {
+    let n = 40
+    let diagonal = Tensor(NDArray.eye(n)) * 4.0
+    let a = (Tensor.uniform([n, n], -1, 1, key: RandomKey(3)) + diagonal).detached()
+    for shape in [[n], [n, 3]] {
+      let b = Tensor.uniform(shape, -1, 1, key: RandomKey(4))
+      let weights = Tensor.uniform(shape, -1, 1, key: RandomKey(5), constant: true)
+      let x = solve(a, b)
+      let loss = (x * weights * x).sum()
+      let first = gradients(of: loss, withRespectTo: [a, b], createGraph: true)
+      let second = gradients(of: (first[0] * first[0]).sum(), withRespectTo: [a, b])
+      let names = explain([loss] + first + second).kernels.flatMap(\.operations)
+      #expect(names.filter { $0.contains("factors") }.count == 1, "\(names)")
+      // By the inverse, whose derivative is another rule.
+      let inverted = inverse(a)
+      let other = matmul(inverted, b)
+      let otherLoss = (other * weights * other).sum()
+      let otherFirst = gradients(of: otherLoss, withRespectTo: [a, b], createGraph: true)
+      let otherSecond = gradients(
+        of: (otherFirst[0] * otherFirst[0]).sum(), withRespectTo: [a, b])
+      for (found, wanted) in zip(first + second, otherFirst + otherSecond) {
+        #expect(close(found, wanted.elements(as: Double.self), 1e-11))
+      }
+      // No graph, no factors.
+      #expect(
+        !explain(noAutodiff { solve(a, b) }).kernels.contains { $0.operations.contains("factors") })
+      #expect(
+        !explain(solve(a.detached(constant: true), b.detached(constant: true))).kernels.contains {
+          $0.operations.contains("factors")
+        })
+    }
+  }
 }

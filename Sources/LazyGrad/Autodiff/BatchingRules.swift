@@ -200,7 +200,7 @@ package enum BatchingRules {
     }
     let whole = w.emit(
       .matrix, type: node.type, shape: table.intern(dims: shape), w.expanded(a), right,
-      attribute: node.matrixAttribute)
+      node.c == 0 ? Tape.none : w.expanded(w.tape.c(n)), attribute: node.matrixAttribute)
     if counts.count == 1 { return w.batch(whole, as: n) }
     var (start, width) = (0, 0)
     var joined = Tape.none

@@ -52,8 +52,23 @@ public func triangularSolve(
 /// The gradients are those of B, A⁻ᵀ g, and of A, minus that times Xᵀ (Giles, Collected Matrix Derivative
 /// Results for Forward and Reverse Mode Algorithmic Differentiation, 2008).
 /// - Complexity: records one node, and two for the derivative; n³ / 3 multiplications and n² for every
-///   column.
+///   column. Where a gradient may be asked for, one more node keeps the factors of `a`, as much memory as `a`,
+///   and derivatives of any order take n² multiplications for every column.
 public func solve(_ a: Tensor, _ b: Tensor) -> Tensor { solution(.solve, a, b) }
+
+/// The solution of a system of which the factors are known, or of the transposed system.
+///
+/// - Parameters:
+///   - a: Square matrices; what the gradient is one of.
+///   - b: Right sides, with the same axes before the last two, and of the same floating type.
+///   - factors: What the routine of that name gives for `a`.
+func solve(_ a: Tensor, _ b: Tensor, factors: Tensor, transposed: Bool) -> Tensor {
+  let attribute = MatrixCall.attribute(.solve, transposed ? .transposed : MatrixCall.Options())
+  let known = Tensor.quick(a, b, factors) {
+    Tape.matrix(a.slot, b.slot, factors.slot, attribute: attribute, mode: $0)
+  }
+  return known ?? recordRoutine(attribute, a, b, factors)
+}
 
 /// The inverse of square matrices over the last two axes; not-a-number as a whole where a pivot is 0. The
 /// gradient is -A⁻ᵀ g A⁻ᵀ.
@@ -95,14 +110,16 @@ func routine(_ routine: MatrixRoutine, _ a: Tensor, isSquare: Bool = false) -> T
 
 /// Records a routine on matrices of one floating type and, where there are two, with the same axes before
 /// the last two; from then on the tape knows its shapes.
-private func recordRoutine(_ attribute: UInt32, _ a: Tensor, _ b: Tensor? = nil) -> Tensor {
+private func recordRoutine(
+  _ attribute: UInt32, _ a: Tensor, _ b: Tensor? = nil, _ factors: Tensor? = nil
+) -> Tensor {
   let call = MatrixCall(attribute: attribute, a.shape, b?.shape)
   let shape = LayoutTable.shared.intern(dims: call.resultShape)
-  return Tensor.record(a, b) {
+  return Tensor.record(a, b, factors) {
     let result = Tensor(
       Tape.general(
-        .matrix, a.slot, b?.slot, type: a.slot.pointee.type, shape: shape, attribute: attribute,
-        mode: $0))
+        .matrix, a.slot, b?.slot, factors?.slot, type: a.slot.pointee.type, shape: shape,
+        attribute: attribute, inherited: MatrixCall.inherited(attribute), mode: $0))
     Tape.rememberMatrix(a.slot, b?.slot, attribute: attribute, result: shape)
     return result
   }
@@ -127,7 +144,20 @@ private func solution(
   _ routine: MatrixRoutine, _ a: Tensor, _ b: Tensor, _ options: MatrixCall.Options = .init()
 ) -> Tensor {
   let attribute = MatrixCall.attribute(routine, options)
-  let quick = Tensor.quick(a, b) { Tape.matrix(a.slot, b.slot, attribute: attribute, mode: $0) }
+  // Factors are kept for derivatives only.
+  let keepsFactors = routine == .solve && Scope.isTracking && !(a.isConstant && b.isConstant)
+  let quick: Tensor?
+  if keepsFactors {
+    quick = Tensor.quick(a, b, mode: .plain) {
+      Tape.matrix(a.slot, attribute: MatrixCall.attribute(.factors), mode: $0)
+    }.flatMap { factors in
+      Tensor.quick(a, b) {
+        Tape.matrix(a.slot, b.slot, factors.slot, attribute: attribute, mode: $0)
+      }
+    }
+  } else {
+    quick = Tensor.quick(a, b) { Tape.matrix(a.slot, b.slot, attribute: attribute, mode: $0) }
+  }
   if let quick { return quick }
   if let poison = poisoned(a, b) { return poison }
   if a.isHalf || b.isHalf {
@@ -143,9 +173,12 @@ private func solution(
     }
     let type = DType.promoted(x.dtype, b.dtype)
     let common = type.isFloating ? type : .float64
-    if b.rank == 1, x.rank == 2 {
-      return recordRoutine(attribute, x.typed(common), b.typed(common))
+    func solved(_ x: Tensor, _ y: Tensor) -> Tensor {
+      if !keepsFactors { return recordRoutine(attribute, x, y) }
+      let factors = noAutodiff { LazyGrad.routine(.factors, x) }
+      return solve(x, y, factors: factors, transposed: false)
     }
+    if b.rank == 1, x.rank == 2 { return solved(x.typed(common), b.typed(common)) }
     var y = b
     if b.rank == 1 {
       b.use()
@@ -160,9 +193,8 @@ private func solution(
         operation,
         "the axes before the last two don't broadcast: \(a.shape) and \(b.shape)", [a, b])
     }
-    let result = recordRoutine(
-      attribute, x.typed(common).broadcastMatrices(to: batch),
-      y.typed(common).broadcastMatrices(to: batch))
+    let result = solved(
+      x.typed(common).broadcastMatrices(to: batch), y.typed(common).broadcastMatrices(to: batch))
     return b.rank == 1 ? result.turned(into: Array(result.shape.dropLast())) : result
   }
 }

@@ -5,16 +5,18 @@ internal import LazyGradJIT
 
 extension VJP {
   func matrix() {
-    let (a, b) = (pass.a(n), pass.b(n))
+    let (a, b, c) = (pass.a(n), pass.b(n), pass.c(n))
     let attribute = pass.tape[n].matrixAttribute
     let needs = pass.tape.needsLater(n)
-    pass.derive(n, g, b == n ? [a] : [a, b], reading: needs) { g, x, result in
+    let operands = [a, b, c].filter { $0 != n }
+    pass.derive(n, g, operands, reading: needs) { g, x, result in
       let call = MatrixCall(attribute: attribute, x[0].shape, x.count > 1 ? x[1].shape : nil)
       if x.count == 1 || x[1].rank > 1 { return MatrixRules.gradients(call, g, x, result) }
       // A vector is a matrix of one column.
-      let parts = MatrixRules.gradients(
-        call, g.asColumn, [x[0], x[1].asColumn], result.asColumn)
-      return [parts[0], parts[1].squeezed(axis: 1)]
+      var columns = x
+      columns[1] = x[1].asColumn
+      let parts = MatrixRules.gradients(call, g.asColumn, columns, result.asColumn)
+      return [parts[0], parts[1]!.squeezed(axis: 1)] + parts.dropFirst(2)
     }
   }
 }
@@ -23,15 +25,21 @@ extension VJP {
 private enum MatrixRules {
   static func gradients(
     _ call: MatrixCall, _ g: Tensor, _ x: [Tensor], _ result: Tensor
-  ) -> [Tensor] {
+  ) -> [Tensor?] {
     /// One of several results, or its part of the gradient.
     func part(_ whole: Tensor, _ k: Int) -> Tensor { whole.part(k, of: call.routine, x[0]) }
     switch call.routine {
     case .cholesky: return [cholesky(g, result)]
     case .triangularSolve: return triangularSolution(g, x[0], result, call.options)
     case .solve:
-      let toB = solve(x[0].matrixTransposed, g)
-      return [-matmul(toB, result.matrixTransposed), toB]
+      let isTransposed = call.options.contains(.transposed)
+      let toB = solve(x[0], g, factors: x[2], transposed: !isTransposed)
+      let product =
+        isTransposed
+        ? matmul(result, toB.matrixTransposed) : matmul(toB, result.matrixTransposed)
+      return [-product, toB, nil]
+    // What is made of them has the derivative.
+    case .factors: return [nil]
     case .inverse:
       let turned = result.matrixTransposed
       return [-matmul(matmul(turned, g), turned)]

@@ -12,7 +12,10 @@ package enum MatrixProductCompiler {
     let isPortable = instructionSet == .portable
     guard call.rows >= leastRows, !isPortable || PortableArithmetic.isFused else { return nil }
     switch call.routine {
-    case .cholesky, .triangularSolve, .solve, .inverse, .determinant, .logDeterminant: break
+    // A vector takes no products.
+    case .solve where call.hasFactors && call.width == 1: return nil
+    case .cholesky, .triangularSolve, .solve, .factors, .inverse, .determinant, .logDeterminant:
+      break
     case .qr, .eigh, .svd: return nil
     }
     if isPortable || refusesCode { return MatrixProducts([]) }

@@ -114,7 +114,8 @@ extension MoveKernel {
     case .matrix:
       let first = contiguous(aLayout, size, from, &work)
       let second = bLayout.map { contiguous($0, size, context.address(b), &work) }
-      call!.run(type: type, a: first, b: second, to: to, work, matrixProducts)
+      let third = cLayout.map { contiguous($0, size, context.address(c), &work) }
+      call!.run(type: type, a: first, b: second, factors: third, to: to, work, matrixProducts)
     }
   }
 

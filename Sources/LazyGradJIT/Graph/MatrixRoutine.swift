@@ -11,8 +11,11 @@ package enum MatrixRoutine: UInt8, CaseIterable, Sendable {
   case cholesky = 0
   /// X of A X = B, where A is a triangle.
   case triangularSolve
-  /// X of A X = B.
+  /// X of A X = B, or of Aᵀ X = B; with the factors of A as a third operand nothing is factored again.
   case solve
+  /// The factors of A, L without the ones of its diagonal and U in one matrix, and behind them a row that says
+  /// which row each has been exchanged with; not-a-number as a whole where a pivot is 0.
+  case factors
   case inverse
   case determinant
   /// The sign of the determinant, and the logarithm of its absolute value.
@@ -50,13 +53,16 @@ package struct MatrixCall: Sendable {
   /// The columns of B, where there is one: 1 of a vector.
   package let width: Int
   private let hasVector: Bool
+  /// Whether the factors of A are given.
+  let hasFactors: Bool
   /// The axes before the last two.
   private let batchDims: [Int]
 
   /// - Parameters:
   ///   - a: The shape of A.
   ///   - b: The shape of B, with the same axes before the last two, or that of a vector.
-  package init(attribute: UInt32, _ a: [Int], _ b: [Int]?) {
+  ///   - hasFactors: Whether the factors of A are given.
+  package init(attribute: UInt32, _ a: [Int], _ b: [Int]?, hasFactors: Bool = false) {
     guard let routine = MatrixRoutine(rawValue: UInt8(truncatingIfNeeded: attribute)) else {
       fatalError("LazyGrad: matrix: no routine has the number \(attribute & 0xFF)")
     }
@@ -66,6 +72,7 @@ package struct MatrixCall: Sendable {
     batch = batchDims.reduce(1, *)
     rows = a[a.count - 2]
     columns = a[a.count - 1]
+    self.hasFactors = hasFactors
     hasVector = b.map { $0.count < a.count } ?? false
     width = hasVector ? 1 : b.map { $0[$0.count - 1] } ?? 0
   }
@@ -87,6 +94,7 @@ package struct MatrixCall: Sendable {
     let shapes: [[Int]] =
       switch routine {
       case .cholesky, .inverse: [[rows, columns]]
+      case .factors: [[rows + 1, columns]]
       case .triangularSolve, .solve: [hasVector ? [rows] : [rows, width]]
       case .determinant: [[]]
       case .logDeterminant: [[], []]
@@ -110,9 +118,10 @@ package struct MatrixCall: Sendable {
     switch routine {
     case .cholesky: each = size / 6
     case .triangularSolve: each = Double(rows) * Double(rows) * Double(width) / 2
-    case .solve: each = size / 3 + Double(rows) * Double(rows) * Double(width)
+    case .solve:
+      each = (hasFactors ? 0 : size / 3) + Double(rows) * Double(rows) * Double(width)
     case .inverse, .qr: each = size * 2
-    case .determinant, .logDeterminant: each = size / 3
+    case .factors, .determinant, .logDeterminant: each = size / 3
     case .eigh: each = size * 8
     case .svd: each = size * 20
     }

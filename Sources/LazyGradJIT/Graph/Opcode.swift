@@ -268,7 +268,7 @@ extension Opcode {
     case .prod: return row("prod", 1, .reduction, reducer: .product, a: .a, rounding: .ordered)
     case .matrix:
       return row(
-        "matrix", 2, .move, expensive: true, a: [.a, .output], b: .a, rounding: .ordered)
+        "matrix", 3, .move, expensive: true, a: [.a, .c, .output], b: [.a, .c], rounding: .ordered)
     case .bitAnd: return bitwise("bitwiseAnd")
     case .bitOr: return bitwise("bitwiseOr")
     case .bitXor: return bitwise("bitwiseXor")

@@ -65,7 +65,8 @@ extension MoveKernel {
     case .sort: copied(aLayout, order!.of.size) + Sort.workBytes(order!.of, runs)
     case .argsort: copied(aLayout, order!.of.size) + Sort.placesWorkBytes(order!.of, runs)
     case .concat: copied(aLayout, size) + copied(bLayout, size)
-    case .matrix: copied(aLayout, size) + copied(bLayout, size) + call!.workBytes(type)
+    case .matrix:
+      copied(aLayout, size) + copied(bLayout, size) + copied(cLayout, size) + call!.workBytes(type)
     }
   }
 }

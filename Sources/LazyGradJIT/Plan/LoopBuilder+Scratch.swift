@@ -202,7 +202,8 @@ extension LoopBuilder {
     else { return 0 }
     // Narrow enough to be shared evenly, and for their packed part of B to stay in a second-level
     // cache; wide enough to be worth another look at all of A.
-    return min(max((product.n / 16 + 63) / 64 * 64, 128), 256)
+    let shares = 2 * min(Settings.threads, 8)
+    return min(max((product.n / shares + 63) / 64 * 64, 128), 256)
   }
 
   /// The least common multiple, or `limit` if it is larger.

@@ -130,7 +130,7 @@ extension Planner {
       move.kind = .matrix
       move.call = MatrixCall(
         attribute: node.attribute, layout(inputs[0].shape).dims,
-        inputs.count > 1 ? layout(inputs[1].shape).dims : nil)
+        inputs.count > 1 ? layout(inputs[1].shape).dims : nil, hasFactors: inputs.count > 2)
     default: break
     }
     move.isInPlace = move.kind != .copy && move.a == destination && inputs[0].source.isLinear

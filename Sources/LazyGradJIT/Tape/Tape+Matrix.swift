@@ -1,13 +1,21 @@
 // Recording routines on matrices, whose shapes the tape remembers. Uses the checked entry.
 
+extension MatrixCall {
+  /// What a routine's value has if its operands have it: of factors only what is made of them has a gradient.
+  @inline(__always)
+  package static func inherited(_ attribute: UInt32) -> Node.Traits {
+    attribute == Self.attribute(.factors) ? .none : .inherited
+  }
+}
+
 extension Tape {
   /// Records a routine on matrices of one floating type, where the shape of its value is remembered.
   ///
   /// - Returns: nil where it is not; nothing has been recorded then.
   package static func matrix(
-    _ x: SlotRef, _ y: SlotRef? = nil, attribute: UInt32, mode: RecordMode
+    _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, attribute: UInt32, mode: RecordMode
   ) -> NewHandle? {
-    let tape = hold(x, y, nil)
+    let tape = hold(x, y, z)
     defer { tape.unlock() }
     let type = x.pointee.type
     guard type.isComputedFloat, y == nil || y!.pointee.type == type,
@@ -16,10 +24,15 @@ extension Tape {
     else { return nil }
     tape.dropOldGradient(x, mode)
     if let y { tape.dropOldGradient(y, mode) }
+    if let z { tape.dropOldGradient(z, mode) }
     let recent = tape.takeRecent()
     let a = tape.operand(x)
     let b = y.map { tape.operand($0) } ?? Tape.none
-    return tape.finish(.matrix, type, known.layout, a, b, mode, attribute: attribute, recent)
+    let c = z.map { tape.operand($0) } ?? Tape.none
+    let id = tape.write(
+      .matrix, type, known.layout, a, b, c, mode, attribute: attribute,
+      inherited: MatrixCall.inherited(attribute))
+    return tape.makeHandle(id, recent)
   }
 
   /// Remembers the shape of a routine's value.

@@ -320,7 +320,9 @@ extension Tape {
   /// end.
   package static func general(
     _ opcode: Opcode, _ x: SlotRef, _ y: SlotRef? = nil, _ z: SlotRef? = nil, type: ScalarType,
-    shape: LayoutID, attribute: UInt32 = 0, payload: UInt64 = 0, mode: RecordMode
+    shape: LayoutID, attribute: UInt32 = 0, payload: UInt64 = 0,
+    inherited: Node.Traits = .inherited,
+    mode: RecordMode
   ) -> SlotRef {
     let tape = hold(x, y, z)
     defer { tape.unlock() }
@@ -331,7 +333,9 @@ extension Tape {
     let b = y.map { tape.operand($0) } ?? Tape.none
     let c = z.map { tape.operand($0) } ?? Tape.none
     return tape.makeSlot(
-      tape.write(opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload))
+      tape.write(
+        opcode, type, shape, a, b, c, mode, attribute: attribute, payload: payload,
+        inherited: inherited))
   }
 
   /// Records an array whose every element is one number; nothing is stored for it.

@@ -21,7 +21,9 @@ extension MatrixCall {
     let elimination = MatrixRows.eliminationWorkBytes(rows, T.self)
     return switch routine {
     case .cholesky, .triangularSolve: triangle
+    case .solve where hasFactors: order + triangle
     case .solve, .inverse: copy + order + max(elimination, triangle)
+    case .factors: order + elimination
     case .determinant, .logDeterminant: copy + order + elimination
     case .qr:
       copy + WorkMemory.byteCount(columns, of: T.self)
@@ -31,30 +33,28 @@ extension MatrixCall {
     }
   }
 
-  /// Runs the routine on matrices that lie in C order, A and, for systems of equations, B.
+  /// Runs the routine on matrices that lie in C order, A and, for systems of equations, B and, where they are
+  /// given, the factors of A.
   ///
   /// Rows of the results may be read up to 32 bytes past their end. Takes `workBytes` to work in.
   package func run(
-    type: ScalarType, a: UnsafeRawPointer, b: UnsafeRawPointer?, to: UnsafeMutableRawPointer,
-    _ work: WorkMemory, _ products: MatrixProducts?
+    type: ScalarType, a: UnsafeRawPointer, b: UnsafeRawPointer?, factors: UnsafeRawPointer? = nil,
+    to: UnsafeMutableRawPointer, _ work: WorkMemory, _ products: MatrixProducts?
   ) {
     switch type {
-    case .float32:
-      run(
-        a.assumingMemoryBound(to: Float.self), b?.assumingMemoryBound(to: Float.self),
-        to.assumingMemoryBound(to: Float.self), work, products)
-    case .float64:
-      run(
-        a.assumingMemoryBound(to: Double.self), b?.assumingMemoryBound(to: Double.self),
-        to.assumingMemoryBound(to: Double.self), work, products)
+    case .float32: run(Float.self, a, b, factors, to, work, products)
+    case .float64: run(Double.self, a, b, factors, to, work, products)
     default: fatalError("LazyGrad: matrix: \(routine) of \(type)")
     }
   }
 
   private func run<T: MatrixScalar>(
-    _ a: UnsafePointer<T>, _ b: UnsafePointer<T>?, _ to: UnsafeMutablePointer<T>,
-    _ work: WorkMemory, _ products: MatrixProducts?
+    _: T.Type, _ a: UnsafeRawPointer, _ b: UnsafeRawPointer?, _ factors: UnsafeRawPointer?,
+    _ to: UnsafeMutableRawPointer, _ work: WorkMemory, _ products: MatrixProducts?
   ) {
+    let a = a.assumingMemoryBound(to: T.self)
+    let b = b?.assumingMemoryBound(to: T.self)
+    let to = to.assumingMemoryBound(to: T.self)
     // Where each result of each matrix goes.
     let counts = resultCounts
     func result(_ k: Int, _ index: Int) -> UnsafeMutablePointer<T> {
@@ -82,12 +82,25 @@ extension MatrixCall {
           x.assign(b + index * rows * width)
         }
         var work = work
+        if let factors {
+          let known = factors.assumingMemoryBound(to: T.self) + index * (rows + 1) * columns
+          solve(known, x, &work, products)
+          continue
+        }
         let (factors, order, elimination) = eliminated(matrix, &work, products)
         if elimination.isSingular {
           x.fill(.nan)
         } else {
-          MatrixRows.solve(factors, order: order, x, work, products)
+          solve(factors, order, x, work, products)
         }
+      case .factors:
+        var work = work
+        let order = work.take(rows, of: Int.self)
+        let factors = UnsafeMatrix(result(0, index), rows: rows, columns: columns)
+        factors.assign(matrix)
+        let elimination = MatrixRows.eliminate(factors, order: order, work, products)
+        if elimination.isSingular { factors.fill(.nan) }
+        for i in 0..<rows { factors[rows, i] = elimination.isSingular ? .nan : T(order[i]) }
       case .determinant:
         var work = work
         let (factors, _, elimination) = eliminated(matrix, &work, products)
@@ -132,6 +145,30 @@ extension MatrixCall {
     let order = work.take(rows, of: Int.self)
     factors.assign(matrix)
     return (factors, order, MatrixRows.eliminate(factors, order: order, work, products))
+  }
+
+  /// Replaces B by the solution, for factors as the routine of this name leaves them.
+  private func solve<T: MatrixScalar>(
+    _ known: UnsafePointer<T>, _ x: UnsafeMatrix<T>, _ work: inout WorkMemory,
+    _ products: MatrixProducts?
+  ) {
+    let factors = UnsafeMatrix(
+      UnsafeMutablePointer(mutating: known), rows: rows, columns: columns)
+    let order = work.take(rows, of: Int.self)
+    for i in 0..<rows {
+      let row = factors[rows, i]
+      if row.isNaN { return x.fill(.nan) }
+      order[i] = Int(row)
+    }
+    solve(factors, order, x, work, products)
+  }
+
+  private func solve<T: MatrixScalar>(
+    _ factors: UnsafeMatrix<T>, _ order: UnsafePointer<Int>, _ x: UnsafeMatrix<T>,
+    _ work: WorkMemory, _ products: MatrixProducts?
+  ) {
+    MatrixRows.solve(
+      factors, order: order, isTransposed: options.contains(.transposed), x, work, products)
   }
 
   private func factorQR<T: MatrixScalar>(

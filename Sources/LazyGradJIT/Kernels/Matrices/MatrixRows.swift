@@ -50,6 +50,14 @@ struct UnsafeMatrix<T: MatrixScalar> {
     for i in 0..<min(rows, columns) { self[i, i] = 1 }
   }
 
+  /// Becomes the transpose of another matrix.
+  func becomeTransposed(_ other: UnsafeMatrix) {
+    for j in 0..<columns {
+      let row = other[j]
+      for i in 0..<rows { self[i, j] = row[i] }
+    }
+  }
+
   func assign(_ other: UnsafePointer<T>) {
     for i in 0..<rows { self[i].update(from: other + i * columns, count: columns) }
   }
@@ -84,6 +92,15 @@ struct UnsafeMatrix<T: MatrixScalar> {
 enum MatrixRows {
   /// Rows and columns that are worked on before the rest of the matrix is.
   static let block = 32
+
+  /// Rows and columns of which each is worked on alone; more are halved.
+  static let strip = 16
+
+  /// The size of the first part of some rows or columns of which there are more than `strip`: a power of two, so
+  /// that products come in whole strips.
+  static func half(of count: Int) -> Int {
+    1 << (Int.bitWidth - 1 - (count - 1).leadingZeroBitCount)
+  }
 
   /// The sum of products, in eight lanes.
   @inline(__always)
@@ -128,65 +145,121 @@ enum MatrixRows {
     }
   }
 
+  /// Takes multiples of rows off another, one after the other.
+  ///
+  /// Four at a time, so that the other row is read and written a quarter as often.
+  @inline(__always)
+  static func subtract<T: MatrixScalar>(
+    _ rows: Range<Int>, _ row: (Int) -> UnsafePointer<T>, times factor: (Int) -> T,
+    from y: UnsafeMutablePointer<T>, _ count: Int
+  ) {
+    var k = rows.lowerBound
+    while k + 4 <= rows.upperBound {
+      let (a, b, c, d) = (factor(k), factor(k + 1), factor(k + 2), factor(k + 3))
+      let (x, u, v, w) = (row(k), row(k + 1), row(k + 2), row(k + 3))
+      // Lanes are spelt out: to find out that rows lie apart takes as long as a short one.
+      var i = 0
+      while i + 4 <= count {
+        let less = lanes(y, i) - lanes(x, i) * a - lanes(u, i) * b
+        UnsafeMutableRawPointer(y + i).storeBytes(
+          of: less - lanes(v, i) * c - lanes(w, i) * d, as: SIMD4<T>.self)
+        i += 4
+      }
+      while i < count {
+        y[i] = y[i] - x[i] * a - u[i] * b - v[i] * c - w[i] * d
+        i += 1
+      }
+      k += 4
+    }
+    while k < rows.upperBound {
+      add(-factor(k), times: row(k), to: y, count)
+      k += 1
+    }
+  }
+
+  @inline(__always)
+  private static func lanes<T: MatrixScalar>(_ x: UnsafePointer<T>, _ i: Int) -> SIMD4<T> {
+    UnsafeRawPointer(x + i).loadUnaligned(as: SIMD4<T>.self)
+  }
+
   /// c = a b, or c + a b; `a` may be given with any distances between its rows and columns.
+  ///
+  /// It rounds twice, as everything else here does, which gives the same bits on every machine.
+  static func multiply<T: MatrixScalar>(
+    _ a: UnsafePointer<T>, row: Int, column: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>,
+    adding: Bool
+  ) {
+    var segment = MatmulSegment(
+      a: a, b: b.base, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
+    Matmul.run(
+      type: T.scalarType, m: c.rows, n: c.columns, segments: &segment, segmentCount: 1,
+      c: c.base, cRow: c.step, accumulate: adding, fused: false)
+  }
+
+  /// Elements that `subtract` packs, for products over at most `depth` rows of B.
+  static func packedCount(depth: Int) -> Int {
+    min(depth, Summation.blockDepth) * MatrixProducts.widths[0]
+  }
+
+  /// c - a b, strip by strip of B, which is packed with its sign turned.
   ///
   /// Without `products` it rounds twice, as everything else here does, which gives the same bits on every machine.
   ///
-  /// - Parameter products: For an `a` whose rows are runs.
-  static func multiply<T: MatrixScalar>(
-    _ a: UnsafePointer<T>, row: Int, column: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>,
-    adding: Bool, _ products: MatrixProducts? = nil
+  /// - Parameter packed: Memory for `packedCount` elements.
+  static func subtract<T: MatrixScalar>(
+    _ a: UnsafeMatrix<T>, times b: UnsafeMatrix<T>, from c: UnsafeMatrix<T>,
+    _ packed: UnsafeMutablePointer<T>, _ products: MatrixProducts?
   ) {
-    let done = products?.multiply(a, row: row, b, into: c, adding: adding) ?? 0
-    if done == c.columns { return }
-    var segment = MatmulSegment(
-      a: a, b: b.base + done, k: b.rows, aRow: row, aColumn: column, bRow: b.step)
-    Matmul.run(
-      type: T.scalarType, m: c.rows, n: c.columns - done, segments: &segment, segmentCount: 1,
-      c: c.base + done, cRow: c.step, accumulate: adding, fused: products != nil)
+    for start in stride(from: 0, to: b.rows, by: Summation.blockDepth) {
+      let depth = min(b.rows - start, Summation.blockDepth)
+      var column = 0
+      while column < c.columns {
+        let strip = products?.strip(atMost: c.columns - column)
+        let width = strip?.columns ?? min(c.columns - column, MatrixProducts.widths[0])
+        for k in 0..<depth {
+          let (from, to) = (b[start + k] + column, packed + k * width)
+          for j in 0..<width { to[j] = -from[j] }
+        }
+        let target = c.part(0..<c.rows, column..<(column + width))
+        let left = a.part(0..<a.rows, start..<(start + depth))
+        if let strip {
+          strip.add(left, times: packed, to: target)
+        } else {
+          var segment = MatmulSegment(
+            a: left.base, b: packed, k: depth, aRow: a.step, aColumn: 1, bRow: width)
+          Matmul.run(
+            type: T.scalarType, m: c.rows, n: width, segments: &segment, segmentCount: 1,
+            c: target.base, cRow: c.step, accumulate: true, fused: products != nil)
+        }
+        column += width
+      }
+    }
   }
 }
 
 extension MatrixProducts {
-  /// c = a b, or c + a b, for as many columns from the first on as there is machine code for: their number is
-  /// returned.
-  fileprivate func multiply<T: MatrixScalar>(
-    _ a: UnsafePointer<T>, row: Int, _ b: UnsafeMatrix<T>, into c: UnsafeMatrix<T>, adding: Bool
-  ) -> Int {
-    let size = MemoryLayout<T>.stride
-    var first = 0
-    for strip in strips {
-      let comesOften = Self.widths.contains(strip.columns)
-      while comesOften ? strip.columns <= c.columns - first : strip.columns == c.columns - first {
-        multiply(
-          strip, a, row: row * size, b.base + first, bRow: b.step * size, b.rows,
-          c.base + first, cRow: c.step * size, c.rows, adding)
-        first += strip.columns
-      }
+  /// The code for as many of some columns as there is any for.
+  fileprivate func strip(atMost columns: Int) -> Strip? {
+    strips.first {
+      Self.widths.contains($0.columns) ? $0.columns <= columns : $0.columns == columns
     }
-    return first
   }
+}
 
-  /// Distances are in bytes.
-  private func multiply<T: MatrixScalar>(
-    _ strip: Strip, _ a: UnsafePointer<T>, row: Int, _ b: UnsafePointer<T>, bRow: Int, _ depth: Int,
-    _ c: UnsafeMutablePointer<T>, cRow: Int, _ rows: Int, _ adding: Bool
+extension MatrixProducts.Strip {
+  /// c + a b, for a B whose rows follow each other.
+  fileprivate func add<T: MatrixScalar>(
+    _ a: UnsafeMatrix<T>, times b: UnsafePointer<T>, to c: UnsafeMatrix<T>
   ) {
     let size = MemoryLayout<T>.stride
-    var done = 0
-    while done < rows {
-      let piece = NativeProduct.Part.largestPiece(of: rows - done)
+    var row = 0
+    while row < c.rows {
+      let piece = NativeProduct.Part.largestPiece(of: c.rows - row)
       var arguments = ProductArguments(
-        rows: piece, depth: 0, aRow: row, aColumn: size, bRow: bRow, cRow: cRow,
-        bStrip: strip.step * size, accumulates: adding)
-      for start in stride(from: 0, to: depth, by: Summation.blockDepth) {
-        arguments.depth = min(depth - start, Summation.blockDepth)
-        strip.function(
-          &arguments, UnsafeRawPointer(b) + start * bRow, UnsafeMutableRawPointer(c) + done * cRow,
-          UnsafeRawPointer(a + start) + done * row)
-        arguments.accumulates = 1
-      }
-      done += piece
+        rows: piece, depth: a.columns, aRow: a.step * size, aColumn: size, bRow: columns * size,
+        cRow: c.step * size, bStrip: step * size, accumulates: true)
+      function(&arguments, b, c[row], a[row])
+      row += piece
     }
   }
 }

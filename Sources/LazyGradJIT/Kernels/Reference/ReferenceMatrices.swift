@@ -16,6 +16,7 @@ extension Reference {
   static func matrix(
     _ attribute: UInt32, _ operands: [ReferenceArray], dims: [Int]
   ) -> ReferenceArray {
+    // Of factors that are given the oracle makes no use: what comes out is what they are for.
     let call = MatrixCall(attribute: attribute, operands[0].dims, operands.dropFirst().first?.dims)
     func part(_ array: ReferenceArray, _ index: Int, _ rows: Int, _ columns: Int) -> Matrix {
       (0..<rows).map { i in
@@ -38,7 +39,11 @@ extension Reference {
     switch call.routine {
     case .cholesky: return [cholesky(a)]
     case .triangularSolve: return [substituted(triangle(a, call.options), b)]
-    case .solve: return [eliminated(a, b).solution]
+    case .solve:
+      return [
+        eliminated(call.options.contains(.transposed) ? transposed(a, columns: n) : a, b).solution
+      ]
+    case .factors: return [factors(a)]
     case .inverse: return [eliminated(a, identity(n)).solution]
     case .determinant: return [[[eliminated(a, identity(n)).pivots.reduce(1, *)]]]
     case .logDeterminant:
@@ -97,6 +102,23 @@ extension Reference {
       }
     }
     return x
+  }
+
+  /// L and U in one matrix, and which row each has been exchanged with.
+  private static func factors(_ a: Matrix) -> Matrix {
+    var rows = a
+    var order: [Double] = []
+    for j in a.indices {
+      let best = (j..<a.count).reduce(j) { abs(rows[$1][j]) > abs(rows[$0][j]) ? $1 : $0 }
+      rows.swapAt(j, best)
+      order.append(Double(best))
+      if rows[j][j] == 0 { return (0...a.count).map { _ in a.map { _ in .nan } } }
+      for i in a.indices where i > j {
+        rows[i][j] /= rows[j][j]
+        for k in a.indices where k > j { rows[i][k] -= rows[i][j] * rows[j][k] }
+      }
+    }
+    return rows + [order]
   }
 
   /// Elimination by Gauss and Jordan. The first pivot is negated for each exchange of rows, so that their
