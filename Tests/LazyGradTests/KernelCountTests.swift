@@ -37,6 +37,37 @@ import Testing
       } == 1)
   }
 
+  @Test("Axes that change places twice take no kernel, and show what they show one after the other")
+  func axesThatChangePlacesTwice() {
+    // The other matrix is transposed for the product, and once more for the gradient.
+    #expect(
+      kernels {
+        let (x, y) = (Self.rows(64), Self.rows(64))
+        einsum("ij,kj->ik", x, y).sum().backward()
+        return [x.gradient]
+      } == 2)
+    let orders = [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
+    for shape in [[2, 3, 4], [3, 3, 3], [1, 3, 2], [4, 1, 1], [0, 2, 3]] {
+      let count = shape.reduce(1, *)
+      let numbers = Tensor(NDArray((0..<count).map { Float($0) }, shape: shape), constant: true)
+      func elements(_ x: Tensor) -> [Float] { x.elements(as: Float.self) }
+      for first in orders {
+        for second in orders {
+          let once = (numbers + 1).transposed(first).eval()
+          let wanted = elements(once.transposed(second) * 2)
+          let pending = (numbers + 1).transposed(first).transposed(second)
+          #expect(elements(pending * 2) == wanted)
+          #expect(elements(numbers.transposed(first).transposed(second) * 2 + 2) == wanted)
+        }
+      }
+    }
+    #expect(
+      kernels {
+        let x = exp(Self.rows(64)).reshaped(4, 16, 64)
+        return [x.transposed([2, 0, 1]).transposed([1, 2, 0]) * 2]
+      } == 1)
+  }
+
   @Test func whatIsReadAsItIsTakesNoKernel() {
     for reduce: @Sendable (Tensor) -> Tensor in [{ $0.sum(axis: 0) }, { +$0 }] {
       #expect(kernels { [tanh(reduce(exp(Self.rows(64).reshaped(1, 64, 64))) + 1)] } == 1)

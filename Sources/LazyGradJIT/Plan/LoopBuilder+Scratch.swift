@@ -200,8 +200,9 @@ extension LoopBuilder {
     guard let product, code.isEmpty, stores.isEmpty, terminals.isEmpty, product.m == rows,
       rows >= 64, product.n * product.type.size >= 2048, terms.allSatisfy({ $0.k >= 64 })
     else { return 0 }
-    // Narrow enough to be shared evenly, and for their packed part of B to stay in a second-level
-    // cache; wide enough to be worth another look at all of A.
+    // Narrow enough to be shared evenly by the threads that there are at first, and for their packed part of
+    // B to stay in a second-level cache; wide enough to be worth another look at all of A. How columns are
+    // shared does not show in their bits.
     let shares = 2 * min(Settings.threads, 8)
     return min(max((product.n / shares + 63) / 64 * 64, 128), 256)
   }

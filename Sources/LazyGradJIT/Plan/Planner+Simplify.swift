@@ -118,12 +118,39 @@ extension Planner {
     // Positions are counted, not read, and always from the start.
     let isShiftedCount = origin.node.opcode == .iota && view.offset != 0
     if (!under.isLinear && !isLeafInOrder) || isShiftedCount {
-      return Source(position: Int32(i), layout: view.shape, offset: 0, isLinear: true)
+      return turnedSource(view, wanted, under)
+        ?? Source(position: Int32(i), layout: view.shape, offset: 0, isLinear: true)
     }
     let isLinear =
       under.isLinear && wanted.isContiguous && view.offset == 0 && wanted.count == origin.count
     return Source(
       position: under.position, layout: attribute, offset: view.offset, isLinear: isLinear)
+  }
+
+  /// Where a view has its value whose operand is one itself, and that only lets axes change places: in the memory
+  /// of that operand, so that a matrix that is transposed twice is the matrix. nil where the view does more.
+  private func turnedSource(_ view: GraphNode, _ wanted: Layout, _ under: Source) -> Source? {
+    let origin = entries[Int(under.position)]
+    let (operand, source) = (layout(entries[Int(view.a)].node.shape), layout(under.layout))
+    guard view.offset == 0, origin.node.opcode != .iota, wanted.count == operand.count,
+      wanted.count > 0, wanted.rank == operand.rank, source.dims == operand.dims
+    else { return nil }
+    var rest = Array(0..<operand.rank)
+    var strides: [Int] = []
+    for axis in 0..<wanted.rank {
+      // An axis of the operand's own order is known by its distance, and one of length 1 by that too.
+      let place = rest.firstIndex {
+        operand.dims[$0] == wanted.dims[axis] && operand.strides[$0] == wanted.strides[axis]
+      }
+      guard let place else { return nil }
+      strides.append(source.strides[rest.remove(at: place)])
+    }
+    let turned = LayoutTable.shared.intern(dims: wanted.dims, strides: strides)
+    let isLinear =
+      origin.source.isLinear && layout(turned).isContiguous && under.offset == 0
+      && wanted.count == origin.count
+    return Source(
+      position: under.position, layout: turned, offset: under.offset, isLinear: isLinear)
   }
 }
 
