@@ -62,6 +62,7 @@ extension NeonOp {
     switch form.shape {
     case .three: operands = ["v\(d).\(own)", "v\(n).\(own)", "v\(m).\(own)"]
     case .two: operands = ["v\(d).\(own)", "v\(n).\(own)"]
+    case .table: operands = ["v\(d).\(own)", "{ v\(n).16b }", "v\(m).\(own)"]
     case .widen:
       let shift = self == .shll ? ["#\(4 * lanes.size)"] : []
       operands = ["v\(d).\(own)", "v\(n).\(lanes.half)"] + shift

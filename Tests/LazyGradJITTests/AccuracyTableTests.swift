@@ -70,11 +70,18 @@
     private static func row(
       _ opcode: Opcode, _ precise: @Sendable (Float80, Float80) -> Float80
     ) -> Row {
-      let (x, y) = ElementaryTests.pairs(singles)
+      var (x, y) = ElementaryTests.pairs(singles)
+      if opcode == .pow {
+        let more = ElementaryTests.powersNextToOne()
+        x += more.x
+        y += more.y
+      }
       let (u, v) = ElementaryTests.pairs(doubles)
       return Row(
         name: opcode.info.name,
-        single: worst(opcode, .float32, x, y) { precise(Float80(x[$0]), Float80(y[$0])) },
+        single: worst(opcode, .float32, x, y) { [x, y] in
+          precise(Float80(x[$0]), Float80(y[$0]))
+        },
         double: worst(opcode, .float64, u, v) { precise(Float80(u[$0]), Float80(v[$0])) })
     }
 

@@ -232,7 +232,67 @@ private struct Elementary: Sendable, CustomTestStringConvertible {
         expected.append(Float(exact))
       }
     }
+    for root in 1...4095 {
+      x += [Float(root * root), Float(root * root)]
+      y += [0.5, 1]
+      expected += [Float(root), Float(root * root)]
+    }
     #expect(apply(.pow, .float32, x, y, on: tier) == expected)
+  }
+
+  /// Out of range, also with exponents next to zero, where the logarithm of zero would be multiplied by them.
+  @Test(arguments: Tier.all)
+  func powersOfZeroAndOutOfRange(_ tier: Tier) {
+    let exponents: [Float] = [
+      .leastNonzeroMagnitude, .leastNormalMagnitude, 0x1p-100, 0x1p-97, 1e-6, 0.5, 1, 3, 200, 1e6,
+      0x1p22, 0x1p23, .greatestFiniteMagnitude,
+    ]
+    let bases: [Float] = [
+      0, -0.0, .leastNonzeroMagnitude, -.leastNonzeroMagnitude, .leastNormalMagnitude,
+      .leastNormalMagnitude.nextDown, 1e-30, 0.5, 1, -1, 1.5, -3, 1e30, .greatestFiniteMagnitude,
+    ]
+    var (x, y): ([Float], [Float]) = ([], [])
+    for base in bases {
+      for exponent in exponents + exponents.map({ -$0 }) + [0, -0.0] {
+        x.append(base)
+        y.append(exponent)
+      }
+    }
+    for (i, r) in apply(.pow, .float32, x, y, on: tier).enumerated() {
+      let expected = pow(Double(x[i]), Double(y[i]))
+      if error(r, expected) > 1 || r.sign != expected.sign && !r.isNaN {
+        Issue.record("pow(\(x[i]), \(y[i])) = \(r), expected \(expected)")
+      }
+    }
+  }
+
+  /// Bases with small logarithms and large exponents, where the logarithm's relative error is the result's: next to
+  /// 1, and next to the ends of the parts into which its table divides numbers.
+  static func powersNextToOne() -> (x: [Float], y: [Float]) {
+    var random = SeededRandom(seed: 21)
+    var (x, y): ([Float], [Float]) = ([], [])
+    for center in [1, 0.96875, 1.0625, 0.90625, 1.1875, 0.71875, 1.4375, 2, 0.5] as [Double] {
+      for i in 0..<20_000 {
+        let a = Float(center * (1 + random.uniform(-1...1) * exp2(-Double(i % 20) - 4)))
+        let logarithm = log2(Double(a))
+        guard logarithm != 0 else { continue }
+        x.append(a)
+        y.append(Float(random.uniform(-150...129) / logarithm))
+      }
+    }
+    return (x, y)
+  }
+
+  @Test(arguments: Tier.all)
+  func powersOfNumbersNextToOne(_ tier: Tier) {
+    let (x, y) = Self.powersNextToOne()
+    for (i, r) in apply(.pow, .float32, x, y, on: tier).enumerated() {
+      let e = error(r, pow(Double(x[i]), Double(y[i])))
+      if e > Opcode.pow.info.function!.bounds.single {
+        Issue.record("pow(\(x[i]), \(y[i])) = \(r): \(e) ULP")
+        break
+      }
+    }
   }
 
   #if arch(x86_64)

@@ -24,8 +24,22 @@ enum Comparison: Int32 {
   case equal = 0
   case unordered = 3
   case notEqual = 4
+  /// The opposites of the two below: true of NaN.
+  case notLess = 21
+  case notLessEqual = 22
   case less = 17
   case lessEqual = 18
+
+  /// What is true of two floats where this is not, as another of these; nil where nobody needs it.
+  var opposite: Comparison? {
+    switch self {
+    case .less: .notLess
+    case .lessEqual: .notLessEqual
+    case .notLess: .less
+    case .notLessEqual: .lessEqual
+    case .equal, .notEqual, .unordered: nil
+    }
+  }
 }
 
 /// Where a load or a store of a loop finds its element.
@@ -83,9 +97,13 @@ struct LoopBody {
     /// a * 2^b for floats, where the target has it.
     case scale
     case shiftLeft, shiftRight
+    /// The float32 of a table whose place is in the three lowest bits.
+    case lookup
     /// Products of the low halves of 64-bit lanes.
     case mulLow
     case compare, select, maskNot
+    /// Which floats are denormal, infinite or NaN, where the target has it.
+    case classify
     /// Masks to lanes of another width.
     case widenMask, narrowMask
     /// Between types; the low half of 64-bit lanes; zero- and sign-extended ones.
@@ -126,7 +144,7 @@ struct LoopBody {
     var b: Int32 = -1
     var c: Int32 = -1
     var d: Int32 = -1
-    /// Number of a constant, slot or address; count of a shift; a comparison.
+    /// Number of a constant, slot, address or table; count of a shift; a comparison.
     var number: Int32 = 0
 
     var isInMemory: Bool { op.rawValue <= Op.broadcast.rawValue }
@@ -157,6 +175,7 @@ struct LoopBody {
   private(set) var constants: ContiguousArray<UInt64> = []
   private(set) var addresses: ContiguousArray<LoopAddress> = []
   private(set) var helps: ContiguousArray<LoopHelp> = []
+  private(set) var tables: ContiguousArray<SIMD8<Float>> = []
   private var known: ContiguousArray<Value> = []
   let instructionSet: InstructionSet
 
@@ -257,6 +276,7 @@ struct LoopBody {
     var all = LoopBody(instructionSet)
     all.constants = constants
     all.helps = helps
+    all.tables = tables
     var values = ContiguousArray<Value>(repeating: Self.none, count: width * nodes.count)
     var running: [Int32: Value] = [:]
     for first in stride(from: 0, to: count, by: width) {
@@ -285,6 +305,12 @@ struct LoopBody {
   /// The largest whole number that is not above, or the nearest one.
   mutating func round(_ a: Value, down: Bool) -> Value {
     append(Node(op: .round, lane: lane(a), a: a, number: down ? 9 : 8))
+  }
+
+  mutating func lookup(_ place: Value, _ table: SIMD8<Float>) -> Value {
+    let number = tables.firstIndex(of: table) ?? tables.count
+    if number == tables.count { tables.append(table) }
+    return append(Node(op: .lookup, lane: .f32, a: place, number: Int32(number)))
   }
 
   mutating func help(
@@ -332,5 +358,13 @@ extension LoopBody {
   mutating func change(_ op: Op, _ a: Value, to type: LoopLane) -> Value {
     append(Node(op: op, lane: type, from: lane(a), a: a))
   }
-  mutating func not(_ mask: Value) -> Value { unary(.maskNot, mask) }
+  mutating func not(_ mask: Value) -> Value {
+    let node = self[mask]
+    if node.op == .maskNot { return node.a }
+    if node.op == .compare, node.from.isFloat, let how = Comparison(rawValue: node.number)!.opposite
+    {
+      return compare(how, node.a, node.b, of: node.from)
+    }
+    return unary(.maskNot, mask)
+  }
 }

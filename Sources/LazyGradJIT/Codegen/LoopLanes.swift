@@ -48,6 +48,8 @@ struct LoopLanes: ElementaryLanes {
     body.pointee.target.scalesByPowers ? binary(.scale, x, k) : scaledByHalves(x, k)
   }
 
+  var scalesByAnything: Bool { body.pointee.target.scalesByPowers }
+
   func addBits(_ a: Value, _ b: Value) -> Value { body.pointee.binary(.add, a, b, as: integers) }
   func subtractBits(_ a: Value, _ b: Value) -> Value {
     body.pointee.binary(.sub, a, b, as: integers)
@@ -62,6 +64,11 @@ struct LoopLanes: ElementaryLanes {
     body.pointee.shift(.shiftRight, a, Int32(count), as: type)
   }
 
+  func converted(bits: Value) -> Value {
+    precondition(isSingle, "elementary functions: integers are converted to single precision")
+    return body.pointee.append(LoopBody.Node(op: .convert, lane: .f32, from: .i32, a: bits))
+  }
+
   private func compare(_ how: Comparison, _ a: Value, _ b: Value, of type: LoopLane) -> Mask {
     body.pointee.compare(how, a, b, of: type)
   }
@@ -69,6 +76,10 @@ struct LoopLanes: ElementaryLanes {
   func less(_ a: Value, _ b: Value) -> Mask { compare(.less, a, b, of: type) }
   func lessEqual(_ a: Value, _ b: Value) -> Mask { compare(.lessEqual, a, b, of: type) }
   func isNaN(_ x: Value) -> Mask { compare(.unordered, x, x, of: type) }
+  func isUnusual(_ x: Value) -> Mask {
+    if !body.pointee.target.classifiesFloats { return isUnusualByComparisons(x) }
+    return body.pointee.append(LoopBody.Node(op: .classify, lane: type.mask, from: type, a: x))
+  }
   func isNegative(_ x: Value) -> Mask { compare(.less, x, bits(0), of: integers) }
   func isOdd(_ x: Value) -> Mask {
     let one = bits(1)
@@ -76,6 +87,10 @@ struct LoopLanes: ElementaryLanes {
   }
   func not(_ mask: Mask) -> Mask { body.pointee.not(mask) }
   func select(_ mask: Mask, _ a: Value, _ b: Value) -> Value { body.pointee.select(mask, a, b) }
+  func number(at place: Value, in table: SIMD8<Float>) -> Value {
+    precondition(isSingle, "elementary functions: tables are for single precision")
+    return body.pointee.lookup(place, table)
+  }
 
   func widened(_ x: Value) -> Value {
     body.pointee.append(LoopBody.Node(op: .convert, lane: .f64, from: type, a: x))

@@ -9,6 +9,8 @@ struct Target: Sendable {
   let hasMaskRegisters: Bool
   /// `x 2^k` for floats.
   let scalesByPowers: Bool
+  /// Which floats are denormal, infinite or NaN, as one instruction.
+  let classifiesFloats: Bool
   /// Products, magnitudes and extremes of 64-bit integers.
   let hasWideIntegers: Bool
   /// Conversions between 64-bit integers and floats.

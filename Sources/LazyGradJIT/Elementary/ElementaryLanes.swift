@@ -42,6 +42,8 @@ package protocol ElementaryLanes {
   func atLeast(_ x: Value, _ limit: Double) -> Value
   /// `x 2^k` for a whole `k`, with one rounding, down to denormal numbers.
   func scaled(_ x: Value, _ k: Value) -> Value
+  /// Whether that is right for any `k`, and not only for those with which it is in range, or a little out of it.
+  var scalesByAnything: Bool { get }
 
   func addBits(_ a: Value, _ b: Value) -> Value
   func subtractBits(_ a: Value, _ b: Value) -> Value
@@ -51,11 +53,15 @@ package protocol ElementaryLanes {
   func shiftLeft(_ a: Value, _ count: Int) -> Value
   /// Zeros come in.
   func shiftRight(_ a: Value, _ count: Int) -> Value
+  /// The nearest float to each lane's bits as an integer with sign. Single precision only.
+  func converted(bits: Value) -> Value
 
   func equal(_ a: Value, _ b: Value) -> Mask
   func less(_ a: Value, _ b: Value) -> Mask
   func lessEqual(_ a: Value, _ b: Value) -> Mask
   func isNaN(_ x: Value) -> Mask
+  /// Whether a number that is not negative is denormal, infinite or NaN.
+  func isUnusual(_ x: Value) -> Mask
   /// Whether the sign bit is set.
   func isNegative(_ x: Value) -> Mask
   /// Whether the lowest bit is set.
@@ -65,6 +71,8 @@ package protocol ElementaryLanes {
   func not(_ mask: Mask) -> Mask
   /// `a` where the mask is true, else `b`.
   func select(_ mask: Mask, _ a: Value, _ b: Value) -> Value
+  /// The number of a table whose place is in the three lowest bits. Single precision only.
+  func number(at place: Value, in table: SIMD8<Float>) -> Value
 
   func widened(_ x: Value) -> Wide.Value
   func narrowed(_ x: Wide.Value) -> Value
@@ -83,6 +91,18 @@ package protocol ElementaryLanes {
 }
 
 extension ElementaryLanes {
+  @inline(__always)
+  var scalesByAnything: Bool { false }
+
+  @inline(__always)
+  func isUnusual(_ x: Value) -> Mask { isUnusualByComparisons(x) }
+
+  @inline(__always)
+  func isUnusualByComparisons(_ x: Value) -> Mask {
+    let isNormal = and(lessEqual(smallestNormal, x), less(x, number(.infinity)))
+    return not(or(isNormal, equal(x, number(0))))
+  }
+
   /// What is added to a number, and taken off again, to round it to a whole one, which then stands in
   /// the low bits of the sum.
   @inline(__always)

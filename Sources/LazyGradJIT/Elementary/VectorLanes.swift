@@ -98,6 +98,8 @@ struct SingleLanes: ElementaryLanes {
   }
 
   @inline(__always)
+  func converted(bits: F8) -> F8 { F8(integers(bits)) }
+  @inline(__always)
   func equal(_ a: F8, _ b: F8) -> Mask { a .== b }
   @inline(__always)
   func less(_ a: F8, _ b: F8) -> Mask { a .< b }
@@ -117,6 +119,13 @@ struct SingleLanes: ElementaryLanes {
   func not(_ mask: Mask) -> Mask { .!mask }
   @inline(__always)
   func select(_ mask: Mask, _ a: F8, _ b: F8) -> F8 { b.replacing(with: a, where: mask) }
+  @inline(__always)
+  func number(at place: F8, in table: F8) -> F8 {
+    let places = integers(place) & I8(repeating: 7)
+    var result = F8()
+    for lane in 0..<8 { result[lane] = table[Int(places[lane])] }
+    return result
+  }
 
   @inline(__always)
   func widened(_ x: F8) -> (D4, D4) { (D4(x.lowHalf), D4(x.highHalf)) }
@@ -244,6 +253,10 @@ struct WideLanes<Arithmetic: MultiplyAddRounding>: ElementaryLanes {
   }
 
   @inline(__always)
+  func converted(bits: D4) -> D4 {
+    preconditionFailure("elementary functions: integers are converted to single precision")
+  }
+  @inline(__always)
   func equal(_ a: D4, _ b: D4) -> Mask { a .== b }
   @inline(__always)
   func less(_ a: D4, _ b: D4) -> Mask { a .< b }
@@ -266,6 +279,9 @@ struct WideLanes<Arithmetic: MultiplyAddRounding>: ElementaryLanes {
   func not(_ mask: Mask) -> Mask { .!mask }
   @inline(__always)
   func select(_ mask: Mask, _ a: D4, _ b: D4) -> D4 { b.replacing(with: a, where: mask) }
+  func number(at place: D4, in table: F8) -> D4 {
+    preconditionFailure("elementary functions: tables are for single precision")
+  }
 
   @inline(__always)
   func widened(_ x: D4) -> D4 { x }
@@ -380,6 +396,8 @@ struct PairedLanes<Half: ElementaryLanes>: ElementaryLanes {
   func shiftRight(_ a: Value, _ count: Int) -> Value { both(a) { half.shiftRight($0, count) } }
 
   @inline(__always)
+  func converted(bits: Value) -> Value { both(bits, half.converted) }
+  @inline(__always)
   func equal(_ a: Value, _ b: Value) -> Mask { both(a, b, half.equal) }
   @inline(__always)
   func less(_ a: Value, _ b: Value) -> Mask { both(a, b, half.less) }
@@ -400,6 +418,10 @@ struct PairedLanes<Half: ElementaryLanes>: ElementaryLanes {
   @inline(__always)
   func select(_ mask: Mask, _ a: Value, _ b: Value) -> Value {
     (half.select(mask.0, a.0, b.0), half.select(mask.1, a.1, b.1))
+  }
+  @inline(__always)
+  func number(at place: Value, in table: F8) -> Value {
+    both(place) { half.number(at: $0, in: table) }
   }
 
   @inline(__always)

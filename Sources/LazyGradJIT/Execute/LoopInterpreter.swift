@@ -196,6 +196,9 @@ struct LoopInterpreter {
     case .compare: for i in 0..<n { out[i] = isTrue(node, a[i], b[i]) ? mask(node) : 0 }
     case .select: for i in 0..<n { out[i] = a[i] == 0 ? c[i] : b[i] }
     case .convert: for i in 0..<n { out[i] = converted(node, a[i]) }
+    case .lookup:
+      let table = body.tables[Int(node.number)]
+      for i in 0..<n { out[i] = bits(table[Int(a[i] & 7)]) }
     case .help:
       let function = body.helps[Int(node.number)].opcode.info.function.unsafelyUnwrapped
       let fast = lanes[node.d]
@@ -234,6 +237,8 @@ struct LoopInterpreter {
       case .notEqual: x != y
       case .less: x < y
       case .lessEqual: x <= y
+      case .notLess: !(x < y)
+      case .notLessEqual: !(x <= y)
       case .unordered: !(x <= y) && !(x > y)
       }
     }
@@ -249,6 +254,7 @@ struct LoopInterpreter {
     switch (node.from, node.lane) {
     case (.f32, .f64): Double(float(a)).bitPattern
     case (.f64, .f32): bits(Float(double(a)))
+    case (.i32, .f32): bits(Float(int(a)))
     default: preconditionFailure("interpreter: no conversion from \(node.from) to \(node.lane)")
     }
   }

@@ -15,7 +15,7 @@ extension ARMAssembler {
     let size = lanes.size
     var word = form.word | UInt32(n) << 5 | UInt32(d)
     switch form.shape {
-    case .three, .two, .shiftLeft, .shiftRight, .element: word |= lanes.isWhole
+    case .three, .two, .shiftLeft, .shiftRight, .element, .table: word |= lanes.isWhole
     // The narrow operand is a lower half.
     case .widen, .widenTwo, .narrow, .shiftNarrow: break
     }
@@ -29,7 +29,7 @@ extension ARMAssembler {
     case .shift: break
     }
     switch form.shape {
-    case .three, .widenTwo: word |= UInt32(m) << 16
+    case .three, .widenTwo, .table: word |= UInt32(m) << 16
     case .element:
       // The number of an element of 4 bytes is two bits, of 8 bytes one.
       let low = UInt32(number) & 1

@@ -18,6 +18,7 @@ extension NeonEmitter {
     case .round: emitUnary(value, node, node.number == 9 ? .frintm : .frintn)
     case .roundHalf: emitRoundHalf(value, node)
     case .shiftLeft, .shiftRight: emitShift(value, node)
+    case .lookup: emitLookup(value, node)
     case .truncate: emitTruncate(value, node)
     case .convert: emitConvert(value, node)
     case .signExtend, .widenMask: emitUnary(value, node, .sxtl, .d2)
@@ -30,7 +31,7 @@ extension NeonEmitter {
       release(node.a)
     case .storeFirst: emitStoreFirst(node)
     case .constant, .slot, .load, .loadBytes, .loadHalves, .broadcast, .tail: break
-    case .scale: preconditionFailure("loop emitter: no such instruction on AArch64")
+    case .scale, .classify: preconditionFailure("loop emitter: no such instruction on AArch64")
     }
   }
 
@@ -86,6 +87,28 @@ extension NeonEmitter {
       number: Int(node.number))
   }
 
+  /// The machine looks up bytes: those of a number are at four times its place, in one half of the table or the
+  /// other. A place that is in neither gives 0, or leaves what is there.
+  private mutating func emitLookup(_ value: Int32, _ node: LoopBody.Node) {
+    let place = register(node.a)
+    release(node.a)
+    let (bytes, half) = (NeonRegister.mask, NeonRegister.other)
+    let r = result(value, node.lane, wanted: place)
+    load(half, bits: 7, size: 4)
+    code.vector(.and, .s4, bytes, place, half)
+    load(half, bits: 0x0404_0404, size: 4)
+    code.vector(.mul, .s4, bytes, bytes, half)
+    load(half, bits: 0x0302_0100, size: 4)
+    code.vector(.add, .s4, bytes, bytes, half)
+    let table = unsafeBitCast(body.tables[Int(node.number)], to: SIMD4<UInt64>.self)
+    code.load(half, ARMAssembler.Constant(table[0], table[1]))
+    code.vector(.tbl, .s4, r, half, bytes)
+    load(half, bits: 0x1010_1010, size: 4)
+    code.vector(.eor, .s4, bytes, bytes, half)
+    code.load(half, ARMAssembler.Constant(table[2], table[3]))
+    code.vector(.tbx, .s4, r, half, bytes)
+  }
+
   // MARK: Comparisons and choices
 
   /// Whether a mask has one use, as that of a selection: then it may be the other way round. Of all uses, not of
@@ -102,7 +125,7 @@ extension NeonEmitter {
     let node = body.nodes[Int(value)]
     guard node.op == .compare else { return false }
     switch Comparison(rawValue: node.number)! {
-    case .unordered, .notEqual: return isSelectedBy(value)
+    case .unordered, .notEqual, .notLess, .notLessEqual: return isSelectedBy(value)
     case .equal, .less, .lessEqual: return false
     }
   }
@@ -119,8 +142,12 @@ extension NeonEmitter {
     case .equal: code.vector(isFloat ? .fcmeq : .cmeq, lanes, r, a, b)
     case .less: code.vector(isFloat ? .fcmgt : .cmgt, lanes, r, b, a)
     case .lessEqual: code.vector(isFloat ? .fcmge : .cmge, lanes, r, b, a)
-    case .notEqual:
-      code.vector(isFloat ? .fcmeq : .cmeq, lanes, r, a, b)
+    case .notEqual, .notLess, .notLessEqual:
+      switch Comparison(rawValue: node.number)! {
+      case .notEqual: code.vector(isFloat ? .fcmeq : .cmeq, lanes, r, a, b)
+      case .notLess: code.vector(.fcmgt, lanes, r, b, a)
+      default: code.vector(.fcmge, lanes, r, b, a)
+      }
       if !isInverted { code.vector(.not, lanes, r, r) }
     case .unordered:
       if a != b {

@@ -27,6 +27,8 @@ package enum NeonOp: UInt8, CaseIterable, Sendable {
   // Arithmetic on integers and bits.
   case add, sub, mul, smax, smin, abs, umull, and, bic, orr, eor, not, umaxp
   case shl, ushr
+  // Bytes of a register by their places; another place gives 0, or leaves what there is.
+  case tbl, tbx
   // Conversions and other widths.
   case scvtf, fcvtzs, fcvtl, fcvtn, xtn, sqxtn, sxtl, uxtl, shll, shrn
   // Elements of two registers side by side.
@@ -48,6 +50,8 @@ package struct NeonForm: Sendable {
     case shiftNarrow
     /// The last operand is one element.
     case element
+    /// The second operand is a table.
+    case table
   }
   /// Where the word says the size of elements.
   package enum Size: UInt8, Sendable {
@@ -120,6 +124,8 @@ extension NeonOp {
     case .umaxp: NeonForm("umaxp", 0x2E20_A400, .three, .integer, [.s2, .s4])
     case .shl: NeonForm("shl", 0x0F00_5400, .shiftLeft, .shift)
     case .ushr: NeonForm("ushr", 0x2F00_0400, .shiftRight, .shift)
+    case .tbl: NeonForm("tbl", 0x0E00_0000, .table, .none, [.s4])
+    case .tbx: NeonForm("tbx", 0x0E00_1000, .table, .none, [.s4])
     case .scvtf: NeonForm("scvtf", 0x0E21_D800, .two, .float)
     case .fcvtzs: NeonForm("fcvtzs", 0x0EA1_B800, .two, .float)
     case .fcvtl: NeonForm("fcvtl", 0x0E21_7800, .widen, .float, [.s4, .d2])

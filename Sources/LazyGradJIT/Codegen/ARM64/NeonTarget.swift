@@ -4,5 +4,5 @@ extension Target {
   /// Two of the 32 registers are the emitter's own, for operations that take several instructions.
   static let neon = Target(
     vectorBytes: 16, vectorRegisters: 30, hasMaskRegisters: false, scalesByPowers: false,
-    hasWideIntegers: false, convertsWideIntegers: true)
+    classifiesFloats: false, hasWideIntegers: false, convertsWideIntegers: true)
 }

@@ -6,6 +6,7 @@ extension LoopEmitter {
     case .add, .sub, .mul, .div, .min, .max, .and, .or, .xor, .andNot, .scale, .mulLow:
       emitBinary(value, node)
     case .compare: emitCompare(value, node)
+    case .classify: emitClassify(value, node)
     case .fma, .fnma, .fms: emitFused(value, node)
     case .select: emitSelect(value, node)
     case .maskNot: emitNot(value, node)
@@ -18,6 +19,7 @@ extension LoopEmitter {
       emitUnary(value, node, op, immediate: UInt8(node.number))
     case .roundHalf: emitRoundHalf(value, node)
     case .shiftLeft, .shiftRight: emitShift(value, node)
+    case .lookup: emitLookup(value, node)
     case .convert, .truncate, .signExtend, .zeroExtend, .widenMask: emitConversion(value, node)
     case .narrow, .narrowMask: emitNarrow(value, node)
     case .help: emitHelp(value, node)
@@ -124,6 +126,18 @@ extension LoopEmitter {
     code.shift(op, width(node.lane), define(value, node.lane), a, by: UInt8(node.number))
   }
 
+  /// The instruction reads as many bits of a place as the register has numbers: the table fills it.
+  private mutating func emitLookup(_ value: Int32, _ node: LoopBody.Node) {
+    let place = register(node.a)
+    release(node.a)
+    let table = body.tables[Int(node.number)]
+    let width: VectorWidth = width(node.lane) == .z ? .z : .y
+    let bytes = (0..<(width == .z ? 16 : 8)).flatMap { number in
+      withUnsafeBytes(of: table[number % 8].bitPattern.littleEndian, Array.init)
+    }
+    code.vector(.permps, width, define(value, node.lane), place, .memory(code.constant(bytes)))
+  }
+
   private mutating func emitCompare(_ value: Int32, _ node: LoopBody.Node) {
     var (a, b) = (node.a, node.b)
     let how = Comparison(rawValue: node.number)!
@@ -150,6 +164,14 @@ extension LoopEmitter {
         how == .equal ? (single ? .pcmpeqd : .pcmpeqq) : (single ? .pcmpgtd : .pcmpgtq)
       code.vector(op, width, r, ra, rb)
     }
+  }
+
+  private mutating func emitClassify(_ value: Int32, _ node: LoopBody.Node) {
+    let a = operand(node.a)
+    release(node.a)
+    let op: VectorOp = node.from == .f32 ? .fpclassps : .fpclasspd
+    // The bits of quiet NaN, the two infinities, denormal numbers and signalling NaN.
+    code.vector(op, width(node.from), define(value, node.lane), a, immediate: 0xB9)
   }
 
   /// Multiply-add: the result takes the register of an operand that is not needed any more.

@@ -23,7 +23,8 @@ package enum VectorOp: UInt8, CaseIterable, Sendable {
     fnmsub132ps, fnmsub132pd, fnmsub213ps, fnmsub213pd, fnmsub231ps, fnmsub231pd, fmadd231ss,
     fmadd231sd, roundps, roundpd, rndscaleps, rndscalepd, scalefps, scalefpd
   // Comparisons and choices: AVX2 gives lanes of ones, AVX-512 mask registers.
-  case cmpps, cmppd, cmppsMask, cmppdMask, pcmpeqd, pcmpgtd, pcmpeqq, pcmpgtq, pcmpdMask,
+  case cmpps, cmppd, cmppsMask, cmppdMask, fpclassps, fpclasspd, pcmpeqd, pcmpgtd, pcmpeqq, pcmpgtq,
+    pcmpdMask,
     pcmpqMask, pcmpudMask, pcmpuqMask, blendvps, blendvpd, blendmps, blendmpd, movmskps, ptest,
     kmovwFromGPR, kmovwToGPR, kmovw, kandw, kandnw, korw, kxnorw, kxorw, knotw, kortestw
   // Arithmetic on integers.
@@ -368,6 +369,13 @@ extension VectorOp {
       return F(
         "vcmppd", .p66, .m0F, 0xC2, only: .evex, evexWide: true, size: 8, immediate: true,
         reg: .mask)
+    case .fpclassps:
+      return F(
+        "vfpclassps", .p66, .m0F3A, 0x66, only: .evex, shape: .rm, immediate: true, reg: .mask)
+    case .fpclasspd:
+      return F(
+        "vfpclasspd", .p66, .m0F3A, 0x66, only: .evex, evexWide: true, size: 8, shape: .rm,
+        immediate: true, reg: .mask)
     case .pcmpeqd: return F("vpcmpeqd", .p66, .m0F, 0x76, only: .vex)
     case .pcmpgtd: return F("vpcmpgtd", .p66, .m0F, 0x66, only: .vex)
     case .pcmpeqq: return F("vpcmpeqq", .p66, .m0F38, 0x29, only: .vex, size: 8)

@@ -5,7 +5,8 @@ extension Target {
   static func x86(isNew: Bool) -> Target {
     Target(
       vectorBytes: isNew ? 64 : 32, vectorRegisters: isNew ? 32 : 16, hasMaskRegisters: isNew,
-      scalesByPowers: isNew, hasWideIntegers: isNew, convertsWideIntegers: isNew)
+      scalesByPowers: isNew, classifiesFloats: isNew, hasWideIntegers: isNew,
+      convertsWideIntegers: isNew)
   }
 }
 
