@@ -9,7 +9,7 @@ import TestSupport
 struct SortTests {
   private static let shapes: [(outer: Int, length: Int, inner: Int)] = [
     (1, 0, 1), (2, 0, 3), (0, 4, 1), (3, 1, 2), (2, 2, 1), (1, 39, 1), (1, 40, 1), (3, 41, 1),
-    (2, 41, 3), (1, 255, 2), (1, 1000, 1), (2, 70_000, 1),
+    (2, 41, 3), (1, 255, 2), (1, 256, 1), (1, 257, 1), (1, 1000, 1), (2, 5000, 2), (2, 70_000, 1),
   ]
 
   /// Elements with equal ones among them, of few and of many digits, in order and not, and special ones.
@@ -77,7 +77,7 @@ struct SortTests {
             // In its own memory.
             a.store(to: memory.pointer)
             let work = try Storage(byteCount: Sort.workBytes(type, runs))
-            let code = SortCompiler.code(keyBytes: type.size, set)
+            let code = SortCompiler.code(type, isDescending: isDescending, set)
             Sort.values(
               type, runs, isDescending: isDescending, from: memory.pointer, to: memory.pointer,
               WorkMemory(work.pointer, byteCount: work.byteCount),
@@ -97,77 +97,128 @@ struct SortTests {
 
   // MARK: Machine code
 
-  private typealias Key = FixedWidthInteger & UnsignedInteger & BitwiseCopyable
-
-  /// The machine code for some keys, where this machine has any.
-  private func code<K: Key>(_: K.Type) -> NativeSort? {
-    NativeCode.available.lazy.compactMap {
-      SortCompiler.code(keyBytes: MemoryLayout<K>.size, $0)
-    }.first
+  @Test(arguments: [false, true]) func machineCode(isDescending: Bool) {
+    func float<F: BinaryFloatingPoint>(_ x: F) -> F { x.isNaN || x == 0 ? 0 : x }
+    check(.float32, isDescending) { float(Float(bitPattern: UInt32(truncatingIfNeeded: $0))) }
+    check(.float64, isDescending) { float(Double(bitPattern: $0)) }
+    check(.int32, isDescending) { Int32(truncatingIfNeeded: $0) }
+    check(.int64, isDescending) { Int64(bitPattern: $0) }
   }
 
-  /// Keys of which a good part are equal where `kinds` is small.
-  private func keys<K: Key>(_ count: Int, kinds: UInt64, _ random: inout SeededRandom) -> [K] {
+  /// Checks what there is for a type in one order, if this machine has any.
+  private func check<Element: BitwiseCopyable & Comparable>(
+    _ type: ScalarType, _ isDescending: Bool, _ element: @escaping (UInt64) -> Element
+  ) {
+    let codes = NativeCode.available.compactMap {
+      SortCompiler.code(type, isDescending: isDescending, $0)
+    }
+    for code in codes {
+      var check = MachineCodeCheck(
+        code: code.steps, comesBefore: isDescending ? { $0 > $1 } : { $0 < $1 }, element: element,
+        random: SeededRandom(seed: 41))
+      check.partsBetweenFences()
+      check.partsInPlaceBetweenFences()
+      check.orderBetweenFences()
+      check.runsOfAllKinds()
+      withExtendedLifetime(code) {}
+    }
+  }
+}
+
+private struct MachineCodeCheck<Element: BitwiseCopyable & Comparable> {
+  let code: SortSteps
+  let comesBefore: (Element, Element) -> Bool
+  let element: (UInt64) -> Element
+  var random: SeededRandom
+
+  private var size: Int { MemoryLayout<Element>.size }
+
+  /// Elements of which a good part are equal where `kinds` is small.
+  private mutating func elements(_ count: Int, kinds: UInt64) -> [Element] {
     // Far apart, so that the highest bit counts.
-    (0..<count).map { _ in K(truncatingIfNeeded: random.next() % kinds &* 0x9E37_79B9_7F4A_7C15) }
+    (0..<count).map { _ in element(random.next() % kinds &* 0x9E37_79B9_7F4A_7C15) }
   }
 
-  @Test func partsBetweenFences() {
-    parts(UInt32.self)
-    parts(UInt64.self)
+  /// Elements, and pivots from one end to the other, with whether what is equal goes with what comes before.
+  private mutating func cases(_ count: Int) -> [([Element], [(Element, Bool)])] {
+    [1, 2, 5, .max].map { (kinds: UInt64) in
+      let elements = elements(count, kinds: kinds)
+      let sorted = elements.sorted(by: comesBefore)
+      let pivots = [sorted.first, sorted.last, elements.first].compactMap(\.self)
+      return (
+        elements, (pivots + [element(1), element(.max)]).flatMap { [($0, false), ($0, true)] }
+      )
+    }
   }
 
-  private func parts<K: Key>(_: K.Type) {
-    guard let native = code(K.self) else { return }
-    defer { withExtendedLifetime(native) {} }
-    let code = native.steps
-    var random = SeededRandom(seed: 41)
-    let size = MemoryLayout<K>.size
+  private func isParted(
+    _ found: [Element], _ source: [Element], _ before: Int, _ pivot: Element, _ orEqual: Bool
+  ) -> Bool {
+    func isBefore(_ x: Element) -> Bool { comesBefore(x, pivot) || orEqual && x == pivot }
+    return found[..<before].allSatisfy(isBefore) && !found[before...].contains(where: isBefore)
+      && found.sorted() == source.sorted()
+  }
+
+  mutating func partsBetweenFences() {
     for count in Array(0...70) + [127, 128, 1000] {
-      for kinds: UInt64 in [1, 2, 5, .max] {
-        let source: [K] = keys(count, kinds: kinds, &random)
+      for (source, pivots) in cases(count) {
         let flush = random.pick(FencedMemory.Flush.allCases)
         let (from, to) = (
           FencedMemory(byteCount: count * size, flush: flush),
           FencedMemory(byteCount: count * size, flush: flush)
         )
-        from.bound(to: K.self).initialize(from: source, count: count)
-        for pivot in [source.first ?? 1, 0, .max, source.max() ?? 2] {
-          let below = code.part(from.bound(to: K.self), count, by: pivot, to: to.bound(to: K.self))
-          let found = Array(UnsafeBufferPointer(start: to.bound(to: K.self), count: count))
-          #expect(Array(found[..<below]) == source.filter { $0 < pivot }, "\(count) \(kinds)")
-          #expect(
-            found[below...].sorted() == source.filter { $0 >= pivot }.sorted(), "\(count) \(kinds)")
+        let (x, y) = (from.bound(to: Element.self), to.bound(to: Element.self))
+        x.initialize(from: source, count: count)
+        for (pivot, orEqual) in pivots {
+          let before = code.part(x, count, by: pivot, orEqual: orEqual, to: y)
+          let found = Array(UnsafeBufferPointer(start: y, count: count))
+          #expect(isParted(found, source, before, pivot, orEqual), "\(count) \(pivot) \(orEqual)")
         }
         withExtendedLifetime((from, to)) {}
       }
     }
   }
 
-  @Test func orderBetweenFences() {
-    order(UInt32.self)
-    order(UInt64.self)
+  mutating func partsInPlaceBetweenFences() {
+    let block = code.partingBytes / 3 / size
+    let counts =
+      [0, 1, 15, 16, 17, block - 1].map { 2 * block + $0 }
+      + [3 * block, 3 * block + 1, 4 * block - 1, 4 * block, 7 * block + 5, 40 * block + 77]
+    for count in counts {
+      for (source, pivots) in cases(count) {
+        for (pivot, orEqual) in pivots {
+          let flush = random.pick(FencedMemory.Flush.allCases)
+          let memory = FencedMemory(byteCount: count * size, flush: flush)
+          let work = FencedMemory(byteCount: code.partingBytes, flush: flush)
+          let x = memory.bound(to: Element.self)
+          x.initialize(from: source, count: count)
+          let before = code.partInPlace(
+            x, count, by: pivot, orEqual: orEqual, work.bound(to: Element.self))
+          let found = Array(UnsafeBufferPointer(start: x, count: count))
+          #expect(isParted(found, source, before, pivot, orEqual), "\(count) \(pivot) \(orEqual)")
+          withExtendedLifetime((memory, work)) {}
+        }
+      }
+    }
   }
 
-  private func order<K: Key>(_: K.Type) {
-    guard let native = code(K.self) else { return }
-    defer { withExtendedLifetime(native) {} }
-    let code = native.steps
-    var random = SeededRandom(seed: 42)
-    let size = MemoryLayout<K>.size
+  mutating func orderBetweenFences() {
     for count in 1...code.mostOrdered {
-      for kinds: UInt64 in [1, 2, 3, 7, 20, .max] {
-        let source: [K] = keys(count, kinds: kinds, &random)
+      for kinds: UInt64 in [1, 2, 7, .max] {
+        let source = elements(count, kinds: kinds)
+        let expected = source.sorted(by: comesBefore)
         for flush in FencedMemory.Flush.allCases {
           let from = FencedMemory(byteCount: count * size, flush: flush)
           let to = FencedMemory(byteCount: count * size, flush: flush)
-          from.bound(to: K.self).initialize(from: source, count: count)
-          code.order(from.bound(to: K.self), count, to: to.bound(to: K.self))
+          let (x, y) = (from.bound(to: Element.self), to.bound(to: Element.self))
+          x.initialize(from: source, count: count)
+          code.order(x, count, to: y)
           // Over itself.
-          code.order(from.bound(to: K.self), count, to: from.bound(to: K.self))
-          for memory in [from, to] {
-            let found = UnsafeBufferPointer(start: memory.bound(to: K.self), count: count)
-            #expect(found.elementsEqual(source.sorted()), "\(count) \(kinds)")
+          code.order(x, count, to: x)
+          for found in [x, y] {
+            #expect(
+              UnsafeBufferPointer(start: found, count: count).elementsEqual(expected),
+              "\(count) \(kinds)")
           }
           withExtendedLifetime((from, to)) {}
         }
@@ -175,45 +226,36 @@ struct SortTests {
     }
   }
 
-  /// From either memory, with any number of equal keys, with as few partings as there may be.
-  @Test func keysOfAllKinds() {
-    keysOfAllKinds(UInt32.self)
-    keysOfAllKinds(UInt64.self)
-  }
-
-  private func keysOfAllKinds<K: Key>(_: K.Type) {
-    guard let native = code(K.self) else { return }
-    defer { withExtendedLifetime(native) {} }
-    let code = native.steps
-    var random = SeededRandom(seed: 43)
-    let counts = [1, 2, 16, 17, 33, 63, 64, 65, 66, 127, 128, 129, 130, 200, 511, 512, 513, 3000]
+  /// With any number of equal elements, in order and not, with as few partings as there may be, in place and in turns.
+  mutating func runsOfAllKinds() {
+    let counts = [1, 2, 17, 127, 128, 129, 130, 255, 256, 257, 511, 512, 513, 3000, 5000]
     for count in counts {
       for kinds: UInt64 in [1, 2, 3, 40, 1000, .max] {
-        var source: [K] = keys(count, kinds: kinds, &random)
-        if random.int(0...1) == 0 { source = source.map { $0 % 7 == 0 ? .max : $0 } }
+        var source = elements(count, kinds: kinds)
+        let greatest = source.max()!
+        if random.int(0...1) == 0 { source = source.map { random.int(0...6) == 0 ? greatest : $0 } }
         if random.int(0...1) == 0 { source.sort(by: >) }
-        let expected = source.sorted()
-        for isInTarget in [false, true] {
-          for depth in [0, 1, 3, 40] {
-            var (target, other) = (source, source)
+        let expected = source.sorted(by: comesBefore)
+        for depth in [0, 1, 3, 40] {
+          for mostInTurns in [0, 300, 1 << 20] {
+            var found = source
             var digitRuns = 0
-            target.withUnsafeMutableBufferPointer { target in
-              other.withUnsafeMutableBufferPointer { other in
-                let (target, other) = (target.baseAddress!, other.baseAddress!)
-                let sorter = PartitionSort(code: code, target: target) { keys, spare, count in
-                  digitRuns += 1
-                  spare.update(
-                    from: UnsafeBufferPointer(start: keys, count: count).sorted(), count: count)
-                  return spare
-                }
-                let (from, spare) = isInTarget ? (target, other) : (other, target)
-                // What is in the spare memory is nothing.
-                spare.update(repeating: 17, count: count)
-                sorter.sort(from, spare, 0..<count, depth: depth)
+            let comesBefore = comesBefore
+            let work = FencedMemory(
+              byteCount: max(mostInTurns == 0 ? 0 : count * size, code.partingBytes), flush: .start)
+            found.withUnsafeMutableBufferPointer { found in
+              let sorter = PartitionSort(
+                code: code, spare: work.bound(to: Element.self), mostInTurns: mostInTurns
+              ) { elements, count in
+                digitRuns += 1
+                var part = UnsafeMutableBufferPointer(start: elements, count: count)
+                part.sort(by: comesBefore)
               }
+              sorter.sort(found.baseAddress!, count, depth: depth)
             }
-            #expect(target == expected, "\(count) \(kinds) \(isInTarget) \(depth)")
+            #expect(found == expected, "\(count) \(kinds) \(mostInTurns) \(depth)")
             if depth == 0 { #expect((digitRuns != 0) == (count > code.mostOrdered)) }
+            withExtendedLifetime(work) {}
           }
         }
       }

@@ -2,19 +2,26 @@
 
 /// Sorts runs of elements.
 ///
-/// Elements are sorted by whole numbers that are in the same order, their keys. Where there is machine code, by
-/// parts (PartitionSort.swift). Places, and elements elsewhere: short runs by insertion, others digit by digit
-/// from the last, eight bits at a time, which takes as many passes as a key has bytes that differ, however the
+/// Where there is machine code, elements are sorted by parts (PartitionSort.swift). Places, and elements elsewhere,
+/// are sorted by whole numbers that are in the same order, their keys: short runs by insertion, others digit by
+/// digit from the last, eight bits at a time, which takes as many passes as a key has bytes that differ, however the
 /// elements lie.
+///
+/// Neither way can tell zeros from each other, or knows where something belongs that is no number. Both are rare:
+/// they are set apart before and put back behind the others and among the zeros, in their old order.
 package enum Sort {
   /// Bytes that `values` works in.
   package static func workBytes(_ type: ScalarType, _ runs: Runs) -> Int {
-    let keys = WorkMemory.byteCount(2 * runs.length * type.size)
-    // Only where there are elements that their keys don't tell.
-    if !type.isFloating { return keys }
-    let places = WorkMemory.byteCount(runs.length, of: Int64.self)
-    return keys + WorkMemory.byteCount(runs.length * type.size) + places
-      + placesWorkBytes(type, runs)
+    let run = runs.length * type.size
+    // Numbers and what is set apart from them, or elements that are not side by side.
+    let runCount = type.isFloating ? 2 : runs.inner == 1 ? 0 : 1
+    return runCount * WorkMemory.byteCount(run) + WorkMemory.byteCount(spareBytes(run))
+      + WorkMemory.byteCount(2 * run)
+  }
+
+  /// Bytes that parts of a run are copied to.
+  fileprivate static func spareBytes(_ run: Int) -> Int {
+    min(run, PartitionSort<UInt8>.bytesInTurns)
   }
 
   /// Bytes that `places` works in.
@@ -27,7 +34,7 @@ package enum Sort {
   /// - Parameters:
   ///   - from: Elements in C order.
   ///   - to: Memory for as many; `from` itself, or none of it.
-  ///   - code: Machine code for keys of the type's size.
+  ///   - code: Machine code for the type and the order.
   package static func values(
     _ type: ScalarType, _ runs: Runs, isDescending: Bool, from: UnsafeRawPointer,
     to: UnsafeMutableRawPointer, _ work: WorkMemory, code: SortSteps?
@@ -67,7 +74,7 @@ package enum Sort {
 }
 
 /// An element that is sorted by a whole number.
-private protocol Sortable: BitwiseCopyable {
+private protocol Sortable: BitwiseCopyable, Comparable {
   associatedtype Key: FixedWidthInteger & UnsignedInteger & BitwiseCopyable
   /// Greater for a greater element; equal for equal ones.
   var sortKey: Key { get }
@@ -75,11 +82,16 @@ private protocol Sortable: BitwiseCopyable {
   /// Whether its key is all that it is: not for -0, and not for what is no number.
   var isKeyed: Bool { get }
   var isNumber: Bool { get }
+  var isZero: Bool { get }
 }
 
 extension Sortable {
   var isKeyed: Bool { true }
   var isNumber: Bool { true }
+}
+
+extension Sortable where Self: FixedWidthInteger {
+  var isZero: Bool { self == 0 }
 }
 
 extension Float: Sortable {
@@ -149,35 +161,133 @@ private struct RunSorter<T: Sortable> {
 
   private var length: Int { runs.length }
   private var inner: Int { runs.inner }
+  private var flip: T.Key { isDescending ? .max : 0 }
+  /// The longest run that insertion sorts sooner than machine code does.
+  private static var mostInserted: Int { 6 }
 
   func sort(_ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, _ work: WorkMemory) {
-    var work = work
-    let keys = work.take(2 * length, of: KeyAlone<T.Key>.self)
-    let flip: T.Key = isDescending ? .max : 0
     forEachRun { start in
-      let x = from + start
-      if inner == 1 ? take(x, 1, flip, keys) : take(x, inner, flip, keys) {
-        let sorted = RadixSort.sort(keys, scratch: keys + length, length, code)
-        if inner == 1 {
-          put(sorted, flip, to + start, 1)
-        } else {
-          put(sorted, flip, to + start, inner)
-        }
-      } else {
-        sortByPlaces(x, to + start, work)
+      if !sortKeyed(from + start, to + start, step: inner, length, work) {
+        sortApart(from + start, to + start, work)
       }
     }
   }
 
+  /// Sorts a run of which `step` is between elements. False, and `from` is as it was, if an element's key doesn't
+  /// tell it.
+  @inline(__always)
+  private func sortKeyed(
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, step: Int, _ count: Int,
+    _ work: WorkMemory
+  ) -> Bool {
+    var work = work
+    guard let code, count > Self.mostInserted else {
+      let keys = work.take(2 * length, of: KeyAlone<T.Key>.self)
+      guard step == 1 ? take(from, 1, count, keys) : take(from, step, count, keys) else {
+        return false
+      }
+      let sorted = RadixSort.sort(keys, scratch: keys + length, count)
+      put(sorted, to, step, count)
+      return true
+    }
+    let run = step == 1 ? to : work.take(length)
+    guard step == 1 ? copy(from, 1, count, run) : copy(from, step, count, run) else {
+      return false
+    }
+    if count <= code.mostOrdered {
+      code.order(run, count, to: run)
+    } else if !isSorted(run, count) {
+      let spare = work.take(byteCount: Sort.spareBytes(length * MemoryLayout<T>.size))
+        .assumingMemoryBound(to: T.self)
+      PartitionSort(code: code, spare: spare) { elements, count in
+        sortByDigits(elements, count, work)
+      }.sort(run, count, depth: 2 * (Int.bitWidth - count.leadingZeroBitCount))
+    }
+    if step != 1 {
+      for i in 0..<count { to[i &* step] = run[i] }
+    }
+    return true
+  }
+
+  @inline(never)
+  private func sortByDigits(
+    _ elements: UnsafeMutablePointer<T>, _ count: Int, _ work: WorkMemory
+  ) {
+    var work = work
+    let keys = work.take(2 * length, of: KeyAlone<T.Key>.self)
+    _ = take(elements, 1, count, keys)
+    put(RadixSort.sort(keys, scratch: keys + length, count), elements, 1, count)
+  }
+
+  /// A run with elements that their keys don't tell: numbers are sorted without them, as if no zero had a sign.
+  @inline(never)
+  private func sortApart(
+    _ from: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, _ work: WorkMemory
+  ) {
+    var work = work
+    let run = work.take(length, of: T.self)
+    // Zeros from the beginning, and what is no number from the end.
+    let apart = work.take(length, of: T.self)
+    var (count, zeros, others) = (0, 0, length)
+    for i in 0..<length {
+      let element = from[i * inner]
+      if !element.isNumber {
+        others -= 1
+        apart[others] = element
+        continue
+      }
+      if element.isZero {
+        apart[zeros] = element
+        zeros += 1
+      }
+      run[count] = T(sortKey: element.sortKey)
+      count += 1
+    }
+    _ = sortKeyed(run, run, step: 1, count, work)
+    if zeros > 0 {
+      var first = 0
+      while !run[first].isZero { first += 1 }
+      (run + first).update(from: apart, count: zeros)
+    }
+    for i in 0..<count { to[i * inner] = run[i] }
+    for i in count..<length { to[i * inner] = apart[length - 1 - (i - count)] }
+  }
+
+  private func isSorted(_ x: UnsafePointer<T>, _ count: Int) -> Bool {
+    var sorted = 1
+    if isDescending {
+      while sorted < count, x[sorted - 1] >= x[sorted] { sorted += 1 }
+    } else {
+      while sorted < count, x[sorted - 1] <= x[sorted] { sorted += 1 }
+    }
+    return sorted >= count
+  }
+
   // Loops over what they are given and without branches, so that they are vectorised where `step` is 1.
+
+  /// Copies a run. False if an element's key doesn't tell it.
+  @inline(__always)
+  private func copy(
+    _ x: UnsafePointer<T>, _ step: Int, _ count: Int, _ to: UnsafeMutablePointer<T>
+  ) -> Bool {
+    var special: T.Key = 0
+    for i in 0..<count {
+      let element = x[i &* step]
+      special |= element.isKeyed ? 0 : 1
+      to[i] = element
+    }
+    return special == 0
+  }
 
   /// Makes the keys of a run. False if an element's key doesn't tell it.
   @inline(__always)
   private func take(
-    _ x: UnsafePointer<T>, _ step: Int, _ flip: T.Key, _ keys: UnsafeMutablePointer<KeyAlone<T.Key>>
+    _ x: UnsafePointer<T>, _ step: Int, _ count: Int,
+    _ keys: UnsafeMutablePointer<KeyAlone<T.Key>>
   ) -> Bool {
+    let flip = flip
     var untold: T.Key = 0
-    for i in 0..<length {
+    for i in 0..<count {
       let element = x[i &* step]
       untold |= element.isKeyed ? 0 : 1
       keys[i] = KeyAlone(key: element.sortKey ^ flip)
@@ -187,24 +297,15 @@ private struct RunSorter<T: Sortable> {
 
   @inline(__always)
   private func put(
-    _ keys: UnsafePointer<KeyAlone<T.Key>>, _ flip: T.Key, _ to: UnsafeMutablePointer<T>,
-    _ step: Int
+    _ keys: UnsafePointer<KeyAlone<T.Key>>, _ to: UnsafeMutablePointer<T>, _ step: Int,
+    _ count: Int
   ) {
-    for i in 0..<length { to[i &* step] = T(sortKey: keys[i].key ^ flip) }
-  }
-
-  /// A run with elements that their keys don't tell.
-  @inline(never)
-  private func sortByPlaces(
-    _ x: UnsafePointer<T>, _ to: UnsafeMutablePointer<T>, _ work: WorkMemory
-  ) {
-    var work = work
-    let run = work.take(length, of: T.self)
-    let places = work.take(length, of: Int64.self)
-    for i in 0..<length { run[i] = x[i * inner] }
-    RunSorter(runs: Runs(outer: 1, length: length, inner: 1), isDescending: isDescending)
-      .places(run, places, isFlat: false, work)
-    for i in 0..<length { to[i * inner] = run[Int(places[i])] }
+    let flip = flip
+    if step == 1 {
+      for i in 0..<count { to[i] = T(sortKey: keys[i].key ^ flip) }
+    } else {
+      for i in 0..<count { to[i &* step] = T(sortKey: keys[i].key ^ flip) }
+    }
   }
 
   func places(
@@ -224,7 +325,7 @@ private struct RunSorter<T: Sortable> {
   ) {
     var work = work
     let entries = work.take(2 * length, of: KeyAndPlace<T.Key, Place>.self)
-    let flip: T.Key = isDescending ? .max : 0
+    let flip = flip
     forEachRun { start in
       for i in 0..<length {
         let element = from[start + i * inner]
@@ -252,34 +353,6 @@ private struct RunSorter<T: Sortable> {
 private enum RadixSort {
   /// The longest run that insertion sorts sooner than digits do.
   static var insertionLimit: Int { 40 }
-
-  /// Sorts keys that are all there is of an element.
-  ///
-  /// - Parameter scratch: Memory for as many.
-  /// - Returns: Where the sorted keys are: one of the two.
-  @inline(__always)
-  static func sort<Key>(
-    _ keys: UnsafeMutablePointer<KeyAlone<Key>>, scratch: UnsafeMutablePointer<KeyAlone<Key>>,
-    _ count: Int, _ code: SortSteps?
-  ) -> UnsafeMutablePointer<KeyAlone<Key>> {
-    guard let code, count > Self.mostInserted else { return sort(keys, scratch: scratch, count) }
-    if isSorted(keys, count) { return keys }
-    func plain(_ keys: UnsafeMutablePointer<KeyAlone<Key>>) -> UnsafeMutablePointer<Key> {
-      UnsafeMutableRawPointer(keys).assumingMemoryBound(to: Key.self)
-    }
-    func keyed(_ keys: UnsafeMutablePointer<Key>) -> UnsafeMutablePointer<KeyAlone<Key>> {
-      UnsafeMutableRawPointer(keys).assumingMemoryBound(to: KeyAlone<Key>.self)
-    }
-    PartitionSort(code: code, target: plain(keys)) { keys, scratch, count in
-      plain(byDigits(keyed(keys), keyed(scratch), count))
-    }.sort(
-      plain(keys), plain(scratch), 0..<count,
-      depth: 2 * (Int.bitWidth - count.leadingZeroBitCount))
-    return keys
-  }
-
-  /// The longest run that insertion sorts sooner than machine code does.
-  private static var mostInserted: Int { 6 }
 
   /// Sorts by keys; equal ones keep their order.
   ///

@@ -1,67 +1,121 @@
 // How a move that sorts keeps machine code. Here because moves carry it; it is made in Codegen and called in
 // Kernels.
 
-/// Machine code that sorts keys of 4 or of 8 bytes, which are compared as numbers without a sign.
+/// Machine code that sorts elements of one type in one order.
 package final class NativeSort: Sendable {
   package let steps: SortSteps
   /// Keep the code's memory.
   private let routines: [NativeRoutine]
 
-  package init(parting: NativeRoutine, ordering: NativeRoutine, mostOrdered: Int) {
-    steps = SortSteps(parting.entry, ordering.entry, mostOrdered: mostOrdered)
-    routines = [parting, ordering]
+  /// - Parameters:
+  ///   - parting, partingInPlace: What comes before a pivot, and what comes before or is equal.
+  ///   - mostOrdered: The most elements that `ordering` takes.
+  ///   - blockBytes: Bytes that `partingInPlace` reads at a time.
+  package init(
+    parting: [NativeRoutine], partingInPlace: [NativeRoutine], ordering: NativeRoutine,
+    mostOrdered: Int, blockBytes: Int
+  ) {
+    routines = parting + partingInPlace + [ordering]
+    steps = SortSteps(
+      entries: routines.map(\.entry), mostOrdered: mostOrdered, blockBytes: blockBytes)
   }
 }
 
-/// The two steps that sorting by parts is made of. Whoever keeps it keeps the `NativeSort`: that is not counted
-/// here, because to count takes longer than to sort a few keys.
+/// The steps that sorting by parts is made of. Whoever keeps it keeps the `NativeSort`: that is not counted here,
+/// because to count takes longer than to sort a few elements.
+///
+/// No element may be a NaN or -0.
 package struct SortSteps: Sendable {
   /// What a step is called with, and leaves behind.
   package struct Arguments {
-    package var from: UnsafeRawPointer
+    package var from: UnsafeMutableRawPointer
     package var to: UnsafeMutableRawPointer
-    /// Behind the last one of `to`; only where keys are parted.
+    /// Behind the last one of `to`; only where elements are parted.
     package var end: UnsafeMutableRawPointer
+    /// Elements; in place: blocks of them.
     package var count: Int
-    package var pivot: UInt64
+    package var pivot: UnsafeRawPointer
   }
   private typealias Function = @convention(c) (UnsafeMutableRawPointer) -> Void
 
-  private let parting: Function
+  private let before: Function
+  private let notAfter: Function
+  private let beforeInPlace: Function
+  private let notAfterInPlace: Function
   private let ordering: Function
-  /// The most keys that are put in order in registers.
+  /// The most elements that are put in order in registers.
   package let mostOrdered: Int
+  private let blockBytes: Int
 
-  fileprivate init(
-    _ parting: UnsafeRawPointer, _ ordering: UnsafeRawPointer, mostOrdered: Int
-  ) {
-    self.parting = unsafeBitCast(parting, to: Function.self)
-    self.ordering = unsafeBitCast(ordering, to: Function.self)
+  fileprivate init(entries: [UnsafeRawPointer], mostOrdered: Int, blockBytes: Int) {
+    func function(_ i: Int) -> Function { unsafeBitCast(entries[i], to: Function.self) }
+    before = function(0)
+    notAfter = function(1)
+    beforeInPlace = function(2)
+    notAfterInPlace = function(3)
+    ordering = function(4)
     self.mostOrdered = mostOrdered
+    self.blockBytes = blockBytes
   }
 
-  /// Copies the keys below a pivot to the beginning of `to`, in their order, and the others to its end, in any.
+  /// Bytes that parting in place takes to work in.
+  package var partingBytes: Int { 3 * blockBytes }
+
+  /// Copies the elements before a pivot, and with `orEqual` what is equal to it, to the beginning of `to`, in their
+  /// order, and the others to its end, in any.
   ///
   /// - Parameter to: None of the memory of `from`.
-  /// - Returns: How many are below.
+  /// - Returns: How many are at the beginning.
   @inline(__always)
-  package func part<Key: FixedWidthInteger & UnsignedInteger>(
-    _ from: UnsafePointer<Key>, _ count: Int, by pivot: Key, to: UnsafeMutablePointer<Key>
+  package func part<Element: BitwiseCopyable>(
+    _ from: UnsafeMutablePointer<Element>, _ count: Int, by pivot: Element, orEqual: Bool,
+    to: UnsafeMutablePointer<Element>
   ) -> Int {
-    var arguments = Arguments(
-      from: from, to: to, end: to + count, count: count, pivot: UInt64(truncatingIfNeeded: pivot))
-    parting(&arguments)
-    return to.distance(to: arguments.to.assumingMemoryBound(to: Key.self))
+    withUnsafePointer(to: pivot) { pivot in
+      var arguments = Arguments(from: from, to: to, end: to + count, count: count, pivot: pivot)
+      (orEqual ? notAfter : before)(&arguments)
+      return to.distance(to: arguments.to.assumingMemoryBound(to: Element.self))
+    }
   }
 
-  /// Puts up to `mostOrdered` keys in order, at least one.
+  /// Does so where the elements are, and keeps no order.
+  ///
+  /// The first and the last block are laid by, which makes a gap between what has been written and what has not been
+  /// read on either side; at last they are parted with what is less than a block, into what is left of the gaps.
+  ///
+  /// - Parameters:
+  ///   - count: As many as two blocks, or more.
+  ///   - work: `partingBytes` of other memory.
+  package func partInPlace<Element: BitwiseCopyable>(
+    _ elements: UnsafeMutablePointer<Element>, _ count: Int, by pivot: Element, orEqual: Bool,
+    _ work: UnsafeMutablePointer<Element>
+  ) -> Int {
+    let block = blockBytes / MemoryLayout<Element>.size
+    let blocks = count / block - 2
+    work.update(from: elements, count: block)
+    (work + block).update(from: elements + (count - block), count: block)
+    return withUnsafePointer(to: pivot) { pivot in
+      var arguments = Arguments(
+        from: elements + block, to: elements, end: elements + count, count: blocks, pivot: pivot)
+      if blocks > 0 { (orEqual ? notAfterInPlace : beforeInPlace)(&arguments) }
+      let rest = count - (blocks + 2) * block
+      (work + 2 * block).update(
+        from: arguments.from.assumingMemoryBound(to: Element.self), count: rest)
+      arguments.from = UnsafeMutableRawPointer(work)
+      arguments.count = 2 * block + rest
+      (orEqual ? notAfter : before)(&arguments)
+      return elements.distance(to: arguments.to.assumingMemoryBound(to: Element.self))
+    }
+  }
+
+  /// Puts up to `mostOrdered` elements in order, at least one.
   ///
   /// - Parameter to: `from`, or none of its memory.
   @inline(__always)
-  package func order<Key: FixedWidthInteger & UnsignedInteger>(
-    _ from: UnsafePointer<Key>, _ count: Int, to: UnsafeMutablePointer<Key>
+  package func order<Element: BitwiseCopyable>(
+    _ from: UnsafeMutablePointer<Element>, _ count: Int, to: UnsafeMutablePointer<Element>
   ) {
-    var arguments = Arguments(from: from, to: to, end: to, count: count, pivot: 0)
+    var arguments = Arguments(from: from, to: to, end: to, count: count, pivot: from)
     ordering(&arguments)
   }
 }

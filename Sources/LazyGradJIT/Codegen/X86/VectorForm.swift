@@ -37,7 +37,7 @@ package enum VectorOp: UInt8, CaseIterable, Sendable {
   // Shuffles.
   case shufps, shufpd, permilps, unpcklps, unpckhps, unpcklpd, unpckhpd, movhlps, movshdup,
     permps, permd, permq, permpd, perm2f128, insertf128, extractf128, insertf32x4, insertf64x4,
-    extractf32x4, extractf64x4, shuff32x4, shuff64x2, permt2ps, pcompressd, pcompressq
+    extractf32x4, extractf64x4, shuff32x4, shuff64x2, permt2ps, permt2pd, pcompressd, pcompressq
 }
 
 /// One row of the table.
@@ -575,6 +575,8 @@ extension VectorOp {
       return F(
         "vshuff64x2", .p66, .m0F3A, 0x23, only: .evex, evexWide: true, size: 8, immediate: true)
     case .permt2ps: return F("vpermt2ps", .p66, .m0F38, 0x7F, only: .evex)
+    case .permt2pd:
+      return F("vpermt2pd", .p66, .m0F38, 0x7F, only: .evex, evexWide: true, size: 8)
     // To a register: in memory they take many times as long on some processors.
     case .pcompressd:
       return F("vpcompressd", .p66, .m0F38, 0x8B, only: .evex, memory: .none, shape: .mr)
