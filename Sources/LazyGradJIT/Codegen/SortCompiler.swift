@@ -1,9 +1,9 @@
 // Gives moves that sort machine code. Uses the generator and KernelCache.
 
 package enum SortCompiler {
-  /// Machine code for elements of some type; nil where there is none.
+  /// Machine code for runs of some elements of a type; nil where there is none.
   package static func code(
-    _ type: ScalarType, isDescending: Bool, _ instructionSet: InstructionSet
+    _ type: ScalarType, isDescending: Bool, length: Int, _ instructionSet: InstructionSet
   ) -> NativeSort? {
     switch type {
     case .float32, .float64, .int32, .int64: break
@@ -16,23 +16,32 @@ package enum SortCompiler {
         for: KernelKey(
           .sort, instructionSet, [UInt64(type.rawValue), isDescending ? 1 : 0, step]), make: code)
     }
-    let parting = [false, true].compactMap { orEqual in
-      routine(orEqual ? 1 : 0) { SortGenerator.parting(order, orEqual: orEqual) }
+    let isShort = length <= SortGenerator.mostOrdered(order, isShort: true)
+    let mostOrdered = SortGenerator.mostOrdered(order, isShort: isShort)
+    guard
+      let ordering = routine(
+        isShort ? 0 : 1, { SortGenerator.ordering(order, isShort: isShort) })
+    else { return nil }
+    if length <= mostOrdered {
+      return NativeSort(ordering: ordering, mostOrdered: mostOrdered, parting: nil)
     }
-    let partingInPlace = [false, true].compactMap { orEqual in
-      routine(orEqual ? 3 : 2) { SortGenerator.partingInPlace(order, orEqual: orEqual) }
-    }
-    guard parting.count == 2, partingInPlace.count == 2,
-      let ordering = routine(4, { SortGenerator.ordering(order) })
+    guard
+      let before = routine(2, { SortGenerator.parting(order, orEqual: false) }),
+      let notAfter = routine(3, { SortGenerator.parting(order, orEqual: true) }),
+      let beforeInPlace = routine(4, { SortGenerator.partingInPlace(order, orEqual: false) }),
+      let notAfterInPlace = routine(5, { SortGenerator.partingInPlace(order, orEqual: true) })
     else { return nil }
     return NativeSort(
-      parting: parting, partingInPlace: partingInPlace, ordering: ordering,
-      mostOrdered: SortGenerator.mostOrdered(order), blockBytes: SortGenerator.blockBytes)
+      ordering: ordering, mostOrdered: mostOrdered,
+      parting: NativeSort.Parting(
+        before: before, notAfter: notAfter, beforeInPlace: beforeInPlace,
+        notAfterInPlace: notAfterInPlace, blockBytes: SortGenerator.blockBytes))
   }
 
   /// Gives a move its code, if it sorts elements.
   static func prepare(_ move: inout MoveKernel, _ instructionSet: InstructionSet) {
     guard move.kind == .sort, let (order, type) = move.order else { return }
-    move.nativeSort = code(type, isDescending: order.isDescending, instructionSet)
+    move.nativeSort = code(
+      type, isDescending: order.isDescending, length: move.runs.length, instructionSet)
   }
 }

@@ -3,21 +3,40 @@
 
 /// Machine code that sorts elements of one type in one order.
 package final class NativeSort: Sendable {
+  /// What parts elements by a pivot.
+  package struct Parting: Sendable {
+    /// What comes before the pivot, and what comes before or is equal; elsewhere, and where it is.
+    package let before: NativeRoutine
+    package let notAfter: NativeRoutine
+    package let beforeInPlace: NativeRoutine
+    package let notAfterInPlace: NativeRoutine
+    /// Bytes that are read at a time in place.
+    package let blockBytes: Int
+
+    package init(
+      before: NativeRoutine, notAfter: NativeRoutine, beforeInPlace: NativeRoutine,
+      notAfterInPlace: NativeRoutine, blockBytes: Int
+    ) {
+      self.before = before
+      self.notAfter = notAfter
+      self.beforeInPlace = beforeInPlace
+      self.notAfterInPlace = notAfterInPlace
+      self.blockBytes = blockBytes
+    }
+  }
+
   package let steps: SortSteps
   /// Keep the code's memory.
-  private let routines: [NativeRoutine]
+  private let ordering: NativeRoutine
+  private let parting: Parting?
 
   /// - Parameters:
-  ///   - parting, partingInPlace: What comes before a pivot, and what comes before or is equal.
   ///   - mostOrdered: The most elements that `ordering` takes.
-  ///   - blockBytes: Bytes that `partingInPlace` reads at a time.
-  package init(
-    parting: [NativeRoutine], partingInPlace: [NativeRoutine], ordering: NativeRoutine,
-    mostOrdered: Int, blockBytes: Int
-  ) {
-    routines = parting + partingInPlace + [ordering]
-    steps = SortSteps(
-      entries: routines.map(\.entry), mostOrdered: mostOrdered, blockBytes: blockBytes)
+  ///   - parting: nil where no run is longer.
+  package init(ordering: NativeRoutine, mostOrdered: Int, parting: Parting?) {
+    self.ordering = ordering
+    self.parting = parting
+    steps = SortSteps(ordering, mostOrdered: mostOrdered, parting)
   }
 }
 
@@ -38,25 +57,35 @@ package struct SortSteps: Sendable {
   }
   private typealias Function = @convention(c) (UnsafeMutableRawPointer) -> Void
 
-  private let before: Function
-  private let notAfter: Function
-  private let beforeInPlace: Function
-  private let notAfterInPlace: Function
+  private struct PartingSteps {
+    let before: Function
+    let notAfter: Function
+    let beforeInPlace: Function
+    let notAfterInPlace: Function
+  }
+
   private let ordering: Function
+  private let parting: PartingSteps?
   /// The most elements that are put in order in registers.
   package let mostOrdered: Int
   private let blockBytes: Int
 
-  fileprivate init(entries: [UnsafeRawPointer], mostOrdered: Int, blockBytes: Int) {
-    func function(_ i: Int) -> Function { unsafeBitCast(entries[i], to: Function.self) }
-    before = function(0)
-    notAfter = function(1)
-    beforeInPlace = function(2)
-    notAfterInPlace = function(3)
-    ordering = function(4)
+  fileprivate init(_ ordering: NativeRoutine, mostOrdered: Int, _ parting: NativeSort.Parting?) {
+    func function(_ routine: NativeRoutine) -> Function {
+      unsafeBitCast(routine.entry, to: Function.self)
+    }
+    self.ordering = function(ordering)
     self.mostOrdered = mostOrdered
-    self.blockBytes = blockBytes
+    self.parting = parting.map {
+      PartingSteps(
+        before: function($0.before), notAfter: function($0.notAfter),
+        beforeInPlace: function($0.beforeInPlace), notAfterInPlace: function($0.notAfterInPlace))
+    }
+    blockBytes = parting?.blockBytes ?? 0
   }
+
+  /// Whether there is what parts longer runs.
+  package var canPart: Bool { parting != nil }
 
   /// Bytes that parting in place takes to work in.
   package var partingBytes: Int { 3 * blockBytes }
@@ -73,7 +102,7 @@ package struct SortSteps: Sendable {
   ) -> Int {
     withUnsafePointer(to: pivot) { pivot in
       var arguments = Arguments(from: from, to: to, end: to + count, count: count, pivot: pivot)
-      (orEqual ? notAfter : before)(&arguments)
+      (orEqual ? parting!.notAfter : parting!.before)(&arguments)
       return to.distance(to: arguments.to.assumingMemoryBound(to: Element.self))
     }
   }
@@ -97,13 +126,15 @@ package struct SortSteps: Sendable {
     return withUnsafePointer(to: pivot) { pivot in
       var arguments = Arguments(
         from: elements + block, to: elements, end: elements + count, count: blocks, pivot: pivot)
-      if blocks > 0 { (orEqual ? notAfterInPlace : beforeInPlace)(&arguments) }
+      if blocks > 0 {
+        (orEqual ? parting!.notAfterInPlace : parting!.beforeInPlace)(&arguments)
+      }
       let rest = count - (blocks + 2) * block
       (work + 2 * block).update(
         from: arguments.from.assumingMemoryBound(to: Element.self), count: rest)
       arguments.from = UnsafeMutableRawPointer(work)
       arguments.count = 2 * block + rest
-      (orEqual ? notAfter : before)(&arguments)
+      (orEqual ? parting!.notAfter : parting!.before)(&arguments)
       return elements.distance(to: arguments.to.assumingMemoryBound(to: Element.self))
     }
   }

@@ -19,10 +19,14 @@ struct SortGenerator {
 
   /// The numbers of vectors that there is code for to put them in order: at most as many as there are registers
   /// for, and as many again to work in. Each is of the kind that a network can be made of.
-  private static let vectorCounts = [1, 2, 3, 4, 6, 8, 12, 16]
+  private static func vectorCounts(isShort: Bool) -> [Int] {
+    isShort ? [1, 2, 3, 4] : [1, 2, 3, 4, 6, 8, 12, 16]
+  }
 
   /// The most elements that are put in order.
-  static func mostOrdered(_ order: ElementOrder) -> Int { vectorCounts.last! * order.lanes }
+  static func mostOrdered(_ order: ElementOrder, isShort: Bool) -> Int {
+    vectorCounts(isShort: isShort).last! * order.lanes
+  }
 
   static func parting(_ order: ElementOrder, orEqual: Bool) -> [UInt8] {
     var generator = SortGenerator(order)
@@ -36,9 +40,10 @@ struct SortGenerator {
     return generator.asm.finish()
   }
 
-  static func ordering(_ order: ElementOrder) -> [UInt8] {
+  /// - Parameter isShort: Only for some vectors, which takes a tenth of the code.
+  static func ordering(_ order: ElementOrder, isShort: Bool) -> [UInt8] {
     var generator = SortGenerator(order)
-    generator.emitOrdering()
+    generator.emitOrdering(Self.vectorCounts(isShort: isShort))
     return generator.asm.finish()
   }
 
@@ -193,7 +198,7 @@ struct SortGenerator {
 
   /// Elements are put in order by a network of comparisons, as many vectors at once as there are elements for; the
   /// last ones are filled up with what comes after all others.
-  private mutating func emitOrdering() {
+  private mutating func emitOrdering(_ vectorCounts: [Int]) {
     asm.mov(from, argument(\.from))
     asm.mov(to, argument(\.to))
     asm.mov(count, argument(\.count))
@@ -203,9 +208,9 @@ struct SortGenerator {
       mask(UInt8(place + 1), .rax)
     }
     var full = 0
-    for vectors in Self.vectorCounts {
+    for vectors in vectorCounts {
       let more = asm.label()
-      if vectors < Self.vectorCounts.last! {
+      if vectors < vectorCounts.last! {
         asm.cmp(count, vectors * lanes)
         asm.jump(.above, more)
       }
