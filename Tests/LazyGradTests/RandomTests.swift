@@ -23,10 +23,17 @@ struct RandomTests {
     let first = words(RandomKey(0), 2)
     let expected: [UInt64] = [0xE169_C58D_6627_E8D5, 0x9B00_DBD8_BC57_AC4C]
     for (x, y) in zip(first, expected) { #expect(x == y || x &+ 1 == y) }
-    // Tensors are filled eight blocks at a time, what is left block by block.
+    // Tensors are filled some blocks at a time, what is left block by block.
     let long = words(key, 57)
     for count in [1, 2, 3, 15, 16, 17, 31, 33] {
       #expect(words(key, count) == Array(long[..<count]))
+    }
+    for dtype in [DType.float32, .float64] {
+      func fractions(_ count: Int) -> [Double] {
+        Tensor.random([count], dtype: dtype, key: key).elements(as: Double.self)
+      }
+      let long = fractions(300)
+      for count in 1...70 { #expect(fractions(count) == Array(long[..<count])) }
     }
   }
 

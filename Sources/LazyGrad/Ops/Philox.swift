@@ -1,5 +1,7 @@
 // The generator of random bits: a function of a key and a counter, without state, so that any part of a
-// stream can be had alone. Uses nothing else.
+// stream can be had alone. Uses the engine's machine code for it.
+
+internal import LazyGradJIT
 
 /// Philox4x32-10 of Salmon, Moraes, Dror and Shaw (Parallel Random Numbers: As Easy as 1, 2, 3, 2011): ten
 /// rounds of two multiplications on a block of four words.
@@ -26,10 +28,18 @@ enum Philox {
     return x
   }
 
-  /// Words of the stream of a key, from the first on. Block `i` is that of the counter whose lower 64 bits
-  /// are `i`.
-  static func fill(_ words: UnsafeMutablePointer<UInt32>, _ count: Int, key: SIMD2<UInt32>) {
-    var done = 0
+  /// Words of the stream of a key, from the first on. Block `i` is that of the
+  /// counter whose lower 64 bits are `i`.
+  ///
+  /// - Parameter bits: What machine code, where there is some, makes of the words that it writes.
+  /// - Returns: The words that have been written as `bits`, from the first on; behind them are words.
+  @discardableResult
+  static func fill(
+    _ words: UnsafeMutablePointer<UInt32>, _ count: Int, key: SIMD2<UInt32>,
+    as bits: PhiloxCode.Bits = .words
+  ) -> Int {
+    let written = 4 * (PhiloxCode.active(bits)?.fill(words, count / 4, key: key) ?? 0)
+    var done = written
     while count - done >= 4 * Lanes.scalarCount {
       fillLanes(words + done, firstBlock: UInt64(done / 4), key)
       done += 4 * Lanes.scalarCount
@@ -42,6 +52,7 @@ enum Philox {
       for k in 0..<min(4, count - done) { words[done + k] = block[k] }
       done += 4
     }
+    return written
   }
 
   /// One word of several blocks.

@@ -22,8 +22,9 @@ package enum RandomBits {
   ) {
     if dtype == .float32 {
       let words = memory.bindMemory(to: UInt32.self, capacity: count)
-      Philox.fill(words, count, key: key.words)
-      for i in 0..<count {
+      let done = Philox.fill(
+        words, count, key: key.words, as: isOpen ? .openFractions32 : .fractions32)
+      for i in done..<count {
         let word = words[i]
         let fraction =
           isOpen ? Float(word) * 0x1p-32 + 0x1p-33 : Float(Int32(word >> 8)) * 0x1p-24
@@ -31,8 +32,9 @@ package enum RandomBits {
       }
     } else {
       let words = memory.bindMemory(to: UInt32.self, capacity: 2 * count)
-      Philox.fill(words, 2 * count, key: key.words)
-      for i in 0..<count {
+      let done = Philox.fill(
+        words, 2 * count, key: key.words, as: isOpen ? .openFractions64 : .fractions64)
+      for i in done / 2..<count {
         let bits = memory.load(fromByteOffset: 8 * i, as: UInt64.self)
         let fraction = (Double(Int64(bits >> 11)) + (isOpen ? 0.5 : 0)) * 0x1p-53
         memory.storeBytes(of: fraction, toByteOffset: 8 * i, as: Double.self)
