@@ -37,6 +37,35 @@ import Testing
       } == 1)
   }
 
+  @Test("Views in other dimensions are brought together once")
+  func viewsInOtherDimensions() {
+    // The windows, their product; the windows once more, turned, for the gradient, and what that is made of.
+    #expect(
+      kernels {
+        let x = Tensor(NDArray((0..<70).map { Float($0 % 9) }, shape: [1, 7, 10]), constant: true)
+        let filters = Tensor(NDArray((0..<42).map { Float($0 % 7) }, shape: [2, 7, 3]))
+        let y = convND(x, filters)
+        y.sum().backward()
+        return [y, filters.gradient]
+      } == 6)
+    for shape in [[6, 4], [1, 5], [5, 1], [0, 3], [2, 3, 4]] {
+      let count = shape.reduce(1, *)
+      let x = Tensor(NDArray((0..<count).map { Float($0) }, shape: shape), constant: true)
+      let turned = Array(shape.indices.reversed())
+      let wanted = x.transposed(turned).eval().elements(as: Float.self)
+      let flat = x.transposed(turned).reshaped([count])
+      #expect(flat.elements(as: Float.self) == wanted)
+      let pending = (x + 0).transposed(turned).reshaped([count, 1]).reshaped([1, count])
+      #expect((pending * 1).elements(as: Float.self) == wanted)
+      if count > 1 {
+        let part = (x + 0).transposed(turned).reshaped([count])[1...]
+        #expect((part * 1).elements(as: Float.self) == Array(wanted[1...]))
+        let reversed = (x + 0).transposed(turned).reshaped([count]).flipped()
+        #expect((reversed * 1).elements(as: Float.self) == wanted.reversed())
+      }
+    }
+  }
+
   @Test("Axes that change places twice take no kernel, and show what they show one after the other")
   func axesThatChangePlacesTwice() {
     // The other matrix is transposed for the product, and once more for the gradient.

@@ -247,21 +247,28 @@ extension Planner {
 
   // MARK: Moves
 
-  /// A view over what is itself a view of a computed value: the inner one gets memory.
+  /// A view over what is itself a view of a computed value: the inner one gets memory. Where the outer one is all of
+  /// it in its order, as a matrix is in other dimensions, that is the outer one's.
   mutating func groupView(_ i: Int) {
     let view = entries[i].node
     let under = input(i, 0)
-    let copy = copiedInput(under.source, shape: under.shape)
+    let opcode = entries[under.position].node.opcode
+    let isAll =
+      layout(view.attribute).isContiguous && view.offset == 0 && under.count == entries[i].count
+      && opcode != .scalar && opcode != .iota
+    if !isAll {
+      let copy = copiedInput(under.source, shape: under.shape)
+      setInput(
+        i, 0,
+        Input(
+          source: Source(
+            position: copy.source.position, layout: view.attribute, offset: view.offset,
+            isLinear: false),
+          shape: view.shape, count: entries[i].count))
+    }
     let g = newGroup(i)
     groups[g].kind = .move
     entries[i].kind = .late
-    setInput(
-      i, 0,
-      Input(
-        source: Source(
-          position: copy.source.position, layout: view.attribute, offset: view.offset,
-          isLinear: false),
-        shape: view.shape, count: entries[i].count))
     noteReads(i, g, elementwise: false)
   }
 
