@@ -33,6 +33,33 @@ struct ContractionTests {
     #expect(dot(values([0]), values([0])).item() == 0)
   }
 
+  @Test("The gradient of a small matrix by a long one is that of the product turned")
+  func longProducts() {
+    // Rows of the small matrix, its columns, those of the long one; on both sides of what counts as long.
+    let sizes = [(3, 8, 600), (3, 8, 511), (3, 7, 590), (4, 8, 600), (5, 8, 600), (1, 4, 2000)]
+    for (rows, columns, length) in sizes + [(2, 4, 1024), (2, 4, 1023)] {
+      for batch in [[], [2]] {
+        let a = values([rows, columns])
+        let b = values(batch + [columns, length], 1)
+        let weights = Tensor(EinsumTests.values(batch + [rows, length], 2), constant: true)
+        func slopes(_ product: Tensor) -> [Tensor] {
+          let first = gradients(
+            of: (product * product * weights).sum(), withRespectTo: [a, b], createGraph: true)
+          return first + gradients(of: (first[0] * first[0]).sum(), withRespectTo: [a, b])
+        }
+        func turned(_ x: Tensor) -> Tensor {
+          x.transposed(Array(0..<x.rank - 2) + [x.rank - 1, x.rank - 2])
+        }
+        let found = slopes(matmul(a, b))
+        let wanted = slopes(turned(matmul(turned(b), turned(a))))
+        for (x, y) in zip(found, wanted) {
+          let scale = abs(y).max().item()
+          #expect(x.shape == y.shape && abs(x - y).max().item() <= 1e-12 * scale)
+        }
+      }
+    }
+  }
+
   @Test("outer flattens")
   func outers() {
     let (a, b) = (values([2, 2]), values([3], 1))

@@ -56,8 +56,37 @@ enum ProductRules {
   static func matmul(_ p: borrowing BackwardPass, _ n: UInt32, _ g: UInt32) {
     let a = p.a(n)
     let b = p.b(n)
-    if p.wants(a) { p.add(a, product(p, g, transposed(p, b), like: a)) }
+    if p.wants(a) {
+      let isLong = isLong(p, a, b)
+      p.add(a, isLong ? turnedProduct(p, b, g) : product(p, g, transposed(p, b), like: a))
+    }
     if p.wants(b) { p.add(b, product(p, transposed(p, a), g, like: b)) }
+  }
+
+  /// Whether the gradient of `a` is a small matrix, sums over many columns of `b`, as that of the filters of a
+  /// convolution, and has fewer rows than columns. What is on the right of a product is copied where it is
+  /// transposed: the gradient of the product is less than `b` then, and what is made is small beside both.
+  private static func isLong(_ p: borrowing BackwardPass, _ a: UInt32, _ b: UInt32) -> Bool {
+    let (left, right) = (p.layout(a), p.layout(b))
+    let columns = left.dims[left.rank - 1]
+    if right.dims[right.rank - 1] < 16 * columns || right.count < 4096 { return false }
+    let rows = left.dims[left.rank - 2]
+    return rows > 1 && 2 * rows <= columns
+  }
+
+  /// `g` times `b` transposed as `b` times `g` transposed, which has the same sums, turned.
+  private static func turnedProduct(
+    _ p: borrowing BackwardPass, _ b: UInt32, _ g: UInt32
+  ) -> UInt32 {
+    let (left, right) = (p.layout(b).dims, p.layout(g).dims)
+    let batch = Layout.broadcast(Array(left.dropLast(2)), Array(right.dropLast(2)))!
+    let (rows, columns) = (left[left.count - 2], right[right.count - 2])
+    let shape = LayoutTable.shared.intern(dims: batch + [rows, columns])
+    let product = p.emit(
+      .matmul, type: p.type(b), shape: shape, p.value(b), transposed(p, g))
+    var strides = LayoutTable.shared[shape].strides
+    strides.swapAt(batch.count, batch.count + 1)
+    return p.emit(.copy, p.view(product, dims: batch + [columns, rows], strides: strides))
   }
 
   /// A product whose last two axes are those of `operand`.
