@@ -36,6 +36,10 @@ import Testing
               let scaled = Tensor.full([9], half, dtype: .float32) * Float(0x1p60)
               let large: Float = isOn ? 0 : half * 0x1p60
               precondition(scaled.elements(as: Float.self).allSatisfy { $0 == large }, name)
+              // They are equal to zero where they are sorted, and none takes the place of another one.
+              let mixed = (0..<300).map { Float($0 * 7 % 300 - 150) * (half / 1024) }
+              let sorted = Tensor(NDArray(mixed)).sorted().elements(as: Float.self)
+              precondition(sorted == (isOn ? mixed.map { _ in 0 } : mixed.sorted()), name)
               // A thread's own arithmetic is as it was.
               let own = Float(ProcessInfo.processInfo.processorCount + 1) * half
               precondition(own != 0 && own / own == 1)

@@ -69,9 +69,10 @@ extension MoveKernel {
       let (order, type) = order!
       let elements = contiguous(aLayout, type.size, from, &work)
       if kind == .sort {
+        // Machine code compares numbers as such, and would take one for another that are both zero then.
+        let code = Engine.flushesDenormals && type.isFloating ? nil : nativeSort?.steps
         Sort.values(
-          type, runs, isDescending: order.isDescending, from: elements, to: to, work,
-          code: nativeSort?.steps)
+          type, runs, isDescending: order.isDescending, from: elements, to: to, work, code: code)
       } else {
         Sort.places(
           type, runs, isDescending: order.isDescending, isFlat: order.isFlat, from: elements,
