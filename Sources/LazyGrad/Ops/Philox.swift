@@ -28,8 +28,8 @@ enum Philox {
     return x
   }
 
-  /// Words of the stream of a key, from the first on. Block `i` is that of the
-  /// counter whose lower 64 bits are `i`.
+  /// Words of the stream of a key, from the first on. Block `i` is that of the counter whose lower 64 bits
+  /// are `i`.
   ///
   /// - Parameter bits: What machine code, where there is some, makes of the words that it writes.
   /// - Returns: The words that have been written as `bits`, from the first on; behind them are words.
